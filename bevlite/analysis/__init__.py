@@ -1,0 +1,1 @@
+"""Analysis of a network: parameters and MACs."""

@@ -1,0 +1,62 @@
+"""`bevlite data`: make a generated world and compare it with nuScenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add `data` with its commands."""
+    data = typer.Typer(help="Make a generated world, and look at data.", no_args_is_help=True)
+
+    @data.command()
+    def synth(
+        out: Path = typer.Argument(..., help="Data root to make: a new folder, or one to resume."),
+        scenes: int = typer.Option(10, help="Scenes; up to 10 make v1.0-mini, more make v1.0-trainval."),
+        samples: int = typer.Option(20, help="Keyframes a scene, at 2 Hz."),
+        seed: int = typer.Option(0, help="The same seed gives the same bytes."),
+        sweeps: int = typer.Option(9, help="LiDAR sweeps before each keyframe, at 20 Hz (0..9)."),
+        val_scenes: int | None = typer.Option(None, help="Scenes of the validation split [2 of 10; 1 of 3]."),
+        image_scale: float = typer.Option(1.0, help="Image size as a share of 1600 x 900."),
+        jpeg_quality: int = typer.Option(90, help="JPEG quality, 10..100."),
+        workers: int | None = typer.Option(None, help="Processes; all cores by default."),
+    ) -> None:
+        """Make a generated world in nuScenes format: six cameras, LiDAR, boxes, occupancy."""
+        from rich.console import Console
+
+        from bevlite.data.world.generate import generate_world
+
+        console = Console(highlight=False, soft_wrap=True)
+        with console.status("making scenes"):
+            world = generate_world(
+                out,
+                scenes=scenes,
+                samples=samples,
+                seed=seed,
+                sweeps=sweeps,
+                val_scenes=val_scenes,
+                image_scale=image_scale,
+                jpeg_quality=jpeg_quality,
+                workers=workers,
+                report=console.print,
+            )
+        console.print(
+            f"{world.root}: {world.version}, {len(world.train_scenes)} training and {len(world.val_scenes)} "
+            f"validation scenes, {world.samples} samples, {world.boxes} boxes, {world.seconds:.0f} s"
+        )
+
+    @data.command()
+    def stats(
+        root: Path = typer.Argument(..., help="Data root in nuScenes format."),
+        version: str | None = typer.Option(None, help="Version folder; by default the only one there."),
+    ) -> None:
+        """Compare a data set's boxes, points, visibility and speeds with nuScenes' published figures."""
+        from rich.console import Console
+
+        from bevlite.data.world.statistics import measure, render
+
+        Console(highlight=False).print(render(measure(root, version)))
+
+    app.add_typer(data, name="data")

@@ -1,0 +1,58 @@
+"""`bevlite train`: from a variant, data and a recipe to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bevlite.errors import BevliteError
+
+
+def train_command(
+    variant: Path = typer.Argument(help="A variant YAML file."),
+    data: str = typer.Option(..., "--data", help="A nuScenes-format root, or a data YAML file."),
+    recipe: Path = typer.Option(..., "--recipe", help="A recipe YAML file."),
+    out: Path = typer.Option(..., "--out", help="The run folder."),
+    init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start a stream from a run, e.g. camera=runs/c."),
+    resume: str | None = typer.Option(None, "--resume", help="`auto`: go on from the last finished epoch."),
+    devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
+    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    recipe_overrides: list[str] = typer.Option([], "--set-recipe", help="Override a key of the recipe: a.b=c."),
+    evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
+) -> None:
+    """Train a variant."""
+    from bevlite.data.config import load_data_config
+    from bevlite.evaluation.run import evaluate_run
+    from bevlite.reporting.accuracy import accuracy_table
+    from bevlite.training.loop import train
+    from bevlite.training.recipe import load_recipe
+    from bevlite.variant import load_variant
+
+    if resume not in (None, "auto"):
+        raise BevliteError(f"--resume: found '{resume}'; accepted: auto")
+    streams = {}
+    for entry in init:
+        # `--init camera=A lidar=B` reaches us as one option a stream, as well as one option for both.
+        for pair in entry.split():
+            name, equals, path = pair.partition("=")
+            if not equals:
+                raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
+            streams[name] = Path(path)
+    train(
+        load_variant(variant, overrides),
+        load_data_config(data),
+        load_recipe(recipe, recipe_overrides),
+        out,
+        init=streams,
+        resume=resume == "auto",
+        devices=devices,
+    )
+    if evaluate:
+        typer.echo(accuracy_table(evaluate_run(out, progress=True)))
+    typer.echo(f"run: {out}")
+
+
+def register(parent: typer.Typer) -> None:
+    """Add `train` to the command line."""
+    parent.command("train")(train_command)

@@ -1,0 +1,80 @@
+"""LiDAR points: sweeps read, compensated to the keyframe and accumulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bevlite.errors import DataError
+
+EGO_RADIUS_M = 1.0  # returns from the car's own roof, in the sensor frame
+
+
+def read_points(path: Path) -> np.ndarray:
+    """One nuScenes point file: (K, 5) float32 x, y, z (m, sensor frame), intensity, ring.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, or holds NaN or infinity.
+    """
+    try:
+        raw = np.fromfile(path, dtype=np.float32)
+    except FileNotFoundError:
+        raise DataError(f"{path}: the point file is missing") from None
+    if raw.size == 0 or raw.size % 5 or path.stat().st_size % 20:
+        raise DataError(
+            f"{path}: the point file is truncated ({path.stat().st_size} bytes; accepted: a multiple of 20)"
+        )
+    points = raw.reshape(-1, 5)
+    if not np.isfinite(points).all():
+        raise DataError(f"{path}: the point file holds NaN or infinite values")
+    return points
+
+
+def accumulate_sweeps(files: list[Path], to_bev: np.ndarray, lag_s: np.ndarray) -> np.ndarray:
+    """Sweeps as one cloud, newest first.
+
+    Args:
+        files: K point files, the keyframe first.
+        to_bev: (K, 4, 4), sensor frame of each sweep to the ego frame of the keyframe.
+        lag_s: (K,) s since each sweep.
+
+    Returns:
+        (P, 5) float32: x, y, z in m, intensity, lag in s.
+    """
+    clouds = []
+    for file, matrix, lag in zip(files, to_bev, lag_s, strict=True):
+        points = read_points(file)
+        near = (np.abs(points[:, 0]) < EGO_RADIUS_M) & (np.abs(points[:, 1]) < EGO_RADIUS_M)
+        points = points[~near]
+        cloud = np.empty((len(points), 5), dtype=np.float32)
+        cloud[:, :3] = points[:, :3] @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32)
+        cloud[:, 3] = points[:, 3]
+        cloud[:, 4] = lag
+        clouds.append(cloud)
+    return np.concatenate(clouds)
+
+
+def depth_map(points: np.ndarray, bev_to_pixel: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
+    """The nearest LiDAR depth in every patch of a feature map, to supervise a depth distribution.
+
+    Args:
+        points: (P, 3) BEV metres.
+        bev_to_pixel: (N, 4, 4), BEV metres to (u * depth, v * depth, depth, 1).
+        size: (height, width) px of the network's image.
+        stride: px a feature step.
+
+    Returns:
+        (N, height / stride, width / stride) float32 in m, 0 where no point falls.
+    """
+    height, width = size[0] // stride, size[1] // stride
+    maps = np.full((len(bev_to_pixel), height * width), np.inf, dtype=np.float32)
+    for camera, matrix in enumerate(bev_to_pixel.astype(np.float32)):
+        projected = points @ matrix[:3, :3].T + matrix[:3, 3]
+        projected = projected[projected[:, 2] > 0.5]
+        u = np.floor((projected[:, 0] / projected[:, 2] + 0.5) / stride).astype(np.int64)
+        v = np.floor((projected[:, 1] / projected[:, 2] + 0.5) / stride).astype(np.int64)
+        inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        np.minimum.at(maps[camera], v[inside] * width + u[inside], projected[inside, 2])
+    maps[np.isinf(maps)] = 0
+    return maps.reshape(-1, height, width)

@@ -1,0 +1,56 @@
+"""The order in which samples are drawn: a function of seed and epoch, whatever the number of workers and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from bevlite.data.classes import DETECTION_CLASSES
+from bevlite.data.index import Index
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, item): the epoch travels with the item, so that augmentation in loader processes knows it.
+
+    weights: (S,) chance of each sample, drawn with replacement; None for every sample once. With several devices
+    each takes every `replicas`-th sample, and the last few are dropped so that all take as many.
+    """
+
+    def __init__(
+        self, count: int, seed: int, weights: np.ndarray | None = None, rank: int = 0, replicas: int = 1
+    ) -> None:
+        self.count, self.seed, self.weights = count, seed, weights
+        self.rank, self.replicas, self.epoch = rank, replicas, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.replicas or 1
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.weights is None:
+            order = rng.permutation(self.count)
+        else:
+            order = rng.choice(self.count, self.count, p=self.weights / self.weights.sum())
+        if self.count < self.replicas:
+            order = np.resize(order, self.replicas)
+        mine = order[self.rank :: self.replicas][: len(self)]
+        return iter([(self.epoch, int(item)) for item in mine])
+
+
+def class_balanced_weights(index: Index, rows: np.ndarray) -> np.ndarray:
+    """Weight of each sample so that its classes are drawn as often as those of others (CBGS, Zhu et al., 2019)."""
+    present = np.zeros((len(rows), len(DETECTION_CLASSES)), dtype=bool)
+    for i, row in enumerate(rows):
+        classes = index.box_classes[index.box_start[row] : index.box_start[row + 1]]
+        present[i, classes[classes >= 0]] = True
+    share = present.sum(axis=0) / max(1, present.sum())
+    weight_of_class = np.divide(1 / len(share), share, out=np.zeros_like(share), where=share > 0)
+    weights = (present * weight_of_class).sum(axis=1)
+    floor = weights[weights > 0].min() if (weights > 0).any() else 1.0
+    return np.maximum(weights, floor)

@@ -1,0 +1,97 @@
+"""From raw maps to boxes: the same for torch, ONNX Runtime and engine outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TASKS = ((0,), (1, 2), (3, 4), (5,), (6, 7), (8, 9))
+"""Heat map channels of each task group, in the order of the head's box channels."""
+BOX_CHANNELS = 10  # offset 2, z 1, log size 3, sin cos 2, velocity 2
+CIRCLE_NMS_RADIUS_M = (2.0, 2.0, 3.5, 3.2, 3.2, 1.0, 0.92, 0.92, 0.42, 0.42)
+"""Suppression radius a class: the radii of CenterPoint's circle NMS, [4, 12, 10, 1, 0.85, 0.175], are squared
+distances in m2 a task; here as distances (mmdetection3d, centerpoint_pillar02)."""
+
+
+@dataclass(frozen=True)
+class BoxDecoding:
+    """Where the maps lie, and how many boxes are kept. Metres and cells of the BEV grid."""
+
+    x_min: float
+    y_min: float
+    cell_m: float
+    max_boxes: int = 500
+    score_threshold: float = 0.02
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Detections of one sample, best first. boxes (K, 9): x, y, z, l, w, h, yaw, vx, vy in the BEV frame."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+
+def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) -> Boxes:
+    """Peaks of the heat map to boxes, then circle NMS.
+
+    Args:
+        heatmap: (10, ny, nx) logits.
+        boxes: (60, ny, nx) raw box maps, task after task.
+        decoding: the grid and the limits.
+
+    Returns:
+        At most `max_boxes` boxes, best first.
+    """
+    ny, nx = heatmap.shape[1:]
+    found = []
+    for task, channels in enumerate(TASKS):
+        logits = heatmap[list(channels)].reshape(len(channels), -1)
+        count = min(decoding.max_boxes, logits.size)
+        top = np.argpartition(-logits.ravel(), count - 1)[:count]
+        scores = 1 / (1 + np.exp(-logits.ravel()[top].astype(np.float64)))
+        top, scores = top[scores > decoding.score_threshold], scores[scores > decoding.score_threshold]
+        cell = top % (ny * nx)
+        raw = boxes[task * BOX_CHANNELS : (task + 1) * BOX_CHANNELS].reshape(BOX_CHANNELS, -1)[:, cell]
+        decoded = _decode(raw.astype(np.float64), cell, nx, decoding)
+        classes = np.array(channels)[top // (ny * nx)]
+        finite = np.isfinite(decoded).all(axis=1)
+        found.append((decoded[finite], scores[finite], classes[finite]))
+    every, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(-scores, kind="stable")
+    every, scores, classes = every[order], scores[order], classes[order]
+    keep = circle_nms(every[:, :2], classes, np.array(CIRCLE_NMS_RADIUS_M)[classes])[: decoding.max_boxes]
+    return Boxes(every[keep], scores[keep], classes[keep])
+
+
+def _decode(raw: np.ndarray, cell: np.ndarray, nx: int, decoding: BoxDecoding) -> np.ndarray:
+    """(10, K) raw values at K cells to (K, 9) boxes."""
+    x = decoding.x_min + (cell % nx + raw[0]) * decoding.cell_m
+    y = decoding.y_min + (cell // nx + raw[1]) * decoding.cell_m
+    size = np.exp(np.clip(raw[3:6], -5, 5))
+    yaw = np.arctan2(raw[6], raw[7])
+    return np.stack([x, y, raw[2], *size, yaw, raw[8], raw[9]], axis=1)
+
+
+def circle_nms(centres: np.ndarray, classes: np.ndarray, radius_m: np.ndarray) -> np.ndarray:
+    """Keep a box unless a better one of its class lies within the radius.
+
+    Args:
+        centres: (K, 2) m, best first.
+        classes: (K,).
+        radius_m: (K,) m.
+
+    Returns:
+        Indices kept, best first.
+    """
+    alive = np.ones(len(centres), dtype=bool)
+    kept = []
+    for i in range(len(centres)):
+        if not alive[i]:
+            continue
+        kept.append(i)
+        close = np.square(centres[i + 1 :] - centres[i]).sum(axis=1) <= radius_m[i] ** 2
+        alive[i + 1 :] &= ~(close & (classes[i + 1 :] == classes[i]))
+    return np.array(kept, dtype=np.int64)

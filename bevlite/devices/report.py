@@ -1,0 +1,121 @@
+"""The latency report: what every device answers, whether it measured, predicted or emulated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bevlite.config import Config, validate, write_atomic
+from bevlite.errors import BevliteError
+
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Kind = Literal["measured", "predicted", "emulated"]
+
+
+class Interval(Config):
+    """A latency and the interval in which it is believed to lie."""
+
+    name: str
+    latency_ms: Milliseconds
+    lower_ms: Milliseconds
+    upper_ms: Milliseconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if not self.lower_ms <= self.latency_ms <= self.upper_ms:
+            raise ValueError(
+                f"{self.name}: found {self.lower_ms} <= {self.latency_ms} <= {self.upper_ms} to be false; "
+                "accepted: lower_ms <= latency_ms <= upper_ms"
+            )
+        return self
+
+
+class Kernel(Config):
+    """One of the costliest kernels of a module, and what bounds it."""
+
+    name: str
+    op: str
+    latency_ms: Milliseconds
+    bound: Literal["compute", "memory", "launch"]
+    precision: str
+    note: str = ""
+
+
+class ModuleRow(Interval):
+    """One engine: its latency without transfers, and its costliest kernels where they are known."""
+
+    identity: str = ""
+    kernel_count: int = 0
+    gflops: Annotated[float, Field(ge=0)] = 0.0
+    costliest: tuple[Kernel, ...] = ()
+
+
+class PipelineRow(Interval):
+    """One step outside the engines, with the source of its figure."""
+
+    source: str
+
+
+class Conditions(Config):
+    """Under what the figures hold. What is not known stays null."""
+
+    power_mode: str | None = None
+    tensorrt: str | None = None
+    jetpack: str | None = None
+    clocks_locked: bool | None = None
+    temperature_c: float | None = None
+    cuda_graph: bool | None = None
+
+
+class LatencyReport(Config):
+    """End-to-end latency of a network on a device: preprocessing, engines, decoding, one after the other."""
+
+    kind: Kind
+    device: str
+    precision: str
+    conditions: Conditions = Conditions()
+    predictor: str | None = None
+    modules: tuple[ModuleRow, ...]
+    pipeline: tuple[PipelineRow, ...] = ()
+    total_ms: Milliseconds
+    lower_ms: Milliseconds
+    upper_ms: Milliseconds
+    notes: tuple[str, ...] = ()
+    samples_ms: tuple[Milliseconds, ...] | None = None
+
+    @model_validator(mode="after")
+    def _honest(self) -> LatencyReport:
+        """A prediction names its predictor and has no samples; a measurement the reverse."""
+        if self.kind == "predicted" and (self.predictor is None or self.samples_ms):
+            raise ValueError("kind: found 'predicted' without predictor or with samples_ms")
+        if self.kind == "measured" and (self.predictor is not None or not self.samples_ms):
+            raise ValueError("kind: found 'measured' with predictor or without samples_ms")
+        if not self.lower_ms <= self.total_ms <= self.upper_ms:
+            raise ValueError("total_ms: found outside lower_ms to upper_ms; accepted: inside")
+        return self
+
+    def require_measured(self) -> LatencyReport:
+        """The report itself if it was measured; raises BevliteError if predicted or emulated."""
+        if self.kind != "measured":
+            raise BevliteError(f"{self.device}: found a {self.kind} latency report; accepted: a measured one")
+        return self
+
+    def write(self, path: Path | str) -> None:
+        """Write as JSON, whole or not at all."""
+        write_atomic(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path | str) -> LatencyReport:
+        """Read a report (raises BevliteError when the file is missing or is no report)."""
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BevliteError(f"{path}: no such file; accepted: a latency report (JSON)") from None
+        except (OSError, ValueError) as error:
+            raise BevliteError(f"{path}: not a latency report ({error})") from None
+        if not isinstance(data, dict):
+            raise BevliteError(f"{path}: not a latency report (no mapping at the top)")
+        return validate(data, cls, str(path))

@@ -1,0 +1,1 @@
+"""ONNX modules that stock TensorRT runs, checked per TensorRT version and against torch."""

@@ -1,0 +1,93 @@
+"""FP32 ONNX to FP16 carried by the graph, as strongly typed TensorRT networks need it.
+
+Every float tensor becomes FP16, except around operators that lose too much in it: those compute in FP32 between
+casts. Weights are rounded after batch norms were folded in FP32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bevlite.errors import ExportError
+
+FP32_ISLANDS = frozenset({"ReduceMean", "GlobalAveragePool", "Softmax", "LayerNormalization", "Softplus", "Exp", "Pow"})
+"""Long sums and exponentials: FP16 overflows at 65504 and resolves 11 bits."""
+FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
+"""Inputs that ONNX defines as float32 (scales and regions), whatever the data is."""
+LARGEST = float(np.finfo(np.float16).max)
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph in FP16.
+
+    Raises:
+        ExportError: a weight does not fit FP16.
+    """
+    model = onnx.shape_inference.infer_shapes(model)
+    graph = model.graph
+    floats = _float_tensors(graph)
+    kept = {
+        node.input[i]
+        for node in graph.node
+        for i in FLOAT32_INPUTS.get(node.op_type, ())
+        if i < len(node.input) and node.input[i]
+    }
+    for initializer in graph.initializer:
+        if initializer.data_type == TensorProto.FLOAT and initializer.name not in kept:
+            initializer.CopyFrom(_half_tensor(initializer))
+    nodes = []
+    for node in graph.node:
+        if node.op_type in FP32_ISLANDS:
+            nodes += _island(node, floats)
+        else:
+            _half_attributes(node, kept)
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    del graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def _float_tensors(graph: onnx.GraphProto) -> set[str]:
+    values = (*graph.input, *graph.output, *graph.value_info)
+    names = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names | {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+
+
+def _half_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    values = numpy_helper.to_array(tensor)
+    if values.size and np.abs(values).max() > LARGEST:
+        raise ExportError(f"{tensor.name}: holds {np.abs(values).max():g}, beyond the FP16 range of {LARGEST:g}")
+    return numpy_helper.from_array(values.astype(np.float16), tensor.name)
+
+
+def _half_attributes(node: onnx.NodeProto, kept: set[str]) -> None:
+    """Constants and casts to FP32 inside the graph follow, unless an input must stay float32."""
+    if any(name in kept for name in node.output):
+        return
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+        if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+            attribute.t.CopyFrom(_half_tensor(attribute.t))
+
+
+def _island(node: onnx.NodeProto, floats: set[str]) -> list[onnx.NodeProto]:
+    """Cast to FP32, compute, cast back."""
+    before, after = [], []
+    for i, name in enumerate(node.input):
+        if name in floats:
+            wide = f"{name}__{node.output[0]}_fp32"
+            before.append(helper.make_node("Cast", [name], [wide], name=f"{wide}_cast", to=TensorProto.FLOAT))
+            node.input[i] = wide
+    for i, name in enumerate(node.output):
+        if name in floats:
+            wide = f"{name}__fp32"
+            after.append(helper.make_node("Cast", [wide], [name], name=f"{name}_cast", to=TensorProto.FLOAT16))
+            node.output[i] = wide
+    return [*before, node, *after]

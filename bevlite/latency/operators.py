@@ -1,0 +1,78 @@
+"""Which ONNX operators the fusion rules treat alike."""
+
+from __future__ import annotations
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+GEMM_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+"""Kernels of multiply-adds: they take elementwise work behind them into their own store."""
+
+CONV_OPS = frozenset({"Conv", "ConvTranspose"})
+EPILOGUE_OPS = _names("BatchNormalization Add Sub Mul Relu Clip LeakyRelu PRelu Sigmoid Tanh Cast")
+"""What a convolution takes into its own store."""
+
+POINTWISE_OPS = _names(
+    """
+    Abs Add And Cast CastLike Ceil Celu Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater
+    GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min
+    Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus
+    Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor BatchNormalization Shrink
+    Atan
+    """
+)
+"""One value in, one value out: chains of these become one kernel, or the tail of another."""
+
+VIEW_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+"""Another reading of the same memory: no kernel."""
+
+REDUCE_OPS = _names(
+    """
+    ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
+    ReduceLogSum ReduceLogSumExp ArgMax ArgMin
+    """
+)
+NORM_OPS = _names(
+    """
+    Softmax LogSoftmax LayerNormalization InstanceNormalization GroupNormalization RMSNormalization
+    LpNormalization
+    """
+)
+POOL_OPS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"})
+COPY_OPS = _names("Transpose Concat Slice Split Pad Tile Expand DepthToSpace SpaceToDepth")
+RESIZE_OPS = frozenset({"Resize", "Upsample"})
+QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+UNCERTAIN_OPS = {
+    "Gather": "no published Gather figure on Orin",
+    "GatherElements": "no published Gather figure on Orin",
+    "GatherND": "no published Gather figure on Orin",
+    "GridSample": "GridSample is reported as unusually slow on Orin (TensorRT#4246)",
+    "ScatterND": "scattered writes were not measured",
+    "ScatterElements": "scattered writes were not measured",
+    "TopK": "TopK was not measured",
+    "CumSum": "CumSum becomes a loop in TensorRT",
+    "Loop": "loops are not modelled",
+    "If": "branches are not modelled",
+    "Scan": "loops are not modelled",
+    "NonMaxSuppression": "NMS depends on the data",
+    "DeformConv": "DeformConv was not measured",
+}
+"""Modelled, but covered by no published row: they widen the interval."""
+
+KNOWN_OPS = frozenset().union(
+    GEMM_OPS,
+    POINTWISE_OPS,
+    VIEW_OPS,
+    REDUCE_OPS,
+    NORM_OPS,
+    POOL_OPS,
+    COPY_OPS,
+    RESIZE_OPS,
+    QUANTIZE_OPS,
+    UNCERTAIN_OPS,
+    _names("Shape Size ConstantOfShape Range Constant OneHot"),
+)
+"""Everything else counts as memory traffic, is flagged, and widens the interval."""

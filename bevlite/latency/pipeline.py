@@ -1,0 +1,64 @@
+"""The steps around the engines that count in the budget: preprocessing and decoding, as published figures.
+
+Nothing here is computed: each entry is a figure that somebody measured on Orin, with its source and with the
+spread of the figures found. A step whose size differs from the published case is scaled, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PipelineStep:
+    """One step outside the engines: published median, lowest and highest figure, and the source."""
+
+    name: str
+    latency_ms: float
+    lower_ms: float
+    upper_ms: float
+    source: str
+
+
+_BEVDET = "github:LCH1238/bevdet-tensorrt-cpp@3d5a1248 README, AGX Orin, TensorRT 8.5.2"
+_CENTERPOINT = (
+    "github:NVIDIA-AI-IOT/Lidar_AI_Solution@787ad954 CUDA-CenterPoint README, DRIVE Orin, TensorRT 8.4"
+)
+
+PUBLISHED_CAMERAS = 6
+PUBLISHED_SWEEPS = 10
+
+
+def image_preprocessing(cameras: int = PUBLISHED_CAMERAS) -> PipelineStep:
+    """Resize, crop and normalise 1600 x 900 images (published for six: 2.8, 2.816, 2.924 ms)."""
+    scale = cameras / PUBLISHED_CAMERAS
+    source = _BEVDET if scale == 1 else f"{_BEVDET}; scaled from six cameras to {cameras}"
+    return PipelineStep("image_preprocessing", 2.816 * scale, 2.8 * scale, 2.924 * scale, source)
+
+
+def pillarisation(sweeps: int = PUBLISHED_SWEEPS) -> PipelineStep:
+    """Points to pillars on the GPU (published for ten nuScenes sweeps: 1.36 ms, of voxels).
+
+    One figure has no spread: the interval is half and double of it. Fewer sweeps are not scaled down, because
+    the fixed part is not known.
+    """
+    same = sweeps == PUBLISHED_SWEEPS
+    source = _CENTERPOINT if same else f"{_CENTERPOINT}; for ten sweeps, not scaled to {sweeps}"
+    return PipelineStep("pillarisation", 1.36, 0.68, 2.72, source)
+
+
+def decoding() -> PipelineStep:
+    """Decode boxes and NMS (published: 0.919, 0.982, 1.065 ms for BEVDet; 4.4 ms for CenterPoint)."""
+    return PipelineStep("decoding", 1.065, 0.919, 4.4, f"{_BEVDET}; upper figure {_CENTERPOINT}")
+
+
+def steps_for(*, cameras: int = 0, sweeps: int = 0, detection: bool = False) -> list[PipelineStep]:
+    """The steps that a network needs: `cameras` and `sweeps` are 0 where it has no such stream."""
+    steps = []
+    if cameras:
+        steps.append(image_preprocessing(cameras))
+    if sweeps:
+        steps.append(pillarisation(sweeps))
+    if detection:
+        steps.append(decoding())
+    return steps

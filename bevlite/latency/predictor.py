@@ -1,0 +1,132 @@
+"""From an ONNX file to a predicted latency: kernels, total, and an interval that says how sure it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from bevlite.errors import BevliteError
+from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
+from bevlite.latency.device import DeviceConfig
+from bevlite.latency.fusion import fuse
+from bevlite.latency.graph import read_graph
+from bevlite.latency.kernels import KernelCost, KernelModel, Precision, ceilings
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class GraphPrediction:
+    """The predicted latency of one engine, without transfers from and to the host."""
+
+    latency_ms: float
+    lower_ms: float
+    upper_ms: float
+    kernels: tuple[KernelCost, ...]
+    precision: Precision
+    device: str
+    power_mode: str
+    tensorrt: str
+    predictor: str
+    notes: tuple[str, ...]
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations of the matrix products (two a multiply-add)."""
+        return sum(kernel.flops for kernel in self.kernels)
+
+    def costliest(self, count: int = 10) -> list[KernelCost]:
+        """The kernels that take longest, longest first."""
+        return sorted(self.kernels, key=lambda kernel: -kernel.latency_us)[:count]
+
+
+def check_precision(precision: str) -> Precision:
+    """The precision as a typed word (raises BevliteError when it is none)."""
+    for accepted in PRECISIONS:
+        if precision == accepted:
+            return accepted
+    raise BevliteError(f"--precision: found '{precision}'; accepted: {', '.join(PRECISIONS)}")
+
+
+def parse_version(tensorrt: str) -> tuple[int, int]:
+    """`10.3` or `8.5.2` as (major, minor); raises BevliteError when it is no version."""
+    parts = tensorrt.split(".")
+    if not 1 <= len(parts) <= 4 or not all(part.isdigit() for part in parts):
+        raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: a version such as 8.5, 10.3 or 11.4")
+    return int(parts[0]), int(parts[1]) if len(parts) > 1 else 0
+
+
+def predict_onnx(
+    model: onnx.ModelProto | Path | str,
+    device: DeviceConfig,
+    precision: Precision | str = "fp16",
+    tensorrt: str = "10.3",
+    *,
+    power_mode: str | None = None,
+    cuda_graph: bool = True,
+    coefficients: Coefficients = DEFAULT,
+) -> GraphPrediction:
+    """Predict the latency of one ONNX file as one engine, batch as in the file, data already on the device.
+
+    Raises:
+        BevliteError: the file is missing, corrupt or has dynamic shapes; or an argument is not accepted.
+    """
+    chosen = check_precision(precision)
+    version = parse_version(tensorrt)
+    graph = read_graph(model)
+    mode, _ = device.mode(power_mode)
+    fused = fuse(graph, fuse_attention=version >= (8, 6))
+    pricing = KernelModel(graph, fused, ceilings(device, mode, cuda_graph), chosen, coefficients)
+    kernels = tuple(pricing.cost(group) for group in fused.groups if not group.elided)
+    total_us = sum(kernel.latency_us for kernel in kernels)
+    unsure_us = sum(kernel.latency_us for kernel in kernels if kernel.uncertain)
+    sure_us = total_us - unsure_us
+    below = sure_us * coefficients.band_below + unsure_us * coefficients.uncertain_band / 2
+    band_above = coefficients.band_above
+    if any(kernel.precision == "int8" for kernel in kernels):
+        band_above = coefficients.band_above_int8
+    above = sure_us * band_above + unsure_us * coefficients.uncertain_band
+    return GraphPrediction(
+        latency_ms=total_us / 1e3,
+        lower_ms=(total_us - below) / 1e3,
+        upper_ms=(total_us + above) / 1e3,
+        kernels=kernels,
+        precision=chosen,
+        device=device.name,
+        power_mode=mode,
+        tensorrt=tensorrt,
+        predictor=PREDICTOR_VERSION,
+        notes=tuple(_notes(kernels, chosen, fused.quantized, band_above, coefficients, mode, device)),
+    )
+
+
+def _notes(
+    kernels: tuple[KernelCost, ...],
+    precision: Precision,
+    explicit: bool,
+    band_above: float,
+    coefficients: Coefficients,
+    mode: str,
+    device: DeviceConfig,
+) -> list[str]:
+    """Why the interval is what it is, and what was assumed."""
+    total_us = sum(k.latency_us for k in kernels) or 1.0
+    notes = [
+        f"interval: -{coefficients.band_below:.0%} to +{band_above:.0%}, from the "
+        "published rows in docs/latency.md"
+    ]
+    for reason, count in Counter(k.uncertain for k in kernels if k.uncertain).items():
+        share = sum(k.latency_us for k in kernels if k.uncertain == reason) / total_us
+        notes.append(f"interval widened: {reason} ({count} kernels, {share:.0%} of the time)")
+    if explicit and precision != "int8":
+        notes.append("the file carries Q/DQ nodes, which TensorRT obeys: those products are priced in INT8")
+    if precision == "int8" and not explicit:
+        notes.append("INT8 assumes Q/DQ placed as NVIDIA does: products with weights in INT8, attention and "
+                     "depthwise in FP16; other placements were seen to lose all of the gain")  # fmt: skip
+    if mode != device.power_modes.measured_in:
+        measured = device.power_modes.measured_in
+        notes.append(f"{mode}: scaled by clocks from {measured}; not checked on a board")
+    return notes

@@ -1,0 +1,1 @@
+"""Camera backbones: images in, a list of feature maps with declared strides and channels out."""

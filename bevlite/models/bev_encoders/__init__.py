@@ -1,0 +1,1 @@
+"""BEV encoders: the network over the fused BEV map."""

@@ -1,0 +1,1 @@
+"""Fusion of the camera and the LiDAR BEV maps."""

@@ -1,0 +1,1 @@
+"""The LiDAR stream: pillars, a 2D backbone and a neck."""

@@ -1,0 +1,1 @@
+"""2D backbones over the pillar canvas."""

@@ -1,0 +1,1 @@
+"""Pillar encoders: points grouped in pillars in, a dense BEV canvas out."""

@@ -1,0 +1,82 @@
+"""Pillars by convolution: Horizon's pillar feature net, and the gather that lays pillars out on the canvas.
+
+Points are grouped outside the network (bevlite.deployment.pillars). The canvas is filled by one Gather from
+pillar slots instead of a scatter: no plugin, no index that must be unique.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bevlite.models.contracts import PillarEncoderConfig
+from bevlite.registry import PILLAR_ENCODERS
+
+
+@PILLAR_ENCODERS.register
+class PFNConfig(PillarEncoderConfig):
+    """1x1 convolution (5 -> channels), batch norm, ReLU, maximum over the points of a pillar.
+
+    coordinates: what the five numbers of a point are. `absolute`: x, y, z, intensity scaled to [0, 1] over the
+    range, and the time lag in s (Horizon). `pillar`: x and y relative to the centre of the pillar in cells
+    [-0.5, 0.5], z scaled to [-1, 1], intensity to [0, 1], time lag in s; the convolution over the canvas knows the
+    place anyway, and 16-bit and 8-bit arithmetic then resolve millimetres instead of decimetres.
+    """
+
+    type: Literal["pfn"] = "pfn"
+    cell_m: float = Field(default=0.2, gt=0)
+    z_range_m: tuple[float, float] = (-3.2, 4.8)
+    max_pillars: int = Field(default=40000, gt=0)
+    max_points: int = Field(default=20, gt=0)
+    channels: int = Field(default=64, gt=0)
+    coordinates: Literal["pillar", "absolute"] = "pillar"
+
+    def build(self) -> PillarEncoder:
+        """The network part."""
+        return PillarEncoder(self)
+
+
+class PillarEncoder(nn.Module):
+    """Pillars (B, 5, M, P) and index (B, ny, nx) to the canvas (B, channels, ny, nx).
+
+    Index 0 is an empty cell, index s + 1 the pillar in slot s.
+    """
+
+    def __init__(self, config: PFNConfig) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(5, config.channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(config.channels, eps=1e-3)
+
+    def encode(self, pillars: Tensor) -> Tensor:
+        """(B, 5, M, P) to (B, channels, P)."""
+        return torch.relu(self.norm(self.conv(pillars))).amax(dim=2)
+
+    def forward(self, pillars: Tensor, index: Tensor) -> Tensor:
+        """The canvas."""
+        if torch.onnx.is_in_onnx_export():
+            return self._layout(self.encode(pillars), index)
+        # Unused slots would dilute the statistics of the batch norm and cost most of the time: leave them out.
+        batch, _, _, slots = pillars.shape
+        used = index.flatten(1).amax(dim=1)
+        valid = torch.arange(slots, device=pillars.device) < used[:, None]
+        packed = pillars.permute(0, 3, 1, 2)[valid]  # (V, 5, M)
+        if packed.shape[0] == 0:  # no point at all in the batch: keep one zero pillar, so that shapes hold
+            packed = pillars.new_zeros(1, *packed.shape[1:])
+        encoded = self.encode(packed.permute(1, 2, 0)[None])[0]  # (channels, V)
+        table = torch.cat([encoded.new_zeros(encoded.shape[0], 1), encoded], dim=1)
+        start = torch.cumsum(used, 0) - used
+        rows = torch.where(index > 0, index + start[:, None, None], torch.zeros_like(index))
+        canvas = table[:, rows.flatten().long()]  # (channels, B*ny*nx)
+        return canvas.view(-1, batch, *index.shape[1:]).transpose(0, 1).contiguous()
+
+    @staticmethod
+    def _layout(encoded: Tensor, index: Tensor) -> Tensor:
+        """One Gather of whole rows (P + 1, channels) by (ny * nx), for a batch of one."""
+        channels, ny, nx = encoded.shape[1], index.shape[1], index.shape[2]
+        rows = encoded[0].transpose(0, 1)
+        table = torch.cat([torch.zeros(1, channels, dtype=rows.dtype), rows], dim=0)
+        canvas = torch.index_select(table, 0, index.reshape(ny * nx))
+        return canvas.transpose(0, 1).reshape(1, channels, ny, nx)

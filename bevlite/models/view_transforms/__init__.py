@@ -1,0 +1,1 @@
+"""View transforms: image features and geometry in, a camera BEV map out."""

@@ -1,0 +1,185 @@
+"""Lift-splat (Philion and Fidler, ECCV 2020): a depth distribution a pixel, pooled exactly on the BEV grid.
+
+Training adds the weighted features to their cells with index_add; the exported module computes the same sum by a
+tree of gathers with the tables as inputs (bevlite.deployment.pooling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from bevlite.deployment.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
+from bevlite.grid import BEVGrid
+from bevlite.models.contracts import ViewTransform, ViewTransformConfig
+from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
+from bevlite.registry import VIEW_TRANSFORMS
+
+CAPACITY_MARGIN = 1.3  # over the nominal rig; calibrations of real cars vary by a few per cent
+CAPACITY_STEP = 64
+
+
+@VIEW_TRANSFORMS.register
+class LSSConfig(ViewTransformConfig):
+    """Lift-splat. Depth bins are centred at depth_range_m[0] + (k + 0.5) * depth_step_m.
+
+    chunk: S of the pooling tree. capacity: rows of its levels, null for a nuScenes-like rig with 30 % margin.
+    ego_motion: correct the car's motion between camera and LiDAR times; the tables then change every frame.
+    """
+
+    type: Literal["lss"] = "lss"
+    channels: int = Field(default=64, gt=0)
+    depth_range_m: tuple[float, float] = (1.0, 60.0)
+    depth_step_m: float = Field(default=1.0, gt=0)
+    z_range_m: tuple[float, float] = (-5.0, 5.0)
+    chunk: int = Field(default=8, ge=2, le=64)
+    capacity: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _ranges(self) -> LSSConfig:
+        low, high = self.depth_range_m
+        if not 0 < low < high:
+            raise ValueError(f"found depth_range_m [{low}, {high}]; accepted: 0 < near < far")
+        if self.z_range_m[0] >= self.z_range_m[1]:
+            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
+        return self
+
+    @property
+    def depths_m(self) -> tuple[float, ...]:
+        """Centres of the depth bins in m."""
+        low, high = self.depth_range_m
+        count = max(1, round((high - low) / self.depth_step_m))
+        return tuple(low + (k + 0.5) * self.depth_step_m for k in range(count))
+
+    def build(
+        self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid
+    ) -> ViewTransform:
+        """The network part."""
+        return LiftSplat(self, in_channels, stride, image_size, cameras, bev)
+
+
+class LiftSplat(ViewTransform):
+    """Features (B*N, C_in, h, w) and pixel_to_bev (B, N, 4, 4) to the camera BEV map (B, C, ny, nx)."""
+
+    prepared_names = ("depth", "context")
+
+    def __init__(
+        self,
+        config: LSSConfig,
+        in_channels: int,
+        stride: int,
+        image_size: tuple[int, int],
+        cameras: int,
+        bev: BEVGrid,
+    ) -> None:
+        super().__init__()
+        self.config, self.cameras, self.bev = config, cameras, bev
+        self.image_size = image_size
+        self.frustum = Frustum(config.depths_m, image_size[0] // stride, image_size[1] // stride, stride)
+        self.grid = CellGrid(
+            bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, bev.nx, bev.ny, *config.z_range_m
+        )
+        self.depth_net = nn.Conv2d(in_channels, len(config.depths_m) + config.channels, 1)
+        pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
+        self.register_buffer("pixels", pixels, persistent=False)
+        self._capacity: tuple[int, ...] | None = config.capacity
+
+    def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Depth distribution (B*N, D, h, w) and context (B*N, C, h, w)."""
+        depth, context = self.depth_net(features).split([len(self.config.depths_m), self.config.channels], dim=1)
+        return depth.softmax(dim=1), context
+
+    def depth_logits(self, features: Tensor) -> Tensor:
+        """Logits of the depth distribution (B*N, D, h, w), for depth supervision."""
+        logits: Tensor = self.depth_net(features)[:, : len(self.config.depths_m)]
+        return logits
+
+    def cells(self, pixel_to_bev: Tensor) -> Tensor:
+        """BEV cell of every frustum point, (B, N, D, h, w) int64, -1 outside; float64 as on the host."""
+        matrix = pixel_to_bev.double()
+        pixels: Tensor = self.pixels  # type: ignore[assignment]
+        points = pixels @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
+        grid = self.grid
+        ix = torch.floor((points[..., 0] - grid.x_min) / grid.cell_m).long()
+        iy = torch.floor((points[..., 1] - grid.y_min) / grid.cell_m).long()
+        z = points[..., 2]
+        inside = (ix >= 0) & (ix < grid.nx) & (iy >= 0) & (iy < grid.ny) & (z >= grid.z_min) & (z < grid.z_max)
+        cells = torch.where(inside, iy * grid.nx + ix, torch.full_like(ix, -1))
+        return cells.view(*pixel_to_bev.shape[:2], len(self.config.depths_m), self.frustum.height, self.frustum.width)
+
+    def pool(self, depth: Tensor, context: Tensor, cells: Tensor) -> Tensor:
+        """Sum of depth-weighted context in every cell: (B, C, ny, nx), in float32 at least."""
+        batch, cameras, depths, height, width = cells.shape
+        area, count = height * width, self.grid.ny * self.grid.nx
+        flat = cells.reshape(-1)
+        kept = torch.nonzero(flat >= 0).squeeze(1)
+        camera = kept // (depths * area)
+        pixel = camera * area + kept % area
+        target = flat[kept] + (camera // cameras) * count
+        dtype = torch.promote_types(context.dtype, torch.float32)
+        rows = context.permute(0, 2, 3, 1).reshape(-1, context.shape[1]).to(dtype)
+        weights = depth.reshape(-1).to(dtype)[kept]
+        pooled = rows.new_zeros(batch * count, rows.shape[1])
+        pooled = pooled.index_add(0, target, rows[pixel] * weights[:, None])
+        return pooled.view(batch, self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2).contiguous()
+
+    def forward(self, features: Tensor, pixel_to_bev: Tensor) -> Tensor:
+        """The camera BEV map."""
+        depth, context = self.prepare(features)
+        return self.pool(depth, context, self.cells(pixel_to_bev))
+
+    def transform(self, *inputs: Tensor) -> Tensor:
+        """As exported, for a batch of one: depth (N, D, h, w), context (N, C, h, w) and the tables."""
+        depth, context, depth_index, feature_index, *levels, cell_index = inputs
+        channels = context.shape[1]
+        zero = torch.zeros(1, dtype=depth.dtype)
+        weights = torch.cat([zero, depth.reshape(-1)])
+        rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
+        r1, chunk = depth_index.shape
+        gathered = torch.index_select(rows, 0, feature_index.reshape(-1)).reshape(r1, chunk, channels)
+        weight = torch.index_select(weights, 0, depth_index.reshape(-1)).reshape(r1, 1, chunk)
+        table = torch.cat([torch.zeros(1, channels, dtype=context.dtype), (weight @ gathered).reshape(r1, channels)])
+        for index in levels:
+            sums = torch.index_select(table, 0, index.reshape(-1)).reshape(*index.shape, channels).sum(dim=1)
+            table = torch.cat([table, sums])
+        pooled = torch.index_select(table, 0, cell_index)
+        return pooled.transpose(0, 1).reshape(1, channels, self.grid.ny, self.grid.nx)
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Rows that each level of the exported tree has room for."""
+        if self._capacity is None:
+            chunk = self.config.chunk
+            if self.cameras == len(CAMERAS):
+                cells = frustum_cells(self.frustum, self.grid, nominal_pixel_to_bev(*self.image_size))
+                needed = [CAPACITY_MARGIN * rows for rows in tree_levels(cells, chunk)]
+            else:  # no rig to go by: what no calibration can exceed
+                points = self.cameras * len(self.frustum.depths_m) * self.frustum.height * self.frustum.width
+                needed = [points / chunk + min(points, self.grid.nx * self.grid.ny)]
+                while needed[-1] > 1:
+                    needed.append(needed[-1] / chunk)
+            # One level more than the rig needs, so that a cell which collects more than any of its does fits too.
+            rounded = [int(-(-rows // CAPACITY_STEP)) * CAPACITY_STEP for rows in needed]
+            self._capacity = (*rounded, CAPACITY_STEP)
+        return self._capacity
+
+    @property
+    def geometry_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Name and shape of the tables, in the order in which `transform` takes them."""
+        chunk, capacities = self.config.chunk, self.capacities
+        shapes: dict[str, tuple[int, ...]] = {
+            "depth_index": (capacities[0], chunk),
+            "feature_index": (capacities[0], chunk),
+        }
+        shapes |= {f"level{k}_index": (rows, chunk) for k, rows in enumerate(capacities[1:], start=2)}
+        return shapes | {"cell_index": (self.grid.ny * self.grid.nx,)}
+
+    def geometry(self, pixel_to_bev: np.ndarray) -> dict[str, np.ndarray]:
+        """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
+        cells = frustum_cells(self.frustum, self.grid, pixel_to_bev)
+        return pooling_tables(cells, self.grid.nx * self.grid.ny, self.config.chunk, self.capacities)

@@ -1,0 +1,1 @@
+"""Training: recipes, targets, losses, checkpoints and the loop on Lightning."""

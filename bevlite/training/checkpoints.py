@@ -1,0 +1,85 @@
+"""Checkpoints without pickle: tensors in safetensors, everything else as JSON beside them, each file whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from bevlite.config import write_atomic
+from bevlite.errors import TrainingError
+from bevlite.run_folder import Run
+
+
+def save_weights(run: Run, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write `checkpoints/model.safetensors` and its JSON; refuses weights that are not finite (TrainingError)."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise TrainingError(f"{name}: holds NaN or infinity; the last good checkpoint is kept in {run.checkpoints}")
+    write_atomic(run.weights_file, save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
+    write_atomic(run.weights_file.with_suffix(".json"), json.dumps(meta, indent=1) + "\n")
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's training state as FILE.safetensors (tensors) and FILE.json (the rest)."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write both files; the JSON last, and it names the number of tensors that belong to it."""
+        tensors: dict[str, Tensor] = {}
+        tree = _flatten(checkpoint, tensors)
+        file = Path(path)
+        write_atomic(file.with_suffix(".safetensors"), save(tensors))
+        write_atomic(file.with_suffix(".json"), json.dumps({"step": checkpoint["global_step"], "tree": tree}))
+
+    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: Any = None) -> dict[str, Any]:
+        """Read both files back (raises TrainingError when they are damaged or do not belong together)."""
+        file = Path(path)
+        try:
+            tensors = load_file(file.with_suffix(".safetensors"))
+            content = json.loads(file.with_suffix(".json").read_text())
+            state = _restore(content["tree"], tensors)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise TrainingError(f"{file}: the training state cannot be read ({error})") from None
+        if not isinstance(state, dict):
+            raise TrainingError(f"{file}: the training state is not one of BEVLite's")
+        return state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete both files."""
+        for suffix in (".safetensors", ".json"):
+            Path(path).with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for anything a training state holds; tensors go into `tensors` and leave their number."""
+    if isinstance(value, Tensor):
+        key = str(len(tensors))
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(value, dict):
+        return {"dict": [[_flatten(k, tensors), _flatten(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_flatten(v, tensors) for v in value]}
+    if isinstance(value, list):
+        return [_flatten(v, tensors) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a training state cannot hold {type(value).__name__}")
+
+
+def _restore(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_restore(v, tensors) for v in value]
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        if "tuple" in value:
+            return tuple(_restore(v, tensors) for v in value["tuple"])
+        return {_restore(k, tensors): _restore(v, tensors) for k, v in value["dict"]}
+    return value

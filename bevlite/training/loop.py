@@ -1,0 +1,213 @@
+"""The training loop: Lightning does the work; here is what a run reads, writes and resumes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from bevlite.data.config import DataConfig
+from bevlite.data.dataset import BEVDataset, collate
+from bevlite.data.index import load_index
+from bevlite.data.sampler import EpochSampler, class_balanced_weights
+from bevlite.errors import BevliteError, TrainingError
+from bevlite.models.detector import STREAM_MODULES, pillar_grid
+from bevlite.run_folder import Run
+from bevlite.training.checkpoints import SafetensorsIO, save_weights
+from bevlite.training.module import TrainingModule
+from bevlite.training.recipe import Recipe
+from bevlite.variant import Variant
+
+STATE = "last.safetensors"
+
+
+def train(
+    variant: Variant,
+    data: DataConfig,
+    recipe: Recipe,
+    out: Path,
+    *,
+    init: Mapping[str, Path] | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    stop_after_epoch: int | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a variant into a run folder.
+
+    Args:
+        variant: the network.
+        data: a resolved data configuration; its train split is used.
+        recipe: how it is trained.
+        out: the run folder.
+        init: runs from which the streams (`camera`, `lidar`) take their weights before training.
+        resume: go on from the last finished epoch if there is one.
+        devices: number of GPUs (or processes on the CPU).
+        stop_after_epoch: stop once this many epochs of the recipe are done, with everything saved.
+        progress: show it.
+
+    Raises:
+        BevliteError: unusable data, a checkpoint of another variant, a NaN loss, a run that exists already.
+    """
+    run = Run(out)
+    state = run.checkpoints / STATE
+    if state.is_file() and not resume:
+        raise TrainingError(f"{out}: holds a run already; accepted: --resume auto, or a new folder")
+    data = data.resolved()
+    run.create(variant, data, recipe, recipe.seed)
+    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    dataset = training_set(variant, data, recipe)
+    per_device = max(1, len(dataset) // devices)
+    batch_size = min(recipe.batch_size, per_device)
+    steps = per_device // batch_size
+    module = TrainingModule(variant, recipe, total_steps=steps * recipe.epochs)
+    start = state if state.is_file() else None
+    if start is not None:
+        _check_state(run, variant)
+    elif init:
+        module.start_from(_stream_weights(module, init))
+    sampler_weights = class_balanced_weights(dataset.index, dataset.rows) if recipe.class_balanced else None
+    recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)
+    trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder)
+    rank, replicas = (int(os.environ.get("LOCAL_RANK", 0)), devices) if devices > 1 else (0, 1)
+    loader = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), recipe.seed, sampler_weights, rank, replicas),
+        num_workers=loader_workers(recipe.workers, devices),
+        collate_fn=collate,
+        drop_last=True,
+        persistent_workers=loader_workers(recipe.workers, devices) > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    _fit(trainer, module, loader, start)
+    return run
+
+
+def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDataset:
+    """The train split for a variant, augmented as the recipe says (raises DataError)."""
+    index = load_index(data)
+    rows = index.rows_of_split(str(data.train_split))
+    supervised = variant.camera is not None and hasattr(variant.camera.view_transform, "depths_m")
+    return BEVDataset(
+        data.root,
+        index,
+        rows,
+        variant,
+        pillar_grid(variant) if variant.lidar is not None else None,
+        augmentation=recipe.augmentation,
+        depth_truth=supervised and recipe.losses.depth > 0,
+        seed=recipe.seed,
+    )
+
+
+def loader_workers(asked: int | None, devices: int = 1) -> int:
+    """Loader processes a device: as asked, or one a core up to 16."""
+    return asked if asked is not None else min(16, (os.cpu_count() or 1) // devices)
+
+
+def _trainer(
+    run: Run, recipe: Recipe, devices: int, stop_after_epoch: int | None, progress: bool, recorder: Callback
+) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    callbacks: list[Callback] = [recorder]
+    bar = progress and sys.stderr.isatty()
+    if bar:
+        callbacks.append(TQDMProgressBar())
+    precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}.get(recipe.precision)
+    if precision is None:
+        precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+        max_epochs=min(recipe.epochs, stop_after_epoch or recipe.epochs),
+        gradient_clip_val=recipe.clip_norm,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(str(run.path), name="tensorboard", version=""),
+        plugins=[SafetensorsIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        benchmark=True,
+    )
+
+
+def _fit(trainer: lightning.Trainer, module: TrainingModule, loader: DataLoader, start: Path | None) -> None:
+    try:
+        trainer.fit(module, loader, ckpt_path=str(start) if start else None)
+    except SystemExit:  # Lightning turns Ctrl-C into an exit
+        raise KeyboardInterrupt from None
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _check_state(run: Run, variant: Variant) -> None:
+    """A training state belongs to the weights beside it, and these to a variant."""
+    run.weights(variant)
+
+
+def _stream_weights(module: TrainingModule, init: Mapping[str, Path]) -> dict[str, torch.Tensor]:
+    taken: dict[str, torch.Tensor] = {}
+    for stream, path in init.items():
+        if stream not in STREAM_MODULES:
+            raise BevliteError(f"--init {stream}={path}: found '{stream}'; accepted: {', '.join(STREAM_MODULES)}")
+        wanted = module.network.stream_state(stream)
+        if not wanted:
+            raise BevliteError(f"--init {stream}={path}: this variant has no {stream} stream")
+        given = Run(path).weights()
+        for name, value in wanted.items():
+            if name not in given or given[name].shape != value.shape:
+                raise BevliteError(
+                    f"--init {stream}={path}: {name} is missing or of another shape; accepted: a run whose {stream} "
+                    "stream is the same"
+                )
+            taken[name] = given[name]
+    return taken
+
+
+class _Recorder(Callback):
+    """After each epoch: weights, training state, one line in metrics.jsonl, one line on the screen."""
+
+    def __init__(self, run: Run, recipe: Recipe, last_epoch: int, progress: bool) -> None:
+        self.run, self.recipe, self.last_epoch, self.progress = run, recipe, last_epoch, progress
+        self.began = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        means = pl_module.epoch_means()
+        done = trainer.current_epoch + 1
+        if trainer.is_global_zero:
+            meta = {"variant_hash": pl_module.variant.hash, "epoch": done, "step": trainer.global_step}
+            save_weights(self.run, pl_module.average.weights(), meta)
+        trainer.save_checkpoint(self.run.checkpoints / STATE)
+        if not trainer.is_global_zero:
+            return
+        seconds = time.monotonic() - self.began
+        entry = {"epoch": done, "step": trainer.global_step, "seconds": round(seconds, 2), "loss": means}
+        with (self.run.path / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        if self.progress:
+            terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+            print(f"epoch {done}/{self.recipe.epochs}  {terms}  ({seconds:.1f} s)", flush=True)

@@ -1,0 +1,87 @@
+"""One training step of a variant, as Lightning wants it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from bevlite.errors import TrainingError
+from bevlite.models.detector import Detector
+from bevlite.training.ema import WeightAverage
+from bevlite.training.losses import total_loss
+from bevlite.training.recipe import Recipe
+from bevlite.variant import Variant
+
+
+class TrainingModule(lightning.LightningModule):
+    """Network, losses, AdamW with warm-up and cosine, and the moving average of the weights."""
+
+    def __init__(self, variant: Variant, recipe: Recipe, total_steps: int) -> None:
+        super().__init__()
+        self.variant, self.recipe, self.total_steps = variant, recipe, total_steps
+        self.network = Detector(variant)
+        self.average = WeightAverage(self.network, recipe.ema_decay)
+        self.terms: dict[str, list[Tensor]] = {}
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights by name, in the network and in its average."""
+        self.network.load_state_dict({**self.network.state_dict(), **weights})
+        self.average = WeightAverage(self.network, self.recipe.ema_decay)
+
+    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
+        """Loss of one batch; a loss that is not finite stops the run and names the batch."""
+        outputs = self.network(batch)
+        loss, terms = total_loss(self.variant, outputs, batch, self.recipe.losses)
+        if not torch.isfinite(loss):
+            parts = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+            raise TrainingError(
+                f"the loss is {float(loss)} at epoch {self.current_epoch}, step {self.global_step} ({parts}); batch of "
+                f"samples {', '.join(batch['token'])}; the last good checkpoint is kept"
+            )
+        for name, value in terms.items():
+            self.terms.setdefault(name, []).append(value.detach())
+            self.log(f"loss/{name}", value.detach())
+        self.log("loss/total", loss.detach(), prog_bar=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Update the moving average."""
+        self.average.update(self.network)
+
+    def epoch_means(self) -> dict[str, float]:
+        """Mean of each loss term since the last call."""
+        means = {name: float(torch.stack(values).mean()) for name, values in self.terms.items()}
+        self.terms.clear()
+        return means
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; norms and biases do not decay; the camera backbone may learn at its own rate."""
+        recipe = self.recipe
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for name, parameter in self.network.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            factor = recipe.camera_backbone_factor if name.startswith("camera.backbone.") else 1.0
+            groups.setdefault((recipe.learning_rate * factor, decay), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], betas=recipe.betas
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Factor of the learning rate: linear warm-up, then half a cosine to `final_factor`."""
+        recipe = self.recipe
+        # A short run must not spend all of its steps warming up.
+        warmup = min(recipe.warmup_steps, self.total_steps // 4)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        return recipe.final_factor + (1 - recipe.final_factor) * cosine

@@ -1,0 +1,212 @@
+"""The search file: typed, resolved into everything a study needs, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bevlite.config import Config, apply_overrides, as_dict, merge, read_yaml, stable_hash, to_yaml, validate
+from bevlite.data.config import DataConfig, load_data_config
+from bevlite.errors import ConfigError
+from bevlite.latency.coefficients import PREDICTOR_VERSION
+from bevlite.latency.device import DeviceConfig, find_device
+from bevlite.training.recipe import Recipe, load_recipe
+from bevlite.variant import Variant, load_variant
+from search.constraints import Limits
+from search.fidelity import Fidelity
+from search.objectives import Objectives
+from search.space import Space
+
+
+class DeviceChoice(Config):
+    """The board that the latency is for. `precision: null` takes each variant's own."""
+
+    name: str = "agx-orin-64gb"
+    tensorrt: str = "10.3"
+    power_mode: str | None = None
+    precision: Literal["fp32", "fp16"] | None = None
+
+
+class SearchConfig(Config):
+    """One search. Paths are relative to the search file; `base`, `recipe` and `data` may stand here whole."""
+
+    base: str | dict[str, Any]
+    space: dict[str, Any]
+    objectives: Objectives = Objectives()
+    constraints: Limits
+    device: DeviceChoice = DeviceChoice()
+    data: str | dict[str, Any] | None = None
+    recipe: str | dict[str, Any]
+    recipe_overrides: dict[str, Any] = {}
+    fidelity: Fidelity = Fidelity()
+    trials: int = Field(default=50, ge=1)
+    seed: int = 0
+    startup_trials: int = Field(default=10, ge=1, description="trials drawn at random before TPE takes over")
+    anchors: tuple[dict[str, Any], ...] = ()
+    final: dict[str, Any] = Field(default={}, description="recipe overrides for the winner's own training")
+    storage: str | None = Field(default=None, description="database URL; by default SQLite in the study folder")
+
+
+@dataclass(frozen=True)
+class ResolvedSearch:
+    """A search with everything that its file names."""
+
+    config: SearchConfig
+    base: Variant
+    space: Space
+    recipe: Recipe
+    data: DataConfig
+    device: DeviceConfig
+
+    @property
+    def final_recipe(self) -> Recipe:
+        """How the winner is trained."""
+        return validate(merge(as_dict(self.recipe), self.config.final), Recipe, "final")
+
+    def with_trials(self, trials: int) -> ResolvedSearch:
+        """The same with another number of trials."""
+        return replace(self, config=self.config.model_copy(update={"trials": trials}))
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that makes two trials comparable. Not in it: the number of trials, and `final`.
+
+        The data are known by their tables, not by their folder, which may move.
+        """
+        base = {key: value for key, value in as_dict(self.base).items() if key != "name"}
+        return {
+            "base": base,
+            "space": as_dict(self.space)["choices"],
+            "objectives": as_dict(self.config.objectives),
+            "constraints": as_dict(self.config.constraints),
+            "device": as_dict(self.config.device) | {"board": stable_hash(self.device)},
+            "predictor": PREDICTOR_VERSION,
+            "data": {**as_dict(self.data), "root": data_fingerprint(self.data)},
+            "recipe": as_dict(self.recipe),
+            "fidelity": as_dict(self.config.fidelity),
+            "seed": self.config.seed,
+            "startup_trials": self.config.startup_trials,
+            "anchors": list(self.config.anchors),
+        }
+
+    def as_yaml(self) -> str:
+        """A search file that depends on no other file of the configuration."""
+        data = as_dict(self.config) | {
+            "base": as_dict(self.base),
+            "space": as_dict(self.space)["choices"],
+            "recipe": as_dict(self.recipe),
+            "recipe_overrides": {},
+            "data": as_dict(self.data) | {"root": str(Path(self.data.root).resolve())},
+        }
+        data["space"] = {name: _compact(choice) for name, choice in data["space"].items()}
+        return to_yaml(data)
+
+
+def load_search(
+    path: Path,
+    overrides: Iterable[str] = (),
+    data: str | None = None,
+    limits: Mapping[str, Any] | None = None,
+    need_data: bool = True,
+) -> ResolvedSearch:
+    """Read a search file and all that it names; `data` and `limits` replace what it says.
+
+    Without `need_data` the data are not looked at: a study can be reported on where its data are not.
+
+    Raises:
+        ConfigError: with one line that names file, key, what was found and what is accepted.
+        DataError: the data root cannot be used.
+    """
+    content = apply_overrides(read_yaml(path), overrides)
+    if limits:
+        content = merge(content, {"constraints": dict(limits)})
+    config = validate(content, SearchConfig, str(path))
+    folder = path.parent
+    base = _load_base(config.base, folder, path)
+    space = validate({"choices": config.space}, Space, f"{path}: space")
+    config.objectives.check_tasks(base.tasks)
+    space.check_tasks(base)
+    for index, anchor in enumerate(config.anchors):
+        space.check_params(anchor, f"{path}: anchors.{index}")
+    recipe = _load_recipe(config.recipe, folder, path)
+    recipe = validate(
+        merge(as_dict(recipe), {**config.recipe_overrides, "epochs": config.fidelity.epochs}),
+        Recipe,
+        f"{path}: recipe_overrides",
+    )
+    device_name = config.device.name
+    if device_name.endswith((".yaml", ".yml")):
+        device_name = str(folder / device_name)
+    device = find_device(device_name)
+    device.mode(config.device.power_mode)
+    loaded = _load_data(data, config.data, folder, path) if need_data else _unchecked_data(config.data)
+    resolved = ResolvedSearch(config, base, space, recipe, loaded, device)
+    _ = resolved.final_recipe  # a wrong `final` is found now, not after hours
+    return resolved
+
+
+def data_fingerprint(data: DataConfig) -> str:
+    """Identity of the data: the scene and sample tables (the path itself where there are none)."""
+    digest = hashlib.sha256()
+    for table in ("scene.json", "sample.json"):
+        file = Path(data.root) / str(data.version) / table
+        if not file.is_file():
+            return str(data.root)
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, one text a key: `constraints.budget_ms: 60 there, 50 here`."""
+    flat_a, flat_b = _flat(a), _flat(b)
+    keys = [*flat_a, *(key for key in flat_b if key not in flat_a)]
+    missing = "nothing"
+    return [
+        f"{key}: {flat_a.get(key, missing)} there, {flat_b.get(key, missing)} here"
+        for key in keys
+        if flat_a.get(key, missing) != flat_b.get(key, missing)
+    ]
+
+
+def _load_base(base: str | dict[str, Any], folder: Path, path: Path) -> Variant:
+    if isinstance(base, str):
+        return load_variant(folder / base)
+    return validate(base, Variant, f"{path}: base")
+
+
+def _load_recipe(recipe: str | dict[str, Any], folder: Path, path: Path) -> Recipe:
+    if isinstance(recipe, str):
+        return load_recipe(folder / recipe)
+    return validate(recipe, Recipe, f"{path}: recipe")
+
+
+def _load_data(option: str | None, given: str | dict[str, Any] | None, folder: Path, path: Path) -> DataConfig:
+    if option is not None:
+        return load_data_config(option)
+    if given is None:
+        raise ConfigError(f"{path}: data: missing; accepted: a data root or data file here, or --data")
+    if isinstance(given, str):
+        return load_data_config(folder / given)
+    return validate(given, DataConfig, f"{path}: data").resolved()
+
+
+def _unchecked_data(given: str | dict[str, Any] | None) -> DataConfig:
+    return DataConfig.model_validate(given) if isinstance(given, dict) else DataConfig(root=given or "")
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def _compact(choice: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in choice.items() if value not in (None, False, {})}
