@@ -93,9 +93,8 @@ def main() -> None:
     rows = predict_rows()
     print("# Predicted against published latency, Jetson AGX Orin\n")
     print("Every figure in the column `predicted` comes from a model; none was measured.\n")
-    print(
-        f"- Predictor {PREDICTOR_VERSION}, interval -{DEFAULT.band_below:.0%} to +{DEFAULT.band_above:.0%} (INT8: to +{DEFAULT.band_above_int8:.0%})."
-    )
+    interval = f"-{DEFAULT.band_below:.0%} to +{DEFAULT.band_above:.0%}"
+    print(f"- Predictor {PREDICTOR_VERSION}, interval {interval} (INT8: to +{DEFAULT.band_above_int8:.0%}).")
     for use in ("calibration", "check"):
         print(f"- {use}: {summary([row for row in rows if row.use == use])}.")
     print("\n| network | input | precision | use | published ms | predicted ms | error | inside | source |")

@@ -1,1 +1,1 @@
-"""The search: finds the most accurate variant within a latency budget. Built on `bevlite`, never imported by it."""
+"""The search: finds the most accurate variant within a latency budget. Built on `bevlite`, not part of it."""

@@ -38,7 +38,7 @@ def run_command(
     budget_ms: float | None = typer.Option(None, "--budget-ms", help="End-to-end latency in ms."),
     trials: int | None = typer.Option(None, "--trials", min=1, help="Number of trials in all."),
     data: str | None = typer.Option(None, "--data", help="A nuScenes-format root, or a data YAML file."),
-    devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) that train one network."),
+    devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) per network."),
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Search. Ctrl-C stops it at any time; the same command goes on."""
@@ -73,7 +73,8 @@ def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY
         if record.state == "running":
             with held_elsewhere(study / "trials" / f".{record.number:04d}.lock") as alive:
                 words = "is running" if alive else "was interrupted; `bevlite search run` goes on with it"
-            typer.echo(f"trial {record.number} {words} (epoch {record.last_epoch} done)  {record.params_text}")
+            done = f"epoch {record.last_epoch} done"
+            typer.echo(f"trial {record.number} {words} ({done})  {record.params_text}")
     typer.echo(f"budget {outcome.budget_ms:g} ms, {search.config.device.name}; accuracy on {outcome.where}")
     typer.echo(_best_line(search, outcome))
 
@@ -88,9 +89,9 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
     _print_pareto(Console(width=None if sys.stdout.isatty() else 200), search, outcome)
     final = read_result(study)
     if final is not None and final.score is not None and final.trial == outcome.choice[0].number:
-        score = final.score
+        score, label = final.score, search.config.objectives.label
         typer.echo(
-            f"final training, {final.epochs} epochs: {search.config.objectives.label} {score['accuracy']:.4f} "
+            f"final training, {final.epochs} epochs: {label} {score['accuracy']:.4f} "
             f"({score['split']}, {score['samples']} samples)  run: {study / 'winner'}"
         )
     if (study / "winner.yaml").is_file():
@@ -118,8 +119,9 @@ def run_search(
     size = search.space.size()
     combinations = f"{size} combinations" if size is not None else "very many combinations"
     say(
-        f"study {out}: {len(search.space.choices)} choices ({combinations}), budget "
-        f"{search.config.constraints.budget_ms:g} ms on {search.config.device.name}, {search.config.trials} trials"
+        f"study {out}: {len(search.space.choices)} choices ({combinations}), "
+        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.name}, "
+        f"{search.config.trials} trials"
     )
     study.run()
     outcome = Outcome(tuple(study.records), search.config.constraints.budget_ms)
@@ -129,7 +131,8 @@ def run_search(
             say("another process is still at work on this study; the last one to finish trains the winner")
         else:
             try:
-                finish_winner(search, outcome, out, study.trial_folder(outcome.choice[0].number), backend, say)
+                run = study.trial_folder(outcome.choice[0].number)
+                finish_winner(search, outcome, out, run, backend, say)
             finally:
                 lock.release()
     report = write_report(search, outcome, out)
@@ -144,7 +147,9 @@ def load_study(folder: Path) -> tuple[ResolvedSearch, Outcome]:
     """The search of a study folder and its trials (raises BevliteError when it is none)."""
     file = folder / "search.yaml"
     if not file.is_file():
-        raise BevliteError(f"{folder}: no study here (search.yaml is missing); accepted: the --out of a search run")
+        raise BevliteError(
+            f"{folder}: no study (search.yaml is missing); accepted: the --out of a search run"
+        )
     search = load_search(file, need_data=False)
     study = open_for_reading(folder, search.config.storage)
     records = records_of(study, search.config.fidelity.epochs)

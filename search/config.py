@@ -49,7 +49,7 @@ class SearchConfig(Config):
     startup_trials: int = Field(default=10, ge=1, description="trials drawn at random before TPE takes over")
     anchors: tuple[dict[str, Any], ...] = ()
     final: dict[str, Any] = Field(default={}, description="recipe overrides for the winner's own training")
-    storage: str | None = Field(default=None, description="database URL; by default SQLite in the study folder")
+    storage: str | None = Field(default=None, description="database URL; by default SQLite in the folder")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,9 @@ def _load_recipe(recipe: str | dict[str, Any], folder: Path, path: Path) -> Reci
     return validate(recipe, Recipe, f"{path}: recipe")
 
 
-def _load_data(option: str | None, given: str | dict[str, Any] | None, folder: Path, path: Path) -> DataConfig:
+def _load_data(
+    option: str | None, given: str | dict[str, Any] | None, folder: Path, path: Path
+) -> DataConfig:
     if option is not None:
         return load_data_config(option)
     if given is None:

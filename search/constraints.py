@@ -30,8 +30,8 @@ class Limits(Config):
         words = []
         if "budget_ms" in broken:
             words.append(
-                f"{latency.kind} latency {latency.total_ms:.1f} ms, even its lower end {latency.lower_ms:.1f} ms "
-                f"is over the budget of {self.budget_ms:g} ms"
+                f"{latency.kind} latency {latency.total_ms:.1f} ms, even its lower end "
+                f"{latency.lower_ms:.1f} ms is over the budget of {self.budget_ms:g} ms"
             )
         if "max_params_m" in broken and parameters is not None:
             words.append(f"{parameters / 1e6:.1f} M parameters, over the limit of {self.max_params_m:g} M")

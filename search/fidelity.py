@@ -1,4 +1,4 @@
-"""Staged fidelity: train all a little, the promising longer. Optuna stops no trial that has two objectives."""
+"""Staged fidelity: all train a little, the promising longer (Optuna stops no trial of two objectives)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def stop_reason(candidate: RungPoint, others: Sequence[RungPoint], rule: Fidelit
         return None
     best = max(beaten_by, key=lambda point: (point.accuracy, -point.number))
     return (
-        f"{candidate.accuracy:.4f} against {best.accuracy:.4f} of trial {best.number} at similar or lower latency; "
-        f"{ahead} of {len(everyone)} are ahead"
+        f"{candidate.accuracy:.4f} against {best.accuracy:.4f} of trial {best.number} at similar or lower "
+        f"latency; {ahead} of {len(everyone)} are ahead"
     )

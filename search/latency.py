@@ -20,8 +20,8 @@ from search.config import DeviceChoice
 class LatencySource:
     """Predicts variants for one device and keeps each report under what it depends on.
 
-    The key holds the variant, the board's description, the conditions and the predictor's version, so a report
-    is found again exactly when it would come out the same.
+    The key holds the variant, the board's description, the conditions and the predictor's version, so a
+    report is found again exactly when it would come out the same.
     """
 
     def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path) -> None:

@@ -13,8 +13,8 @@ from types import TracebackType
 class FileLock:
     """An exclusive lock on a file.
 
-    POSIX record locks: they belong to the process and are not inherited by its children, so a loader process that
-    outlives a killed search does not keep the trial locked.
+    POSIX record locks: they belong to the process and are not inherited by its children, so a loader process
+    that outlives a killed search does not keep the trial locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,9 @@ class FileLock:
         self.acquire()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.release()
 
 

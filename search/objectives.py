@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from bevlite.config import Config
 from bevlite.errors import BevliteError, ConfigError
@@ -44,8 +44,8 @@ class Objectives(Config):
             for metric in metrics:
                 if TASK_OF[metric] not in tasks:
                     raise ConfigError(
-                        f"objectives.{key}.{metric}: needs the task {TASK_OF[metric]}, which the base variant "
-                        f"lacks; accepted: metrics of {' and '.join(tasks)}"
+                        f"objectives.{key}.{metric}: needs the task {TASK_OF[metric]}, which the base "
+                        f"variant lacks; accepted: metrics of {' and '.join(tasks)}"
                     )
 
     def accuracy_of(self, metrics: Mapping[str, Any]) -> float:

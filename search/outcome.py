@@ -42,7 +42,7 @@ class Outcome:
     @property
     def least_infeasible(self) -> TrialRecord | None:
         """Of the trials that break a limit or a floor the one that breaks them least."""
-        broken = [r for r in self.records if r.violation > 0 and r.latency is not None and r.duplicate_of is None]
+        broken = [r for r in self.records if r.violation > 0 and r.latency and r.duplicate_of is None]
         return min(broken, key=lambda r: (r.violation, r.number), default=None)
 
     @property
@@ -76,7 +76,8 @@ def no_feasible(outcome: Outcome, label: str) -> str:
     """What to say when there is no winner."""
     least = outcome.least_infeasible
     if least is not None and least.latency is not None:
-        score = f", {label} {least.last_accuracy:.4f} ({outcome.where})" if least.last_accuracy is not None else ""
+        known = least.last_accuracy
+        score = f", {label} {known:.4f} ({outcome.where})" if known is not None else ""
         return (
             f"no feasible trial among {len(outcome.records)}. Least infeasible: trial {least.number} "
             f"({least.latency.text}{score}; {least.reason or 'over a limit'})  {least.params_text}"

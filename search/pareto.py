@@ -34,8 +34,8 @@ def ranks(points: Sequence[Point]) -> list[int]:
 
 def front(points: Sequence[Point]) -> list[int]:
     """Indices of the points that no other dominates, fastest first."""
-    levels = ranks(points)
-    return sorted((i for i, rank in enumerate(levels) if rank == 0), key=lambda i: (points[i][1], -points[i][0]))
+    best = [index for index, rank in enumerate(ranks(points)) if rank == 0]
+    return sorted(best, key=lambda i: (points[i][1], -points[i][0]))
 
 
 class Candidate(Protocol):
@@ -74,8 +74,8 @@ class Winner:
 def choose_winner(candidates: Sequence[Candidate], budget_ms: float) -> Winner | None:
     """The most accurate candidate whose upper end is within the budget.
 
-    If there is none: the most accurate whose median is within (`likely`), then whose lower end is (`possible`);
-    both are flagged until measured. Equal accuracy goes to the faster one.
+    If there is none: the most accurate whose median is within (`likely`), then whose lower end is
+    (`possible`); both are flagged until measured. Equal accuracy goes to the faster one.
     """
     levels: tuple[tuple[Literal["within", "likely", "possible"], str], ...] = (
         ("within", "upper_ms"),

@@ -65,7 +65,7 @@ def pareto_figure(outcome: Outcome, label: str) -> Any:
 
 
 def effects_figure(outcome: Outcome, label: str) -> Any | None:
-    """For each choice, accuracy and latency of the trials by what was chosen; None when there is nothing to show."""
+    """Accuracy and latency by what was chosen, one row a choice; None when there is nothing to show."""
     names = list(dict.fromkeys(name for record in outcome.records for name in record.params))
     records = [r for r in outcome.records if r.latency is not None and r.duplicate_of is None]
     if not names or not records:
@@ -174,7 +174,8 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     axes.step(front_x, front_y, where="post", color=COLORS["completed"], linewidth=1.2, label="Pareto front")
     if outcome.choice is not None:
         record = outcome.choice[0]
-        axes.plot([record.latency_ms or 0], [record.accuracy or 0], "*", color=COLORS["winner"], ms=16, label="winner")
+        at = [record.latency_ms or 0], [record.accuracy or 0]
+        axes.plot(*at, "*", color=COLORS["winner"], ms=16, label="winner")
     axes.axvline(outcome.budget_ms, color="#b00020", linestyle="--", label=f"budget {outcome.budget_ms:g} ms")
     axes.set_xlim(left=0)
     axes.set_xlabel(f"latency in ms ({_kinds(outcome)}; bars: its interval)")
@@ -190,7 +191,7 @@ def _cloud(state: str, records: list[TrialRecord], where: str, low: float) -> An
     spans = [_interval(record) for record in records]
     texts = [
         f"<b>trial {r.number}</b> {r.state}<br>{r.latency.text if r.latency else ''}<br>"
-        + (f"accuracy {r.last_accuracy:.4f} at epoch {r.last_epoch} ({where})<br>" if r.rungs else "not trained<br>")
+        + (f"{r.last_accuracy:.4f} at epoch {r.last_epoch} ({where})<br>" if r.rungs else "not trained<br>")
         + "<br>".join(f"{name}: {value}" for name, value in r.params.items())
         for r in records
     ]

@@ -26,7 +26,7 @@ KIND_WORDS = {
 
 
 def write_report(search: ResolvedSearch, outcome: Outcome, folder: Path) -> Path:
-    """Write report.html, pareto.csv, pareto.png and, if there is a winner, winner.yaml; returns the report."""
+    """Write report.html, both tables, pareto.png and, if there is one, winner.yaml; returns the report."""
     label = search.config.objectives.label
     write_csv(folder / "pareto.csv", *pareto_rows(outcome, label))
     write_csv(folder / "trials.csv", *trial_rows(outcome, label))
@@ -41,9 +41,8 @@ def write_report(search: ResolvedSearch, outcome: Outcome, folder: Path) -> Path
 def render(search: ResolvedSearch, outcome: Outcome, folder: Path) -> str:
     """The report as HTML."""
     label = search.config.objectives.label
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.get_template("report.html.j2")
     figures = {
         "pareto": pareto_figure(outcome, label),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from bevlite.errors import ConfigError
@@ -15,15 +15,20 @@ from search.config import ResolvedSearch
 from search.space import Params
 from search.store import DIRECTIONS
 
-ATTEMPTS = 20
+TPE_ATTEMPTS = 10
+RANDOM_ATTEMPTS = 50
 
 
 def sampler_for(search: ResolvedSearch, trial_number: int, attempt: int = 0) -> TPESampler:
     """The sampler of one trial. Its seed depends on the trial alone, so a search that was stopped and started
     again proposes what it would have proposed without the stop.
     """
-    seed = (search.config.seed * 1_000_003 + trial_number * 101 + attempt) % 2**32
+    seed = _seed(search, trial_number, attempt)
     return TPESampler(seed=seed, n_startup_trials=search.config.startup_trials)
+
+
+def _seed(search: ResolvedSearch, trial_number: int, attempt: int) -> int:
+    return (search.config.seed * 1_000_003 + trial_number * 101 + attempt) % 2**32
 
 
 def params_key(params: Mapping[str, Any]) -> str:
@@ -34,17 +39,21 @@ def params_key(params: Mapping[str, Any]) -> str:
 def draw(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> Params:
     """Parameters for the next trial.
 
-    They are drawn in a scratch copy of the study, because Optuna cannot take back a proposal: one that gives a
-    network already tried is drawn again, up to ATTEMPTS times.
+    They are drawn in a scratch copy of the study, because Optuna cannot take back a proposal: one that gives
+    a network already tried is drawn again. When TPE insists on what is known, chance decides.
     """
     known = [trial for trial in trials if trial.state != TrialState.WAITING]
     seen_params = {params_key(trial.params) for trial in known}
     seen_hashes = {trial.user_attrs.get("variant_hash") for trial in known} - {None}
-    scratch = optuna.create_study(directions=list(DIRECTIONS))
+    scratch = optuna.create_study(directions=DIRECTIONS)
     scratch.add_trials(known)
     params: Params = {}
-    for attempt in range(ATTEMPTS):
-        scratch.sampler = sampler_for(search, len(known), attempt)
+    for attempt in range(TPE_ATTEMPTS + RANDOM_ATTEMPTS):
+        scratch.sampler = (
+            sampler_for(search, len(known), attempt)
+            if attempt < TPE_ATTEMPTS
+            else RandomSampler(seed=_seed(search, len(known), attempt))
+        )
         trial = scratch.ask()
         params = search.space.sample(trial)
         scratch.tell(trial, state=TrialState.FAIL)  # so that it does not count as one that is running

@@ -39,7 +39,7 @@ class Suggests(Protocol):
 
 
 class Choice(Config):
-    """One decision: `choices` (names, each setting any number of keys), `values` of one key, or `low`/`high`."""
+    """One decision: `choices` (names that set any number of keys), `values` of one key, or `low`, `high`."""
 
     choices: dict[str, dict[str, Any]] | None = Field(default=None, min_length=1)
     values: tuple[Any, ...] | None = Field(default=None, min_length=1)
@@ -72,7 +72,7 @@ class Choice(Config):
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """What a parameter of this choice can be (empty for a range). Lists and mappings go by their JSON text."""
+        """What a parameter can be (empty for a range). Lists and mappings go by their JSON text."""
         if self.choices is not None:
             return tuple(self.choices)
         if self.values is not None:

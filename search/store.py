@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from types import TracebackType
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from bevlite.config import stable_hash, write_atomic
 from bevlite.errors import BevliteError, ConfigError
@@ -20,14 +22,22 @@ from search.records import TrialRecord, read_record
 
 HEARTBEAT_S = 30
 STUDY_NAME = "search"
-DIRECTIONS = ("maximize", "minimize")
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-# The heartbeat is sent by us, because the loop is ours (ask and tell): Optuna would warn at every ask.
-warnings.filterwarnings("ignore", message=".*[Hh]eartbeat.*")
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
+DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's log, its notes on experimental features, and its wish to send the heartbeat itself:
+    the loop is ours (ask and tell), and so is the heartbeat.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Hh]eartbeat.*")
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
+        yield
+
+
+@quiet_optuna()
 def storage_of(folder: Path, url: str | None) -> RDBStorage:
     """The database of a study: a URL, or SQLite in its folder (raises BevliteError)."""
     sqlite = {"connect_args": {"timeout": 60}}
@@ -40,7 +50,8 @@ def storage_of(folder: Path, url: str | None) -> RDBStorage:
         )
     except Exception as error:  # SQLAlchemy and its drivers raise many kinds
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BevliteError(f"{url or folder / 'study.db'}: cannot be opened as a study database ({text})") from None
+        where = url or folder / "study.db"
+        raise BevliteError(f"{where}: cannot be opened as a study database ({text})") from None
 
 
 def study_name(folder: Path, url: str | None) -> str:
@@ -60,6 +71,7 @@ class OpenStudy:
         return set(self.storage._get_stale_trial_ids(self.study._study_id))
 
 
+@quiet_optuna()
 def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
     """Open the study of a folder, or create it with its anchors queued.
 
@@ -73,7 +85,7 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
     study = optuna.create_study(
         storage=storage,
         study_name=study_name(folder, url),
-        directions=list(DIRECTIONS),
+        directions=DIRECTIONS,
         load_if_exists=True,
     )
     known = study.user_attrs.get("identity")
@@ -90,17 +102,18 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
         for anchor in search.config.anchors:
             if anchor not in queued:
                 study.enqueue_trial(anchor, user_attrs={"anchor": True})
+        study.set_metric_names(["accuracy", "latency_ms"])
         study.set_user_attr("hash", stable_hash(identity))
         study.set_user_attr("identity", identity)
-    study.set_metric_names(["accuracy", "latency_ms"])
     write_atomic(folder / "search.yaml", search.as_yaml())
     return OpenStudy(study, storage)
 
 
+@quiet_optuna()
 def open_for_reading(folder: Path, url: str | None) -> optuna.Study:
     """Open an existing study (raises BevliteError when there is none)."""
     if url is None and not (folder / "study.db").is_file():
-        raise BevliteError(f"{folder}: no study here (study.db is missing); accepted: the --out of a search run")
+        raise BevliteError(f"{folder}: no study (study.db is missing); accepted: the --out of a search run")
     try:
         return optuna.load_study(study_name=study_name(folder, url), storage=storage_of(folder, url))
     except KeyError:
@@ -133,6 +146,8 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join(timeout=5)

@@ -19,7 +19,7 @@ from search.config import ResolvedSearch
 from search.locks import FileLock
 from search.records import TrialRecord
 from search.sampling import draw, sampler_for, tried_all
-from search.store import Heartbeat, OpenStudy, open_for_run, records_of
+from search.store import Heartbeat, OpenStudy, open_for_run, quiet_optuna, records_of
 from search.trial import Say, TrialRunner
 
 MAX_SURPRISES = 3
@@ -85,7 +85,9 @@ class Study:
         except BevliteError:
             raise  # not the fault of this trial: it stays open
         except StorageInternalError as error:
-            raise BevliteError(f"{self.folder}: the study database failed ({error}); start again to go on") from None
+            raise BevliteError(
+                f"{self.folder}: the database failed ({error}); start again to go on"
+            ) from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
                 raise
@@ -102,6 +104,7 @@ class Study:
                     f"(see {folder / 'error.txt'})"
                 ) from None
 
+    @quiet_optuna()
     def _next(self) -> Job | None:
         """The next trial to work on; None when there are enough or no more are possible."""
         with self._ask_lock:
@@ -114,7 +117,7 @@ class Study:
             if begun >= self.search.config.trials:
                 return None
             if tried_all(self.search, trials):
-                self._say(f"every one of the {self.search.space.size()} combinations of the space has been tried")
+                self._say(f"all {self.search.space.size()} combinations of the space have been tried")
                 return None
             self.study.sampler = sampler_for(self.search, begun)
             if not any(trial.state == TrialState.WAITING for trial in trials):

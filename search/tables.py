@@ -46,14 +46,16 @@ def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
 def trial_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
     """Head and rows of all trials, one column a choice."""
     names = list(dict.fromkeys(name for record in outcome.records for name in record.params))
-    head = ["trial", "state", label, "epochs", "latency", "from ms", "to ms", "parameters", *names, "reason", "s"]
+    head = ["trial", "state", label, "epochs", "latency", "from ms", "to ms", "parameters"]
+    head += [*names, "reason", "s"]
     rows = []
     for record in outcome.records:
         latency = record.latency
+        copied = f" (as trial {record.duplicate_of})" if record.duplicate_of is not None else ""
         rows.append(
             [
                 str(record.number),
-                record.state + (f" (as trial {record.duplicate_of})" if record.duplicate_of is not None else ""),
+                record.state + copied,
                 f"{record.last_accuracy:.4f}" if record.last_accuracy is not None else "",
                 str(record.last_epoch or ""),
                 f"{latency.total_ms:.1f} ms ({latency.kind})" if latency else "",

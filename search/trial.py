@@ -34,7 +34,13 @@ class TrialRunner:
     """Runs one trial of a study, or goes on with one that was interrupted."""
 
     def __init__(
-        self, search: ResolvedSearch, study: optuna.Study, trial: optuna.Trial, folder: Path, backend: Backend, say: Say
+        self,
+        search: ResolvedSearch,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        folder: Path,
+        backend: Backend,
+        say: Say,
     ) -> None:
         self.search, self.study, self.trial, self.folder, self.backend = search, study, trial, folder, backend
         self._say = say
@@ -103,7 +109,8 @@ class TrialRunner:
         self._constrain(limits.violations(report, parameters))
         reason = limits.reason(report, parameters)
         if reason is None:
-            self._event("starts", f"{summary.text}, {parameters / 1e6:.2f} M parameters  {self.record.params_text}")
+            size = f"{parameters / 1e6:.2f} M parameters"
+            self._event("starts", f"{summary.text}, {size}  {self.record.params_text}")
         return reason
 
     def _train(self, variant: Variant) -> TrialRecord:

@@ -54,9 +54,10 @@ def write_winner_yaml(search: ResolvedSearch, outcome: Outcome, path: Path) -> N
     assert outcome.choice is not None
     record, winner = outcome.choice
     assert record.latency is not None and record.score is not None
+    label = search.config.objectives.label
     head = [
         f"Trial {record.number} of {len(outcome.records)}: {record.params_text}",
-        f"{search.config.objectives.label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
+        f"{label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
         f"Latency {record.latency.text} on {search.config.device.name}, budget {outcome.budget_ms:g} ms: "
         f"{BUDGET_WORDS[winner.certainty]}",
     ]

@@ -57,6 +57,6 @@ def register(app: typer.Typer) -> None:
 
         from bevlite.data.world.statistics import measure, render
 
-        Console(highlight=False).print(render(measure(root, version)))
+        Console(highlight=False, soft_wrap=True).print(render(measure(root, version)))
 
     app.add_typer(data, name="data")

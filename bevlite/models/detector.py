@@ -30,7 +30,7 @@ class CameraModule(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The neck's map (B*N, C, h, w)."""
-        x = (images.flatten(0, 1).float() - self.mean) / self.std
+        x = (images.float().flatten(0, 1) - self.mean) / self.std
         features: Tensor = self.neck(self.backbone(x))
         return features
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -154,7 +155,8 @@ def _trainer(
 def _fit(trainer: lightning.Trainer, module: TrainingModule, loader: DataLoader, start: Path | None) -> None:
     try:
         trainer.fit(module, loader, ckpt_path=str(start) if start else None)
-    except SystemExit:  # Lightning turns Ctrl-C into an exit
+    except SystemExit:  # Lightning turns Ctrl-C into an exit, and leaves the signal ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -185,11 +187,11 @@ def _stream_weights(module: TrainingModule, init: Mapping[str, Path]) -> dict[st
 
 
 class _Recorder(Callback):
-    """After each epoch: weights, training state, one line in metrics.jsonl, one line on the screen."""
+    """After each epoch one line in metrics.jsonl and on the screen; weights and training state when they are due."""
 
     def __init__(self, run: Run, recipe: Recipe, last_epoch: int, progress: bool) -> None:
         self.run, self.recipe, self.last_epoch, self.progress = run, recipe, last_epoch, progress
-        self.began = time.monotonic()
+        self.began = self.saved = time.monotonic()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.began = time.monotonic()
@@ -198,10 +200,14 @@ class _Recorder(Callback):
         assert isinstance(pl_module, TrainingModule)
         means = pl_module.epoch_means()
         done = trainer.current_epoch + 1
-        if trainer.is_global_zero:
-            meta = {"variant_hash": pl_module.variant.hash, "epoch": done, "step": trainer.global_step}
-            save_weights(self.run, pl_module.average.weights(), meta)
-        trainer.save_checkpoint(self.run.checkpoints / STATE)
+        # Short epochs must not spend their time writing; the decision of the first process holds for all.
+        due = done >= self.last_epoch or time.monotonic() - self.saved >= self.recipe.save_every_s
+        if trainer.strategy.broadcast(due):
+            if trainer.is_global_zero:
+                meta = {"variant_hash": pl_module.variant.hash, "epoch": done, "step": trainer.global_step}
+                save_weights(self.run, pl_module.average.weights(), meta)
+            trainer.save_checkpoint(self.run.checkpoints / STATE)
+            self.saved = time.monotonic()
         if not trainer.is_global_zero:
             return
         seconds = time.monotonic() - self.began

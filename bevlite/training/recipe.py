@@ -40,6 +40,7 @@ class Recipe(Config):
     augmentation: Augmentation = Augmentation()
     class_balanced: bool = Field(default=False, description="draw samples of rare classes more often (CBGS)")
     workers: int | None = Field(default=None, ge=0, description="loader processes; null for one a core")
+    save_every_s: float = Field(default=60.0, ge=0, description="most training time that a kill may cost, in s")
     seed: int = 0
 
 

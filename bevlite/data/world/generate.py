@@ -42,8 +42,8 @@ class WorldSummary:
 def scene_names(scenes: int, val_scenes: int | None) -> tuple[str, list[str], list[str]]:
     """Version, training scenes and validation scenes under nuScenes' official names.
 
-    Up to 10 scenes are `v1.0-mini`, more are `v1.0-trainval`. By default a fifth of a mini world and a third of
-    a larger one is for validation.
+    Up to 10 scenes are `v1.0-mini`, more are `v1.0-trainval`. By default a fifth of a mini world and a third
+    of a larger one is for validation.
 
     Raises:
         DataError: more scenes are asked for than the official splits name.
@@ -110,6 +110,8 @@ def _prepare(root: Path, metadata: dict[str, Any]) -> None:
             )
     elif root.exists() and any(root.iterdir()):
         raise DataError(f"{root}: is not empty and holds no world; accepted: a new or empty folder")
+    for leftover in root.rglob(".*.part"):  # of a run that was killed while writing
+        leftover.unlink(missing_ok=True)
     for channel in (*CAMERAS, LIDAR):
         (root / "samples" / channel).mkdir(parents=True, exist_ok=True)
     for folder in (f"sweeps/{LIDAR}", "maps", "gts", _RECORDS):
@@ -170,7 +172,8 @@ def generate_world(
     root = Path(out)
     _prepare(root, metadata)
     specs = [
-        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality) for index, name in enumerate(names)
+        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality)
+        for index, name in enumerate(names)
     ]
     missing = [spec for spec in specs if not _record(root, spec.name).exists()]
     kept = len(specs) - len(missing)

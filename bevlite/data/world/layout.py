@@ -85,7 +85,22 @@ class Layout:
 
 @njit(cache=True)
 def _paint_ground(  # type: ignore[no-untyped-def]
-    ground, start, step, xs, ys, hs, lane_edge, half, pavement, verge, lanes, lane, median, cross, plots, reach
+    ground,
+    start,
+    step,
+    xs,
+    ys,
+    hs,
+    lane_edge,
+    half,
+    pavement,
+    verge,
+    lanes,
+    lane,
+    median,
+    cross,
+    plots,
+    reach,
 ):
     """Write ground codes along the road: for every (s, d) on a fine grid, the code of its place."""
     rows, columns = ground.shape
@@ -206,7 +221,9 @@ class _Placer:
             for s in np.arange(self.path.start + 5, self.path.end, lamps):
                 if not st.is_crossing(float(s), 1.0):
                     turn = np.pi if side > 0 else 0.0
-                    self.put("lamp", street.lamp_post(), float(s), side * (st.half_width + 0.45), turn, OCC_MANMADE)
+                    self.put(
+                        "lamp", street.lamp_post(), float(s), side * (st.half_width + 0.45), turn, OCC_MANMADE
+                    )
 
     def clutter(self) -> None:
         rng, st = self.rng, self.street
@@ -242,7 +259,7 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
     x, y = path.x - path.x.min() + 100.0, path.y - path.y.min() + 100.0
     path = Path(path.start, x, y, path.heading)
     lanes = int(rng.choice([1, 2], p=[0.6, 0.4]))
-    crossings = []
+    crossings: list[tuple[float, float]] = []
     at = float(rng.uniform(15, 90))
     while at < path.end - 20 and len(crossings) < 3:
         crossings.append((at, float(rng.choice([3.6, 4.5, 7.0]))))
@@ -255,7 +272,9 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
         median=bool(lanes == 2 and rng.random() < 0.5),
         crossings=tuple(crossings),
     )
-    ground = np.zeros((int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)), np.uint8)
+    ground = np.zeros(
+        (int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)), np.uint8
+    )
     fine = np.arange(path.start, path.end, 0.06)
     xs, ys, hs = path.at(fine, 0.0)
     plots = rng.choice([m.GROUND_TERRAIN, m.GROUND_PLAZA, m.GROUND_DIRT], size=64, p=[0.5, 0.35, 0.15])

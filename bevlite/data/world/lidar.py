@@ -131,17 +131,42 @@ def cast_rays(corners, rotation, origin, beams, low, high, max_range, distance, 
 
 
 @njit(cache=True, nogil=True)
-def _cast_ground(beams, rotation, origin, ego_rotation, ego_origin, ground, reflect, roof, max_range,  # type: ignore[no-untyped-def]
-                 distance, hit, cosine, reflectivity):
+def _cast_ground(  # type: ignore[no-untyped-def]
+    beams,
+    rotation,
+    origin,
+    ego_rotation,
+    ego_origin,
+    ground,
+    reflect,
+    roof,
+    max_range,
+    distance,
+    hit,
+    cosine,
+    reflectivity,
+):
     """Add the ground (z = 0, hit -2) and the ego's own roof (hit -3) where they are nearer."""
     rings, columns = distance.shape
     rows, cols = ground.shape
     # The sensor in the ego frame.
     for r in range(rings):
         for j in range(columns):
-            gx = rotation[0, 0] * beams[r, j, 0] + rotation[1, 0] * beams[r, j, 1] + rotation[2, 0] * beams[r, j, 2]
-            gy = rotation[0, 1] * beams[r, j, 0] + rotation[1, 1] * beams[r, j, 1] + rotation[2, 1] * beams[r, j, 2]
-            gz = rotation[0, 2] * beams[r, j, 0] + rotation[1, 2] * beams[r, j, 1] + rotation[2, 2] * beams[r, j, 2]
+            gx = (
+                rotation[0, 0] * beams[r, j, 0]
+                + rotation[1, 0] * beams[r, j, 1]
+                + rotation[2, 0] * beams[r, j, 2]
+            )
+            gy = (
+                rotation[0, 1] * beams[r, j, 0]
+                + rotation[1, 1] * beams[r, j, 1]
+                + rotation[2, 1] * beams[r, j, 2]
+            )
+            gz = (
+                rotation[0, 2] * beams[r, j, 0]
+                + rotation[1, 2] * beams[r, j, 1]
+                + rotation[2, 2] * beams[r, j, 2]
+            )
             if gz > -1e-4:
                 continue
             d = -origin[2] / gz
@@ -232,7 +257,7 @@ def _count(points, centre, cos, sin, half, counts):  # type: ignore[no-untyped-d
 
 
 def points_in_boxes(points: Array, boxes: Array) -> npt.NDArray[np.int64]:
-    """How many points (n, 3) lie in each upright box (m, 7): x, y, z centre, l, w, h, yaw; one frame for both."""
+    """How many points (n, 3) lie in each box (m, 7; upright): x, y, z centre, l, w, h, yaw; one frame."""
     counts = np.zeros(len(boxes), dtype=np.int64)
     _count(
         np.ascontiguousarray(points), boxes[:, :3].copy(), np.cos(boxes[:, 6]), np.sin(boxes[:, 6]),

@@ -67,7 +67,7 @@ class MeshBuilder:
         roof: tuple[Colour, int] | None = None,
         floor: bool = True,
     ) -> None:
-        """Add a solid between two rectangles (x0, x1, y0, y1) at heights z0 and z1; `roof` dresses its top."""
+        """Add a solid between two rectangles (x0, x1, y0, y1) at z0 and z1; `roof` dresses its top."""
 
         def ring(r: tuple[float, float, float, float], z: float) -> list[list[float]]:
             return [[r[0], r[2], z], [r[1], r[2], z], [r[1], r[3], z], [r[0], r[3], z]]

@@ -51,7 +51,9 @@ def _fill_ground(grid, rotation, origin, ground, labels, low, voxel):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def _fill_surfaces(grid, corners, labels, owner, owner_label, agents, low, voxel, z_floor):  # type: ignore[no-untyped-def]
+def _fill_surfaces(  # type: ignore[no-untyped-def]
+    grid, corners, owner, owner_label, agents, low, voxel, z_floor
+):
     """Label the voxels that triangles (n, 3, 3; ego frame) pass through; agents win over things."""
     step = voxel * 0.45
     for t in range(corners.shape[0]):
@@ -79,9 +81,10 @@ def _fill_surfaces(grid, corners, labels, owner, owner_label, agents, low, voxel
                 i = int(np.floor((corners[t, 0, 0] + u * e1[0] + v * e2[0] - low[0]) / voxel))
                 j = int(np.floor((corners[t, 0, 1] + u * e1[1] + v * e2[1] - low[1]) / voxel))
                 k = int(np.floor((z - low[2]) / voxel))
-                if 0 <= i < grid.shape[0] and 0 <= j < grid.shape[1] and 0 <= k < grid.shape[2]:
-                    if mine or grid[i, j, k] > 10:
-                        grid[i, j, k] = label
+                if not (0 <= i < grid.shape[0] and 0 <= j < grid.shape[1] and 0 <= k < grid.shape[2]):
+                    continue
+                if mine or grid[i, j, k] > 10:
+                    grid[i, j, k] = label
 
 
 @njit(cache=True, nogil=True)
@@ -196,7 +199,7 @@ def occupancy_labels(
     grid = np.full(OCC_SHAPE, OCC_FREE, dtype=np.uint8)
     _fill_ground(grid, ego.rotation, ego.translation, ground, OCC_OF_GROUND, low, OCC_VOXEL)
     corners = ego.inverse().apply(triangles.corners)
-    _fill_surfaces(grid, corners, OCC_OF_GROUND, triangles.owner, owner_label, agents, low, OCC_VOXEL, 0.2)
+    _fill_surfaces(grid, corners, triangles.owner, owner_label, agents, low, OCC_VOXEL, 0.2)
     _fill_inside(grid, boxes, box_labels, low, OCC_VOXEL, OCC_FREE)
     seen = np.zeros(OCC_SHAPE, dtype=np.uint8)
     _trace(seen, lidar_origin, np.asarray(lidar_points, dtype=np.float64), low, OCC_VOXEL)

@@ -38,7 +38,7 @@ class Path:
 
 
 def make_path(rng: np.random.Generator, start: float, end: float) -> Path:
-    """A line of straights and arcs with radii of at least 70 m, whose turns add up to less than 110 degrees."""
+    """Straights and arcs with radii of at least 70 m, whose turns add up to less than 110 degrees."""
     count = int(np.ceil((end - start) / STEP)) + 1
     curvature = np.zeros(count)
     if rng.random() < 0.75:

@@ -36,7 +36,14 @@ def _figure(
     swing = stride * 0.32
     for side, sign in ((-0.1, 1.0), (0.1, -1.0)):
         b.beam((sign * swing, side, 0.04), (0.0, side, 0.86), 0.19, trousers, material, 0.18)
-        b.box((sign * swing - 0.1, sign * swing + 0.16), (side - 0.06, side + 0.06), (0.0, 0.09), BLACK, m.PLAIN, 0.1)
+        b.box(
+            (sign * swing - 0.1, sign * swing + 0.16),
+            (side - 0.06, side + 0.06),
+            (0.0, 0.09),
+            BLACK,
+            m.PLAIN,
+            0.1,
+        )
     b.frustum((-0.12, 0.12, -0.19, 0.19), (-0.13, 0.13, -0.24, 0.24), 0.84, 1.45, shirt, material, 0.25)
     for side, sign in ((-0.29, -1.0), (0.29, 1.0)):
         b.beam((sign * swing * 0.8, side, 0.82), (0.0, side * 0.92, 1.42), 0.12, shirt, material, 0.25)

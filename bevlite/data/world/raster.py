@@ -15,8 +15,8 @@ def rasterise(  # type: ignore[no-untyped-def]
     """Draw triangles (n, 3, 3; global frame) into `inverse_depth` (H, W) and `triangle` (H, W).
 
     `rotation` (3, 3) and `origin` (3,) take a global point p to the camera by rotation @ (p - origin).
-    `total` (owners,) counts for each owner below `countable` the pixels it would cover with nothing before it;
-    `stamp` (H, W) remembers the last owner at a pixel, and triangles of one owner must follow each other.
+    `total` (owners,) counts for each owner below `countable` the pixels it would cover with nothing before
+    it; `stamp` (H, W) remembers the last owner at a pixel, and triangles of one owner must follow each other.
     """
     height, width = inverse_depth.shape
     px = np.empty((3, 3), np.float64)

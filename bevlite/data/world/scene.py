@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def write_file(path: Path, content: bytes) -> None:
     Without a sync to disk, unlike `config.write_atomic`: a scene counts as finished only by its record, which
     is synced, and thousands of syncs would cost more than the rendering.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -128,7 +129,9 @@ class Picture:
     @property
     def owner(self) -> npt.NDArray[np.int32]:
         """Owner of each pixel (H, W), -1 for ground and sky."""
-        return np.where(self.triangle >= 0, self.triangle_owner[np.maximum(self.triangle, 0)], -1).astype(np.int32)
+        return np.where(self.triangle >= 0, self.triangle_owner[np.maximum(self.triangle, 0)], -1).astype(
+            np.int32
+        )
 
 
 class SceneMaker:
@@ -149,7 +152,12 @@ class SceneMaker:
         self.weather: Weather = make_weather(rng("weather"), weather_name(spec.index, spec.seed))
         self.lidar = Lidar(self.rig.lidar, layout.ground)
         self._tilt = rng("tilt").uniform(0, 2 * np.pi, 2)
-        self.rows: dict[str, list[Row]] = {"ego_pose": [], "sample_data": [], "sample": [], "sample_annotation": []}
+        self.rows: dict[str, list[Row]] = {
+            "ego_pose": [],
+            "sample_data": [],
+            "sample": [],
+            "sample_annotation": [],
+        }
 
     # --- poses --------------------------------------------------------------------------------------------
 
@@ -184,7 +192,7 @@ class SceneMaker:
     def picture(
         self, camera: Camera, t: float, still: Triangles, shadow: tuple[F32, float, float], seed: int
     ) -> Picture:
-        """Render a camera at `t` (s), with the things of `still` and the agents where they are at `t`."""
+        """Render a camera at `t` (s), with what stands `still` and the agents where they are then."""
         ego = self.ego(t)
         pose = ego @ camera.pose
         triangles = together(self.stage.moving(t), still)
@@ -208,14 +216,16 @@ class SceneMaker:
         shade(
             index, inverse_depth, triangles.owner, triangles.material, triangles.colour, triangles.normal,
             owners.pose, pose.rotation, pose.translation, k[0, 0], k[1, 1], k[0, 2], k[1, 2],
-            self.stage.layout.ground, self.weather.numbers, shadow[0], shadow[1], shadow[2], _SHADOW_RESOLUTION,
+            self.stage.layout.ground, self.weather.numbers, *shadow, _SHADOW_RESOLUTION,
             np.array(self.stage.ego(t)), CAMERA_SIGMA, seed, image, visible, owners.agents,
         )  # fmt: skip
         return Picture(image, inverse_depth, index, triangles.owner, visible, total)
 
     # --- rows ---------------------------------------------------------------------------------------------
 
-    def _add_data(self, channel: str, t: float, pose: Pose, sample: str, key: bool, name: str, size: tuple[int, int]) -> None:
+    def _add_data(
+        self, channel: str, t: float, pose: Pose, sample: str, key: bool, name: str, size: tuple[int, int]
+    ) -> None:
         us = self._us(t)
         mark = self.spec.token("data", channel, us)
         self.rows["ego_pose"].append(
@@ -314,7 +324,7 @@ class SceneMaker:
         folder = self.root / "gts" / spec.name / sample
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **labels)
         write_file(folder / "labels.npz", buffer.getvalue())
 
     def _annotate(
@@ -366,7 +376,7 @@ class SceneMaker:
         instances = []
         for k, agent in enumerate(self.stage.cast.agents):
             chain = chains.get(self.spec.token("instance", k), [])
-            for before, after in zip(chain, chain[1:], strict=False):
+            for before, after in itertools.pairwise(chain):
                 before["next"], after["prev"] = after["token"], before["token"]
             if chain:
                 instances.append(
@@ -426,7 +436,7 @@ class SceneMaker:
         for row in self.rows["sample_data"]:
             chains.setdefault(row["calibrated_sensor_token"], []).append(row)
         for chain in chains.values():
-            for before, after in zip(chain, chain[1:], strict=False):
+            for before, after in itertools.pairwise(chain):
                 before["next"], after["prev"] = after["token"], before["token"]
         names = sorted({agent.name for agent in self.stage.cast.agents})
         rows = dict(self.rows)

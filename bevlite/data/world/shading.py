@@ -139,9 +139,9 @@ def _ground_colour(code, x, y, far):  # type: ignore[no-untyped-def]
     if far < 30.0:
         fine = 0.16 * (1.0 - far / 30.0) * (1.6 if code == 0 else 1.0)
         k += fine * (_hash(int(x * 18.0), int(y * 18.0), code) - 0.5)
-    if (code == 4 or code == 6) and far < 40.0:  # slabs
-        if x * 1.25 - np.floor(x * 1.25) < 0.05 or y * 1.25 - np.floor(y * 1.25) < 0.05:
-            k *= 0.86
+    slabs = (code == 4 or code == 6) and far < 40.0
+    if slabs and (x * 1.25 - np.floor(x * 1.25) < 0.05 or y * 1.25 - np.floor(y * 1.25) < 0.05):
+        k *= 0.86
     return np.float32(r * k), np.float32(g * k), np.float32(b * k)
 
 
@@ -175,9 +175,9 @@ def shade(  # type: ignore[no-untyped-def]
 ):
     """Fill `image` (H, W, 3 uint8) from the raster, complete `inverse_depth` with the ground, and count.
 
-    `rotation` (3, 3) takes camera directions to the global frame, `origin` (3,) is the camera's place, `poses`
-    (owners, 4) are x, y, yaw, seed, `ego` (3,) is x, y, yaw of the car with the headlights. `visible` (owners,)
-    receives the number of pixels of each owner below `countable`.
+    `rotation` (3, 3) takes camera directions to the global frame, `origin` (3,) is the camera's place,
+    `poses` (owners, 4) are x, y, yaw, seed, `ego` (3,) is x, y, yaw of the car with the headlights. `visible`
+    (owners,) receives the number of pixels of each owner below `countable`.
     """
     height, width = triangle.shape
     sun_x, sun_y, sun_z = weather[0], weather[1], weather[2]

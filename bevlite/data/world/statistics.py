@@ -5,7 +5,7 @@ Sources, as the table names them:
 - `trainval`: counts of sample_annotation by category in nuScenes v1.0-trainval (1,166,187 boxes in 34,149
   keyframes), as the devkit's `list_categories` prints them on the full data set; summed to detection classes.
 - `paper`: Caesar et al., nuScenes: A multimodal dataset for autonomous driving, arXiv 1903.11027.
-- `anchors`: mean box sizes of nuScenes' training set, as the anchor sizes of mmdetection3d's nuScenes configs.
+- `anchors`: mean box sizes of nuScenes' training set, as the anchors of mmdetection3d's nuScenes configs.
 - `keyframe`: one real keyframe (the first of scene-0061: 68 boxes), measured by this same code: an impression
   of one crowded place, not a statistic of nuScenes.
 """
@@ -106,9 +106,8 @@ def _tables(root: Path, version: str | None) -> dict[str, list[dict[str, Any]]]:
     if version is None and len(found) == 1:
         version = found[0]
     if version not in found:
-        raise DataError(
-            f"{root}: version {version or '(none given)'}; accepted: {', '.join(found) or 'a folder v1.0-* of tables'}"
-        )
+        accepted = ", ".join(found) or "a folder v1.0-* of tables"
+        raise DataError(f"{root}: found version {version or '(none given)'}; accepted: {accepted}")
     names = (
         "sample",
         "sample_data",
@@ -133,7 +132,9 @@ def measure(root: Path, version: str | None = None) -> Statistics:
     """
     tables = _tables(Path(root), version)
     category = {row["token"]: row["name"] for row in tables["category"]}
-    name_of = {row["token"]: DETECTION_CLASS.get(category[row["category_token"]]) for row in tables["instance"]}
+    name_of = {
+        row["token"]: DETECTION_CLASS.get(category[row["category_token"]]) for row in tables["instance"]
+    }
     time_of = {row["token"]: row["timestamp"] * 1e-6 for row in tables["sample"]}
     channel = {row["token"]: row["channel"] for row in tables["sensor"]}
     lidars = {
@@ -149,7 +150,9 @@ def measure(root: Path, version: str | None = None) -> Statistics:
                 sizes_on_disk.append(file.stat().st_size / 20)
     rows = {row["token"]: row for row in tables["sample_annotation"]}
 
-    by_class: dict[str, list[tuple[float, int, float, tuple[float, ...]]]] = {name: [] for name in TRAINVAL_BOXES}
+    by_class: dict[str, list[tuple[float, int, float, tuple[float, ...]]]] = {
+        name: [] for name in TRAINVAL_BOXES
+    }
     levels, empty, total = dict.fromkeys("1234", 0), 0, 0
     for row in rows.values():
         name = name_of[row["instance_token"]]
@@ -222,10 +225,10 @@ def render(found: Statistics) -> str:
         rows.append((f"{name} w x l x h (m)", here, " x ".join(_number(v) for v in size), "anchors"))
     for name in ("car", "pedestrian"):
         for k, (low, high) in enumerate(RANGES):
-            here = found.points.get(name, (None,) * len(RANGES))[k]
-            there = KEYFRAME_POINTS.get(name, (None,) * len(RANGES))[k]
+            median = found.points.get(name, (None,) * len(RANGES))[k]
+            real = KEYFRAME_POINTS.get(name, (None,) * len(RANGES))[k]
             label = f"{name}, median points at {low}-{high} m"
-            rows.append((label, _number(here, 0), _number(there, 0), "keyframe"))
+            rows.append((label, _number(median, 0), _number(real, 0), "keyframe"))
     empty = _number(100 * KEYFRAME_NO_POINTS, 1)
     rows.append(("boxes without a LiDAR point (%)", _number(100 * found.no_points, 1), empty, "keyframe"))
     for level, label in (("1", "0-40"), ("2", "40-60"), ("3", "60-80"), ("4", "80-100")):
@@ -235,8 +238,8 @@ def render(found: Statistics) -> str:
         here = _number(found.speed.get(name), 1)
         rows.append((f"{name}, mean speed when moving (m/s)", here, str(speed), "paper"))
     for name in ("car", "pedestrian"):
-        share = found.moving.get(name)
-        here = _number(None if share is None else 100 * share, 0)
+        moving = found.moving.get(name)
+        here = _number(None if moving is None else 100 * moving, 0)
         rows.append((f"{name}, moving (% of boxes)", here, "-", "not known to us"))
     rows.append(("points of a keyframe sweep", _number(found.sweep_points, 0), "34688", "keyframe"))
     head = ("figure", "here", "nuScenes", "source")

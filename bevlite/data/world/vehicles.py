@@ -21,8 +21,18 @@ CAR_COLOURS: tuple[Colour, ...] = (
     (0.12, 0.30, 0.20),
     (0.85, 0.62, 0.10),
 )
-BUS_COLOURS: tuple[Colour, ...] = ((0.80, 0.12, 0.12), (0.15, 0.45, 0.75), (0.90, 0.75, 0.15), (0.2, 0.6, 0.35))
-BOX_COLOURS: tuple[Colour, ...] = ((0.86, 0.86, 0.84), (0.75, 0.76, 0.78), (0.25, 0.35, 0.6), (0.7, 0.35, 0.15))
+BUS_COLOURS: tuple[Colour, ...] = (
+    (0.80, 0.12, 0.12),
+    (0.15, 0.45, 0.75),
+    (0.90, 0.75, 0.15),
+    (0.2, 0.6, 0.35),
+)
+BOX_COLOURS: tuple[Colour, ...] = (
+    (0.86, 0.86, 0.84),
+    (0.75, 0.76, 0.78),
+    (0.25, 0.35, 0.6),
+    (0.7, 0.35, 0.15),
+)
 CAB_COLOURS: tuple[Colour, ...] = ((0.85, 0.85, 0.85), (0.65, 0.1, 0.1), (0.1, 0.25, 0.55), (0.15, 0.4, 0.25))
 YELLOW: Colour = (0.92, 0.65, 0.06)
 
@@ -39,14 +49,24 @@ def _wheels(b: MeshBuilder, xs: tuple[float, ...], y: float, radius: float, widt
             start = y - width if side > 0 else -y
             b.cylinder((x, start, radius), (radius, radius), width, TYRE, m.RUBBER, 0.06, axis="y")
             face = y + 0.005 if side > 0 else -y - 0.015
-            b.cylinder((x, face, radius), (radius * 0.55, radius * 0.5), 0.01, (0.55, 0.55, 0.57), m.PLAIN, 0.3, axis="y")
+            b.cylinder(
+                (x, face, radius),
+                (radius * 0.55, radius * 0.5),
+                0.01,
+                (0.55, 0.55, 0.57),
+                m.PLAIN,
+                0.3,
+                axis="y",
+            )
 
 
 def _lamps(b: MeshBuilder, front: float, rear: float, y: float, z: float, size: float = 0.16) -> None:
     for side in (-1.0, 1.0):
         low, high = sorted((side * y, side * (y - 0.38)))
         b.box((front, front + 0.02), (low, high), (z, z + size), (0.95, 0.95, 0.88), m.LAMP_WHITE, 0.5)
-        b.box((rear - 0.02, rear), (low, high), (z + 0.05, z + 0.05 + size), (0.75, 0.05, 0.05), m.LAMP_RED, 0.7)
+        b.box(
+            (rear - 0.02, rear), (low, high), (z + 0.05, z + 0.05 + size), (0.75, 0.05, 0.05), m.LAMP_RED, 0.7
+        )
     b.box((rear - 0.03, rear - 0.01), (-0.26, 0.26), (z - 0.2, z - 0.06), (0.9, 0.9, 0.8), m.PLAIN, 0.95)
 
 
@@ -115,7 +135,9 @@ def bus(rng: np.random.Generator) -> Mesh:
     """A rigid city bus: a long box with a band of windows and a wide windscreen."""
     b = MeshBuilder()
     paint = _pick(rng, BUS_COLOURS)
-    b.box((-5.6, 5.55), (-1.45, 1.45), (0.35, 3.3), paint, m.BUS_SIDE, 0.3, roof=((0.85, 0.85, 0.85), m.PLAIN))
+    b.box(
+        (-5.6, 5.55), (-1.45, 1.45), (0.35, 3.3), paint, m.BUS_SIDE, 0.3, roof=((0.85, 0.85, 0.85), m.PLAIN)
+    )
     b.frustum((5.55, 5.62, -1.35, 1.35), (5.55, 5.6, -1.3, 1.3), 1.0, 2.6, GLASS, m.GLASS, 0.06)
     b.box((5.55, 5.63), (-1.0, 1.0), (2.7, 3.1), (0.95, 0.7, 0.15), m.LAMP_WHITE, 0.3)
     b.box((-4.5, -1.0), (-0.9, 0.9), (3.3, 3.5), (0.7, 0.7, 0.7), m.PLAIN, 0.3)

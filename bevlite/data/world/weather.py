@@ -14,8 +14,9 @@ from bevlite.data.world.mesh import F32
 class Weather:
     """The light of a scene; colours are RGB factors.
 
-    `numbers` (24,) is what the shader reads: sun direction 0-2, sun colour 3-5, ambient 6-8, sky at the zenith
-    9-11, sky at the horizon 12-14, haze density per metre 15, exposure 16, night 17, headlights 18, sun disc 19.
+    `numbers` (24,) is what the shader reads: sun direction 0-2, sun colour 3-5, ambient 6-8, sky at the
+    zenith 9-11 and at the horizon 12-14, haze density per metre 15, exposure 16, night 17, headlights 18,
+    sun disc 19.
     """
 
     name: str

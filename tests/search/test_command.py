@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import search.cli as command
+from bevlite.config import read_yaml
+from bevlite.errors import BevliteError
+from bevlite.variant import load_variant
+from tests.search.fakes import SEARCH, FakeBackend, write_search
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
+    backend = FakeBackend(tmp_path)
+    monkeypatch.setattr(command, "make_backend", lambda search, out, devices: backend)
+    return backend
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = RUNNER.invoke(command.app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_the_whole_road(tmp_path: Path, fake: FakeBackend) -> None:
+    file, study = write_search(tmp_path, SEARCH + "final: {epochs: 6}\n"), tmp_path / "study"
+    printed = run("run", file, "--out", study, "--trials", 8, "--budget-ms", 55)
+    assert "best: trial" in printed and "mini_val, 81 samples" in printed and "predicted" in printed
+    assert (study / "pareto.png").read_bytes()[:4] == b"\x89PNG"
+    winner = load_variant(study / "winner.yaml")
+    note = json.loads((study / "winner.json").read_text())
+    assert note["epochs"] == 6 and note["exported"] and note["score"]["samples"] == 81
+    assert (study / "winner" / "epoch").read_text() == "6"
+    number = note["trial"]
+    assert winner.name == f"winner-trial-{number}"
+    assert "8 of 8 trials" in run("status", study)
+    best = run("best", study)
+    assert f"best: trial {number}" in best and "final training, 6 epochs" in best
+    assert read_yaml(study / "search.yaml")["constraints"]["budget_ms"] == 55
+
+    calls = list(fake.calls)
+    again = run("run", study / "search.yaml", "--out", study)
+    assert f"best: trial {number}" in again
+    assert fake.calls == calls  # nothing was trained, predicted or exported again
+
+
+def test_the_report_holds_what_it_must(tmp_path: Path, fake: FakeBackend) -> None:
+    file, study = write_search(tmp_path), tmp_path / "study"
+    run("run", file, "--out", study, "--trials", 10)
+    run("report", study)
+    html = (study / "report.html").read_text()
+    for text in (
+        "winner",
+        "mini_val, 81 samples",
+        "10 predicted",
+        "nothing was measured",
+        "budget 60 ms",
+        "Pareto table",
+        "All trials",
+        "bevlite search run search.yaml --out NEW_STUDY",
+        "Seed 3",
+        "optuna 5",
+        "camera.view_transform.channels",
+        "Plotly.newPlot",
+    ):
+        assert text in html, text
+    # One file: nothing is loaded from elsewhere.
+    own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
+    assert not re.search(r"(?:src|href)=", own)
+    rows = (study / "trials.csv").read_text().splitlines()
+    assert len(rows) == 11
+
+
+def test_no_feasible_trial(tmp_path: Path, fake: FakeBackend) -> None:
+    file, study = write_search(tmp_path), tmp_path / "study"
+    printed = run("run", file, "--out", study, "--trials", 3, "--budget-ms", 5)
+    assert "no feasible trial among 3. Least infeasible: trial" in printed
+    assert "no feasible trial" in run("best", study, code=1)
+    assert "no feasible trial" in (study / "report.html").read_text()
+    assert not (study / "winner.yaml").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, fake: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, study = write_search(tmp_path), tmp_path / "study"
+    evaluate, count = fake.evaluate, iter(range(100))
+
+    def interrupted(path: Path) -> dict[str, object]:
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        return evaluate(path)
+
+    monkeypatch.setattr(fake, "evaluate", interrupted)
+    printed = run("run", file, "--out", study, "--trials", 4, code=130)
+    assert f"Go on with: bevlite search run {study / 'search.yaml'} --out {study}" in printed
+    assert "was interrupted" in run("status", study)
+    assert "resumed" in run("run", study / "search.yaml", "--out", study)
+    assert "4 of 4 trials" in run("status", study)
+
+
+def test_growing_moves_an_older_winner_aside(tmp_path: Path, fake: FakeBackend) -> None:
+    text = SEARCH + "anchors: [{camera: none, fusion.channels: 128}, {camera: r18}]\n"
+    file, study = write_search(tmp_path, text), tmp_path / "study"
+    run("run", file, "--out", study, "--trials", 1)
+    run("run", file, "--out", study, "--trials", 2)
+    assert json.loads((study / "winner.json").read_text())["trial"] == 1
+    assert (study / "winner-trial-0-4-epochs" / "epoch").is_file()
+
+
+def test_no_study(tmp_path: Path) -> None:
+    for name in ("status", "best", "report"):
+        with pytest.raises(BevliteError, match="no study"):
+            run(name, tmp_path / "nothing")
