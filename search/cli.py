@@ -47,10 +47,10 @@ def run_command(
     if trials is not None:
         search = search.with_trials(trials)
     backend = make_backend(search, out, devices)
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
 
     def say(text: str) -> None:
-        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {escape(text)}")
+        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {escape(text)}", soft_wrap=True)
 
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -86,7 +86,7 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
     typer.echo(_best_line(search, outcome))
     if outcome.choice is None:
         raise typer.Exit(1)
-    _print_pareto(Console(width=None if sys.stdout.isatty() else 200), search, outcome)
+    _print_pareto(_console(), search, outcome)
     final = read_result(study)
     if final is not None and final.score is not None and final.trial == outcome.choice[0].number:
         score, label = final.score, search.config.objectives.label
@@ -173,6 +173,11 @@ def _best_line(search: ResolvedSearch, outcome: Outcome) -> str:
 def _print_pareto(console: Console, search: ResolvedSearch, outcome: Outcome) -> None:
     head, rows = pareto_rows(outcome, search.config.objectives.label)
     console.print(terminal_table(f"Pareto front ({outcome.where})", head, rows))
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for a table where the output is a file."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -59,7 +59,7 @@ def pareto_figure(outcome: Outcome, label: str) -> Any:
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         legend={"orientation": "h", "y": 1.08},
     )
-    figure.update_xaxes(title=f"latency in ms ({_kinds(outcome)})", rangemode="tozero")
+    figure.update_xaxes(title=f"latency in ms ({_kinds(outcome)}; bars: its interval)", rangemode="tozero")
     figure.update_yaxes(title=f"{label} ({outcome.where})")
     return figure
 
@@ -73,9 +73,14 @@ def effects_figure(outcome: Outcome, label: str) -> Any | None:
     figure = make_subplots(
         rows=len(names),
         cols=2,
-        column_titles=[f"{label} (last rung reached)", f"latency in ms ({_kinds(outcome)})"],
+        shared_yaxes=True,
+        subplot_titles=[
+            f"<b>{name}</b>: {what}"
+            for name in names
+            for what in (f"{label} (last rung reached)", f"latency in ms ({_kinds(outcome)})")
+        ],
         horizontal_spacing=0.08,
-        vertical_spacing=min(0.06, 0.3 / len(names)),
+        vertical_spacing=0.3 / len(names),
     )
     for row, name in enumerate(names, start=1):
         for state in SYMBOLS:
@@ -97,14 +102,15 @@ def effects_figure(outcome: Outcome, label: str) -> Any | None:
                     row=row,
                     col=column,
                 )
-        figure.update_yaxes(title_text=name, type="category", row=row, col=1)
-        figure.update_yaxes(type="category", showticklabels=False, row=row, col=2)
+        order = sorted({str(r.params[name]) for r in records if name in r.params}, key=_natural)
+        figure.update_yaxes(type="category", categoryorder="array", categoryarray=order, dtick=1, row=row)
+    figure.update_annotations(font_size=13)
     figure.update_layout(
         template="plotly_white",
         font=FONT,
-        height=110 + 130 * len(names),
+        height=90 + 190 * len(names),
         margin={"l": 60, "r": 20, "t": 60, "b": 40},
-        legend={"orientation": "h", "y": 1 + 0.35 / len(names)},
+        legend={"orientation": "h", "y": 1 + 0.4 / len(names)},
     )
     return figure
 
@@ -181,7 +187,7 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     axes.set_xlabel(f"latency in ms ({_kinds(outcome)}; bars: its interval)")
     axes.set_ylabel(f"{label}\n({outcome.where})")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside upper center", ncols=6, frameon=False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomic(path, picture.getvalue())
@@ -220,8 +226,16 @@ def _by_state(outcome: Outcome) -> dict[str, list[TrialRecord]]:
     return {state: [r for r in usable if r.state == state] for state in SYMBOLS}
 
 
+def _natural(text: str) -> tuple[float, str]:
+    """Numbers by size, words after them."""
+    try:
+        return float(text), text
+    except ValueError:
+        return float("inf"), text
+
+
 def _legend(state: str) -> str:
-    return {"stopped": "stopped early", "rejected": "rejected untrained, on the axis"}.get(state, state)
+    return {"stopped": "stopped early", "rejected": "rejected, untrained"}.get(state, state)
 
 
 def _floor_of_axis(outcome: Outcome) -> float:

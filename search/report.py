@@ -28,8 +28,8 @@ KIND_WORDS = {
 def write_report(search: ResolvedSearch, outcome: Outcome, folder: Path) -> Path:
     """Write report.html, both tables, pareto.png and, if there is one, winner.yaml; returns the report."""
     label = search.config.objectives.label
-    write_csv(folder / "pareto.csv", *pareto_rows(outcome, label))
-    write_csv(folder / "trials.csv", *trial_rows(outcome, label))
+    write_csv(folder / "pareto.csv", outcome.pareto)
+    write_csv(folder / "trials.csv", outcome.records)
     write_pareto_png(outcome, label, folder / "pareto.png")
     if outcome.choice is not None:
         write_winner_yaml(search, outcome, folder / "winner.yaml")

@@ -70,7 +70,10 @@ def predict(source: Path, device: PredictedDevice, precision: str, overrides: li
 
 def _predict_run(run: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
     """A run folder: its exported modules if it has them, else its variant."""
-    files = sorted((run / "onnx").glob("*.onnx"))
+    strong = parse_version(device.tensorrt) >= (10, 3)
+    emissions = ("strong", "weak") if strong else ("weak", "strong")
+    folders = [run / "onnx" / name for name in emissions] + [run / "onnx"]
+    files = next((found for folder in folders if (found := sorted(folder.glob("*.onnx")))), [])
     variant_path = run / "variant.yaml"
     if not variant_path.is_file():
         if not files:

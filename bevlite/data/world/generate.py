@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -199,6 +200,17 @@ def generate_world(
     )
 
 
+def _end_with_parent(parent: int) -> None:
+    """Let a worker process end when the process that started it is gone, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run(specs: list[SceneSpec], root: Path, workers: int) -> Any:
     """Make scenes, yielding (name, seconds) as each one is finished."""
     if workers <= 1 or len(specs) <= 1:
@@ -207,7 +219,8 @@ def _run(specs: list[SceneSpec], root: Path, workers: int) -> Any:
         return
     method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(min(workers, len(specs)), mp_context=context) as pool:
+    count = min(workers, len(specs))
+    with ProcessPoolExecutor(count, context, _end_with_parent, (os.getpid(),)) as pool:
         waiting = {pool.submit(_make, spec, root) for spec in specs}
         try:
             while waiting:
