@@ -1,30 +1,10 @@
-"""`bevlite search`: run, status, best, report."""
+"""`bevlite search`: run, status, best, report. What needs torch or Optuna is imported when a command runs."""
 
 from __future__ import annotations
 
-import shlex
-import signal
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-
-from bevlite.errors import BevliteError
-from search.backend import Backend, LocalBackend
-from search.config import ResolvedSearch, load_search
-from search.latency import LatencySource
-from search.locks import FileLock, held_elsewhere
-from search.outcome import BUDGET_WORDS, Outcome, no_feasible
-from search.report import write_report
-from search.store import open_for_reading, records_of
-from search.study import Study
-from search.tables import pareto_rows, terminal_table
-from search.winner import finish_winner, read_result
 
 app = typer.Typer(help="Find the most accurate network within a latency budget.", no_args_is_help=True)
 
@@ -42,144 +22,30 @@ def run_command(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Search. Ctrl-C stops it at any time; the same command goes on."""
-    limits = {} if budget_ms is None else {"budget_ms": budget_ms}
-    search = load_search(config, overrides, data, limits)
-    if trials is not None:
-        search = search.with_trials(trials)
-    backend = make_backend(search, out, devices)
-    console = _console()
+    from search import commands
 
-    def say(text: str) -> None:
-        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {escape(text)}", soft_wrap=True)
-
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        run_search(search, out, backend, say, console)
-    except KeyboardInterrupt:
-        again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
-        typer.echo(f"stopped; nothing that was finished is lost. Go on with: {again}", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    commands.run(config, out, budget_ms, trials, data, devices, overrides)
 
 
 @app.command("status")
 def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """How far a study is."""
-    search, outcome = load_study(study)
-    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items()) or "no trials"
-    typer.echo(f"{study}: {len(outcome.records)} of {search.config.trials} trials ({counts})")
-    for record in outcome.records:
-        if record.state == "running":
-            with held_elsewhere(study / "trials" / f".{record.number:04d}.lock") as alive:
-                words = "is running" if alive else "was interrupted; `bevlite search run` goes on with it"
-            done = f"epoch {record.last_epoch} done"
-            typer.echo(f"trial {record.number} {words} ({done})  {record.params_text}")
-    typer.echo(f"budget {outcome.budget_ms:g} ms, {search.config.device.name}; accuracy on {outcome.where}")
-    typer.echo(_best_line(search, outcome))
+    from search import commands
+
+    commands.status(study)
 
 
 @app.command("best")
 def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """The winner and the Pareto table. Exit code 1 when no trial is feasible."""
-    search, outcome = load_study(study)
-    typer.echo(_best_line(search, outcome))
-    if outcome.choice is None:
-        raise typer.Exit(1)
-    _print_pareto(_console(), search, outcome)
-    final = read_result(study)
-    if final is not None and final.score is not None and final.trial == outcome.choice[0].number:
-        score, label = final.score, search.config.objectives.label
-        typer.echo(
-            f"final training, {final.epochs} epochs: {label} {score['accuracy']:.4f} "
-            f"({score['split']}, {score['samples']} samples)  run: {study / 'winner'}"
-        )
-    if (study / "winner.yaml").is_file():
-        typer.echo(f"variant: {study / 'winner.yaml'}")
+    from search import commands
+
+    commands.best(study)
 
 
 @app.command("report")
 def report_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
-    """Write report.html, pareto.csv, pareto.png and winner.yaml anew."""
-    search, outcome = load_study(study)
-    typer.echo(f"report: {write_report(search, outcome, study)}")
+    """Write report.html, the tables, pareto.png and winner.yaml anew."""
+    from search import commands
 
-
-def make_backend(search: ResolvedSearch, out: Path, devices: int) -> Backend:
-    """What trains and predicts for real."""
-    latency = LatencySource(search.device, search.config.device, out / "latency")
-    return LocalBackend(search.data, latency, devices)
-
-
-def run_search(
-    search: ResolvedSearch, out: Path, backend: Backend, say: Callable[[str], None], console: Console
-) -> Outcome:
-    """The whole of `run`: trials, winner, report."""
-    study = Study(search, out, backend, say)
-    size = search.space.size()
-    combinations = f"{size} combinations" if size is not None else "very many combinations"
-    say(
-        f"study {out}: {len(search.space.choices)} choices ({combinations}), "
-        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.name}, "
-        f"{search.config.trials} trials"
-    )
-    study.run()
-    outcome = Outcome(tuple(study.records), search.config.constraints.budget_ms)
-    if outcome.choice is not None:
-        lock = FileLock(out / ".winner.lock")
-        if study.busy_elsewhere or not lock.acquire(wait=False):
-            say("another process is still at work on this study; the last one to finish trains the winner")
-        else:
-            try:
-                run = study.trial_folder(outcome.choice[0].number)
-                finish_winner(search, outcome, out, run, backend, say)
-            finally:
-                lock.release()
-    report = write_report(search, outcome, out)
-    if outcome.pareto:
-        _print_pareto(console, search, outcome)
-    say(_best_line(search, outcome))
-    say(f"report: {report}")
-    return outcome
-
-
-def load_study(folder: Path) -> tuple[ResolvedSearch, Outcome]:
-    """The search of a study folder and its trials (raises BevliteError when it is none)."""
-    file = folder / "search.yaml"
-    if not file.is_file():
-        raise BevliteError(
-            f"{folder}: no study (search.yaml is missing); accepted: the --out of a search run"
-        )
-    search = load_search(file, need_data=False)
-    study = open_for_reading(folder, search.config.storage)
-    records = records_of(study, search.config.fidelity.epochs)
-    shown = tuple(record for record in records if record.state != "waiting")
-    return search, Outcome(shown, search.config.constraints.budget_ms)
-
-
-def _best_line(search: ResolvedSearch, outcome: Outcome) -> str:
-    label = search.config.objectives.label
-    if outcome.choice is None:
-        return no_feasible(outcome, label)
-    record, winner = outcome.choice
-    assert record.latency is not None
-    return (
-        f"best: trial {record.number}, {label} {record.accuracy:.4f} after {record.last_epoch} epochs "
-        f"({outcome.where}), {record.latency.text}, budget {outcome.budget_ms:g} ms: "
-        f"{BUDGET_WORDS[winner.certainty]}  {record.params_text}"
-    )
-
-
-def _print_pareto(console: Console, search: ResolvedSearch, outcome: Outcome) -> None:
-    head, rows = pareto_rows(outcome, search.config.objectives.label)
-    console.print(terminal_table(f"Pareto front ({outcome.where})", head, rows))
-
-
-def _console() -> Console:
-    """As wide as the terminal; wide enough for a table where the output is a file."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A polite kill is treated as Ctrl-C."""
-    raise KeyboardInterrupt
+    commands.report(study)

@@ -187,7 +187,7 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     axes.set_xlabel(f"latency in ms ({_kinds(outcome)}; bars: its interval)")
     axes.set_ylabel(f"{label}\n({outcome.where})")
     axes.grid(alpha=0.25)
-    figure.legend(fontsize=8, loc="outside upper center", ncols=6, frameon=False)
+    figure.legend(fontsize=7.5, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomic(path, picture.getvalue())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
 from bevlite.data.augment import Augmentation, bev_matrix, image_warp, transform_boxes
@@ -118,6 +119,12 @@ class BEVDataset(Dataset[Sample]):
         if self.variant.heads.occupancy is not None:
             semantics, mask = read_occupancy(self.root / str(self.index.occupancy_files[row]))
             sample["occupancy"], sample["occupancy_mask"] = transform_occupancy(semantics, mask, matrix)
+
+
+def single_thread(worker: int) -> None:
+    """Start of a loader process: one core each, or their matrix products fight over all of them."""
+    threadpool_limits(1)
+    torch.set_num_threads(1)
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:

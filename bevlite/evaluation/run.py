@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from bevlite.config import write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.data.dataset import BEVDataset, collate
+from bevlite.data.dataset import BEVDataset, collate, single_thread
 from bevlite.data.index import load_index
 from bevlite.deployment.decoding import BoxDecoding, Boxes, decode_boxes
 from bevlite.evaluation.detection import evaluate_submission, write_submission
@@ -67,7 +67,11 @@ def evaluate_run(
         pillar_grid(variant) if variant.lidar is not None else None,
     )
     loader = DataLoader(
-        dataset, batch_size=batch_size if backend == "torch" else 1, num_workers=workers, collate_fn=collate
+        dataset,
+        batch_size=batch_size if backend == "torch" else 1,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=single_thread,
     )
     folder = path / "eval" / f"{split}-{backend}"
     detections, confusion, per_sample = _infer(network, loader, variant, progress)

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from bevlite.data.config import DataConfig
-from bevlite.data.dataset import BEVDataset, collate
+from bevlite.data.dataset import BEVDataset, collate, single_thread
 from bevlite.data.index import load_index
 from bevlite.data.sampler import EpochSampler, class_balanced_weights
 from bevlite.errors import BevliteError, TrainingError
@@ -91,6 +91,7 @@ def train(
         collate_fn=collate,
         drop_last=True,
         persistent_workers=loader_workers(recipe.workers, devices) > 0,
+        worker_init_fn=single_thread,
         pin_memory=torch.cuda.is_available(),
     )
     _fit(trainer, module, loader, start)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import search.cli as command
 from bevlite.config import read_yaml
 from bevlite.errors import BevliteError
 from bevlite.variant import load_variant
+from search import cli, commands
 from tests.search.fakes import SEARCH, FakeBackend, write_search
 
 RUNNER = CliRunner()
@@ -19,12 +19,12 @@ RUNNER = CliRunner()
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     backend = FakeBackend(tmp_path)
-    monkeypatch.setattr(command, "make_backend", lambda search, out, devices: backend)
+    monkeypatch.setattr(commands, "make_backend", lambda search, out, devices: backend)
     return backend
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    result = RUNNER.invoke(command.app, [str(a) for a in arguments], catch_exceptions=False)
+    result = RUNNER.invoke(cli.app, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result.output
 

@@ -59,18 +59,23 @@ class PillarEncoder(nn.Module):
         if torch.onnx.is_in_onnx_export():
             return self._layout(self.encode(pillars), index)
         # Unused slots would dilute the statistics of the batch norm and cost most of the time: leave them out.
-        batch, _, _, slots = pillars.shape
+        batch, _, points, slots = pillars.shape
         used = index.flatten(1).amax(dim=1)
         valid = torch.arange(slots, device=pillars.device) < used[:, None]
-        packed = pillars.permute(0, 3, 1, 2)[valid]  # (V, 5, M)
-        if packed.shape[0] == 0:  # no point at all in the batch: keep one zero pillar, so that shapes hold
-            packed = pillars.new_zeros(1, *packed.shape[1:])
-        encoded = self.encode(packed.permute(1, 2, 0)[None])[0]  # (channels, V)
-        table = torch.cat([encoded.new_zeros(encoded.shape[0], 1), encoded], dim=1)
+        packed = pillars.permute(0, 3, 2, 1)[valid]  # (V, M, 5)
         start = torch.cumsum(used, 0) - used
-        rows = torch.where(index > 0, index + start[:, None, None], torch.zeros_like(index))
-        canvas = table[:, rows.flatten().long()]  # (channels, B*ny*nx)
-        return canvas.view(-1, batch, *index.shape[1:]).transpose(0, 1).contiguous()
+        cell = torch.nonzero(index.flatten()).squeeze(1)
+        row = (index + start[:, None, None]).flatten()[cell] - 1
+        cell_of_row = torch.empty_like(cell)
+        cell_of_row[row.long()] = cell
+        canvas = pillars.new_zeros(index.numel(), self.conv.out_channels)
+        if len(packed) > 1:  # a batch norm in training needs more than one value
+            # As a matrix product: a convolution would be tuned anew for every number of pillars.
+            hidden = nn.functional.linear(packed.flatten(0, 1), self.conv.weight.flatten(1))
+            hidden = torch.relu(self.norm(hidden[:, :, None, None])).view(-1, points, hidden.shape[1])
+            encoded = hidden.amax(dim=1)
+            canvas = canvas.to(encoded.dtype).index_copy(0, cell_of_row, encoded)
+        return canvas.view(batch, *index.shape[1:], -1).permute(0, 3, 1, 2).contiguous()
 
     @staticmethod
     def _layout(encoded: Tensor, index: Tensor) -> Tensor:
