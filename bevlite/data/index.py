@@ -12,6 +12,7 @@ import io
 import os
 import zipfile
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,14 @@ def load_index(config: DataConfig) -> Index:
 
 
 def open_nuscenes(config: DataConfig) -> NuScenes:
-    """The official devkit on this root (raises DataError for unreadable tables)."""
+    """The official devkit on this root; the last one stays open (raises DataError for unreadable tables)."""
     config = config.resolved()
+    return _open(config, _identity(config))
+
+
+@lru_cache(maxsize=1)
+def _open(config: DataConfig, identity: str) -> NuScenes:
+    """`identity` changes with the tables, so that a changed root is read anew."""
     try:
         return NuScenes(version=config.version, dataroot=config.root, verbose=False)
     except (AssertionError, OSError, ValueError, KeyError) as error:

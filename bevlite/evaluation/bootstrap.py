@@ -48,7 +48,7 @@ class DetectionBootstrap:
 
     def __init__(self, data: DataConfig, split: str, submission: Path) -> None:
         nusc = open_nuscenes(data)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             evaluation = DetectionEval(
                 nusc, config_factory("detection_cvpr_2019"), str(submission), split, str(submission.parent), False
             )

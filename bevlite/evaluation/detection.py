@@ -92,7 +92,7 @@ def evaluate_submission(data: DataConfig, split: str, result_file: Path) -> dict
     nusc = open_nuscenes(data)
     quiet = io.StringIO()
     try:
-        with contextlib.redirect_stdout(quiet):
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             evaluator = DetectionEval(
                 nusc,
                 config=config_factory("detection_cvpr_2019"),

@@ -28,6 +28,11 @@ class TrainingModule(lightning.LightningModule):
         self.average = WeightAverage(self.network, recipe.ema_decay)
         self.terms: dict[str, list[Tensor]] = {}
 
+    def on_fit_start(self) -> None:
+        """On a GPU, channels last: its tensor cores want it, and converting costs a fifth of a step."""
+        if self.device.type == "cuda":
+            self.network.to(memory_format=torch.channels_last)
+
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name, in the network and in its average."""
         self.network.load_state_dict({**self.network.state_dict(), **weights})

@@ -126,7 +126,7 @@ class LiftSplat(ViewTransform):
         weights = depth.reshape(-1).to(dtype)[kept]
         pooled = rows.new_zeros(batch * count, rows.shape[1])
         pooled = pooled.index_add(0, target, rows[pixel] * weights[:, None])
-        return pooled.view(batch, self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2).contiguous()
+        return pooled.view(batch, self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2)
 
     def forward(self, features: Tensor, pixel_to_bev: Tensor) -> Tensor:
         """The camera BEV map."""

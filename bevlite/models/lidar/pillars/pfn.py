@@ -75,7 +75,7 @@ class PillarEncoder(nn.Module):
             hidden = torch.relu(self.norm(hidden[:, :, None, None])).view(-1, points, hidden.shape[1])
             encoded = hidden.amax(dim=1)
             canvas = canvas.to(encoded.dtype).index_copy(0, cell_of_row, encoded)
-        return canvas.view(batch, *index.shape[1:], -1).permute(0, 3, 1, 2).contiguous()
+        return canvas.view(batch, *index.shape[1:], -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def _layout(encoded: Tensor, index: Tensor) -> Tensor:
