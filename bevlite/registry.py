@@ -21,6 +21,7 @@ import pkgutil
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 P = TypeVar("P", bound=type[BaseModel])
@@ -36,7 +37,8 @@ class Registry:
 
     def register(self, config: P) -> P:
         """Class decorator: make the part known by the default of its `type` field."""
-        name = config.model_fields["type"].default
+        fields: dict[str, FieldInfo] = config.__pydantic_fields__
+        name = fields["type"].default
         if name in self._members and self._members[name] is not config:
             raise ValueError(f"two {self.kind} parts are called '{name}'")
         self._members[name] = config

@@ -24,7 +24,8 @@ def export_command(
         console.print(f"[bold]{report.emission}[/bold] (opset {report.opset}) for TensorRT {versions}")
         for file in report.files.values():
             console.print(f"  {file}  {file.stat().st_size / 1e6:.1f} MB")
-        table = Table("output", "largest difference", "relative", "cosine / agreement", title=f"parity: {report.parity_note}")
+        columns = ("output", "largest difference", "relative", "cosine / agreement")
+        table = Table(*columns, title=f"parity: {report.parity_note}")
         for row in report.parity:
             table.add_row(row.name, f"{row.largest:.3g}", f"{row.relative:.3g}", f"{row.agreement:.7f}")
         if report.parity:

@@ -1,2 +1,26 @@
-"""tmp."""
-def register(parent): pass
+"""`bevlite show`: truth beside prediction, on the images, in BEV and as occupancy from above."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def show_command(
+    run: Path = typer.Argument(help="A run folder."),
+    sample: int = typer.Option(0, "--sample", min=0, help="Which sample of the split, from 0."),
+    out: Path = typer.Option(..., "--out", help="The PNG file to write."),
+    split: str | None = typer.Option(None, "--split", help="An official split; the validation split by default."),
+    score: float = typer.Option(0.3, "--score", min=0, max=1, help="Draw predictions from this score on."),
+) -> None:
+    """Draw one sample: boxes on the six images and in BEV, occupancy from above."""
+    from bevlite.evaluation.picture import draw_sample
+
+    draw_sample(run, sample, out, split=split, score=score)
+    typer.echo(f"written: {out}")
+
+
+def register(parent: typer.Typer) -> None:
+    """Add `show` to the command line."""
+    parent.command("show")(show_command)

@@ -118,7 +118,7 @@ def pooling_tables(
     Raises:
         ValueError: a level needs more rows than its capacity; nothing is ever dropped silently.
     """
-    cameras, depths, height, width = cells.shape
+    _, depths, height, width = cells.shape
     flat = cells.reshape(-1)
     kept = np.flatnonzero(flat >= 0)
     kept = kept[np.argsort(flat[kept], kind="stable")]

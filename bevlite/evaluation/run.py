@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,7 +130,6 @@ def _tracked(loader: DataLoader, progress: bool) -> Any:
 
 def _rich(loader: DataLoader) -> Any:
     with Progress(transient=True) as bar:
-        advance: Callable[[], None]
         task = bar.add_task("evaluate", total=len(loader))
         for batch in loader:
             yield batch

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -113,7 +113,8 @@ def plan_modules(network: Detector) -> list[ModulePlan]:
         example = torch.zeros(shape, dtype=torch.uint8)
         names = network.view_transform.prepared_names
         plans.append(ModulePlan("camera", camera, {"images": example}, names))
-        features = torch.zeros(images.cameras, variant.camera.neck.channels, images.height // stride, images.width // stride)
+        size = (images.height // stride, images.width // stride)
+        features = torch.zeros(images.cameras, variant.camera.neck.channels, *size)
         with torch.no_grad():
             prepared = dict(zip(names, network.view_transform.prepare(features), strict=True))
         tables = {
@@ -145,7 +146,7 @@ def whole_plan(network: Detector) -> ModulePlan:
 
 def emit(plan: ModulePlan, emission: Emission = "weak", opset: int | None = None) -> onnx.ModelProto:
     """Trace one module to ONNX and simplify it (raises ExportError)."""
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()
     plan.network.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -171,7 +172,12 @@ def emit(plan: ModulePlan, emission: Emission = "weak", opset: int | None = None
 
 
 def export_network(
-    network: Detector, out_dir: Path, emission: Emission = "weak", *, single_file: bool = False, opset: int | None = None
+    network: Detector,
+    out_dir: Path,
+    emission: Emission = "weak",
+    *,
+    single_file: bool = False,
+    opset: int | None = None,
 ) -> dict[str, Path]:
     """Write every module of a network as `<module>.onnx` (one `network.onnx` with `single_file`).
 

@@ -39,12 +39,13 @@ def compare(reference: Network, exported: Network, batches: Iterable[Mapping[str
             if name == "occupancy":
                 different = float((a != b).mean())
                 largest[name] = max(largest.get(name, 0.0), different)
-                sums[name] = sums.get(name, np.zeros(4)) + [different * len(a), 0, 0, 0]
+                sums[name] = sums.get(name, np.zeros(4)) + np.array([different * len(a), 0, 0, 0])
                 continue
             x, y = a.astype(np.float64), b.astype(np.float64)
             gap = float(np.abs(x - y).max()) if np.isfinite(y).all() else float("inf")
             largest[name] = max(largest.get(name, 0.0), gap)
-            sums[name] = sums.get(name, np.zeros(4)) + [((x - y) ** 2).sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]
+            products = np.array([((x - y) ** 2).sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
+            sums[name] = sums.get(name, np.zeros(4)) + products
     report = []
     for name, (error, xx, yy, xy) in sums.items():
         if name == "occupancy":

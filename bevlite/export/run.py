@@ -16,7 +16,7 @@ from bevlite.data.dataset import BEVDataset, collate
 from bevlite.data.index import load_index
 from bevlite.errors import BevliteError, ExportError
 from bevlite.evaluation.networks import TorchNetwork
-from bevlite.export.modules import EMISSIONS, OPSET_TENSORRT_8_5, OPSETS, Emission, export_network
+from bevlite.export.modules import OPSET_TENSORRT_8_5, OPSETS, Emission, export_network
 from bevlite.export.operators import VERSIONS, OperatorFinding, check_model
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.session import OnnxNetwork
@@ -52,7 +52,8 @@ class ExportReport:
         for row in self.parity:
             limits = OCCUPANCY_LIMIT if row.name == "occupancy" else RELATIVE_LIMIT
             if not row.relative <= limits[self.emission] or not np.isfinite(row.largest):
-                found.append(f"output {row.name} differs from torch by {row.relative:.2g} (limit {limits[self.emission]:g})")
+                limit = limits[self.emission]
+                found.append(f"output {row.name} differs from torch by {row.relative:.2g} (limit {limit:g})")
         return found
 
     def as_json(self) -> dict[str, Any]:

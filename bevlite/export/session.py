@@ -16,7 +16,12 @@ from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
 from bevlite.variant import Variant
 
-_NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
+_NUMPY = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+}
 
 
 class OnnxNetwork:

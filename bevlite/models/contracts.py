@@ -99,7 +99,9 @@ class ViewTransformConfig(Config):
     channels: int
     ego_motion: bool = False
 
-    def build(self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> ViewTransform:
+    def build(
+        self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid
+    ) -> ViewTransform:
         """The network part for features of this stride on images of `image_size` (H, W) px."""
         raise TypeError(f"{type(self).__name__} has no build()")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bevlite.deployment.pillars import PillarGrid
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import ViewTransform
-from bevlite.variant import CameraStream, LidarStream, Variant
+from bevlite.variant import LidarStream, Variant
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # RGB, ImageNet
 IMAGE_STD = (58.395, 57.12, 57.375)
@@ -20,9 +20,12 @@ STREAM_MODULES = {"camera": ("camera", "view_transform"), "lidar": ("lidar",)}
 
 
 class CameraModule(nn.Module):
-    """Images (B, N, 3, H, W) uint8 to what the view transform takes; normalisation is its first operation."""
+    """Images (B, N, 3, H, W) uint8 to the neck's map; normalisation is its first operation."""
 
-    def __init__(self, config: CameraStream, view_transform: ViewTransform, backbone: nn.Module, neck: nn.Module) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
@@ -102,7 +105,7 @@ class Detector(nn.Module):
                 variant.bev,
             )
             assert self.view_transform is not None
-            self.camera = CameraModule(stream, self.view_transform, backbone, neck)
+            self.camera = CameraModule(backbone, neck)
             channels.append(stream.view_transform.channels)
         if variant.lidar is not None:
             self.lidar = LidarModule(variant.lidar, variant.bev)
@@ -116,7 +119,8 @@ class Detector(nn.Module):
             features = self.camera(inputs["images"])
             maps.append(self.view_transform(features, inputs["pixel_to_bev"]))
             if self.training and hasattr(self.view_transform, "depth_logits"):
-                extra["depth_logits"] = self.view_transform.depth_logits(features)
+                depth_logits: Any = self.view_transform.depth_logits
+                extra["depth_logits"] = depth_logits(features)
         if self.lidar is not None:
             maps.append(self.lidar(inputs["pillars"], inputs["pillar_index"]))
         outputs: dict[str, Tensor] = self.fusion_heads(*maps)

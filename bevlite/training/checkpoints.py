@@ -1,4 +1,4 @@
-"""Checkpoints without pickle: tensors in safetensors, everything else as JSON beside them, each file whole or absent."""
+"""Checkpoints without pickle: tensors in safetensors, everything else as JSON, each file whole or absent."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ hands out stage 1 up-sampled to stride 2, which no BEV network here reads, so it
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -75,7 +76,7 @@ class HENet(Backbone):
         )
         self.downs = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b))
-            for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)
+            for a, b in pairwise(WIDTHS)
         )
         self.stages = nn.ModuleList(
             nn.Sequential(*(DepthwiseBlock(width, ratio, kind, i, config.layer_scale) for i in range(depth)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -36,7 +36,7 @@ class ResNet(Backbone):
         self.body = timm.create_model(
             f"resnet{config.depth}", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
         )
-        info = self.body.feature_info
+        info: Any = self.body.feature_info
         self.feature_info = [
             FeatureInfo(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Focal length (px of a 1600 x 900 image), yaw (degrees from ahead, left positive) and mount (x, y, z m, ego frame),
-# rounded from the rig figure and calibrations of nuScenes (Caesar et al., CVPR 2020). Real cars differ by a few per cent.
+# rounded from the rig and calibrations of nuScenes (Caesar et al., CVPR 2020). Real cars differ by a few per cent.
 CAMERAS = (
     (1266.0, 0.0, (1.70, 0.0, 1.51)),
     (1260.0, -55.0, (1.55, -0.49, 1.50)),

@@ -28,7 +28,14 @@ BOX_BRANCHES = (("offset", 2), ("height", 1), ("size", 3), ("yaw", 2), ("velocit
 """Branches of a task's box map: sub-cell offset (cells), z (m), log l, w, h (log m), sin and cos, vx and vy (m/s)."""
 BOX_CHANNELS = sum(width for _, width in BOX_BRANCHES)
 HEATMAP_BIAS = -2.19  # a prior of 0.1 for every cell
-MEAN_SIZES_M = ((4.6, 1.95, 1.7), (6.8, 2.6, 2.9), (11.7, 2.95, 3.6), (0.5, 2.5, 1.0), (1.9, 0.7, 1.4), (0.6, 0.55, 1.4))
+MEAN_SIZES_M = (
+    (4.6, 1.95, 1.7),
+    (6.8, 2.6, 2.9),
+    (11.7, 2.95, 3.6),
+    (0.5, 2.5, 1.0),
+    (1.9, 0.7, 1.4),
+    (0.6, 0.55, 1.4),
+)
 """Typical l, w, h of each task's classes in nuScenes (after mmdetection3d's anchors): where the size branch starts."""
 
 

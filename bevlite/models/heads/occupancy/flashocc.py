@@ -36,8 +36,8 @@ class FlashOccConfig(HeadConfig):
             whole = inside and (low == RANGE_M[0] or cells_between(low, RANGE_M[0], bev.cell_m) is not None)
             if not whole or cells_between(*RANGE_M, bev.cell_m) is None:
                 raise ValueError(
-                    f"heads.occupancy: found a BEV grid of {axis} [{low}, {high}] m in cells of {bev.cell_m} m; accepted: "
-                    "one that covers +-40 m and has that border between two cells"
+                    f"heads.occupancy: found a BEV grid of {axis} [{low}, {high}] m in cells of {bev.cell_m} m; "
+                    "accepted: one that covers +-40 m and has that border between two cells"
                 )
 
     def build(self, in_channels: int, bev: BEVGrid) -> FlashOccHead:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from bevlite.models.contracts import FeatureInfo, MapBackboneConfig
