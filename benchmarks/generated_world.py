@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--image-scale", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=None, help="of each stream; both together take half")
+    parser.add_argument("--epochs", nargs="*", default=[], help="other than the recipes', e.g. lidar=16 camera=20 both=16")
+    parser.add_argument("--draws", type=int, default=500, help="of the bootstrap")
     parser.add_argument("--steps", nargs="*", default=["world", *NETWORKS, "table"])
     options = parser.parse_args()
     world = options.out / "world"
@@ -47,17 +48,17 @@ def main() -> None:
     data = load_data_config(world)
     for name in NETWORKS:
         if name in options.steps:
-            run_one(name, data, options.out, options.epochs)
+            run_one(name, data, options.out, [e.partition("=")[2] for e in options.epochs if e.startswith(name)])
     if "table" in options.steps:
-        print_table(data, options.out)
+        print_table(data, options.out, options.draws)
 
 
-def run_one(name: str, data: DataConfig, out: Path, epochs: int | None) -> None:
+def run_one(name: str, data: DataConfig, out: Path, epochs: list[str]) -> None:
     variant = load_variant(CONFIGS / "variants" / f"{NETWORKS[name]}.yaml")
     fused = name == "both"
-    wanted = [f"epochs={epochs // 2 if fused else epochs}"] if epochs else []
-    recipe = load_recipe(CONFIGS / "recipes" / ("reference-fusion.yaml" if fused else "reference.yaml"), wanted)
-    init = {"camera": out / "camera", "lidar": out / "lidar"} if fused else {}
+    file = CONFIGS / "recipes" / ("reference-fusion.yaml" if fused else "reference.yaml")
+    recipe = load_recipe(file, [f"epochs={count}" for count in epochs])
+    init = {"camera": out / "camera", "lidar": out / "lidar", "heads": out / "lidar"} if fused else {}
     began = time.monotonic()
     train(variant, data, recipe, out / name, init=init, resume=True)
     trained = time.monotonic()
@@ -66,7 +67,7 @@ def run_one(name: str, data: DataConfig, out: Path, epochs: int | None) -> None:
     print(f"trained in {trained - began:.0f} s, scored in {time.monotonic() - trained:.0f} s", flush=True)
 
 
-def print_table(data: DataConfig, out: Path, draws: int = 500) -> None:
+def print_table(data: DataConfig, out: Path, draws: int) -> None:
     index = load_index(data)
     draws_of = {}
     rows = []

@@ -1,4 +1,4 @@
-"""`bevlite data`: make a generated world and compare it with nuScenes."""
+"""`bevlite data`: make a generated world, check a data root, and compare it with nuScenes."""
 
 from __future__ import annotations
 
@@ -58,5 +58,28 @@ def register(app: typer.Typer) -> None:
         from bevlite.data.world.statistics import measure, render
 
         Console(highlight=False, soft_wrap=True).print(render(measure(root, version)))
+
+    @data.command()
+    def check(
+        root: Path = typer.Argument(..., help="Data root in nuScenes format."),
+        version: str | None = typer.Option(None, help="Version folder; by default the only one there."),
+        json_path: Path | None = typer.Option(None, "--json", help="Also write the report, with all problems, here."),
+        quick: bool = typer.Option(False, "--quick", help="Files: existence and sizes only."),
+    ) -> None:
+        """Count what a data root holds and list all its problems. Exit code 1 when there are errors."""
+        from rich.console import Console
+
+        from bevlite.config import write_atomic
+        from bevlite.data.check import check_root
+        from bevlite.reporting.data_check import show_check
+        from bevlite.reporting.progress import file_progress
+
+        with file_progress("check files") as advance:
+            report = check_root(root, version, quick=quick, advance=advance)
+        if json_path is not None:
+            write_atomic(json_path, report.as_json())
+        show_check(report, Console(highlight=False, soft_wrap=True))
+        if report.errors:
+            raise typer.Exit(1)
 
     app.add_typer(data, name="data")

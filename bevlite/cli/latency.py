@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from bevlite.devices.predicted import PredictedDevice
-from bevlite.devices.report import LatencyReport
 from bevlite.errors import BevliteError
-from bevlite.latency.device import find_device
-from bevlite.latency.pipeline import PipelineStep, steps_for
-from bevlite.latency.predictor import check_precision, parse_version
 
-if TYPE_CHECKING:  # a variant imports torch, which an ONNX file does not need
+if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
+    from rich.console import Console
+
+    from bevlite.devices.predicted import PredictedDevice
+    from bevlite.devices.report import LatencyReport
+    from bevlite.latency.pipeline import PipelineStep
     from bevlite.variant import Variant
 
 COSTLIEST = 10
@@ -41,6 +38,12 @@ def register(app: typer.Typer) -> None:
         json_path: Path | None = typer.Option(None, "--json", help="Also write the report here."),
     ) -> None:
         """Predict the latency of a network on a board (kind: predicted; nothing is measured)."""
+        from rich.console import Console
+
+        from bevlite.devices.predicted import PredictedDevice
+        from bevlite.latency.device import find_device
+        from bevlite.latency.predictor import check_precision, parse_version
+
         predictor = PredictedDevice(
             find_device(device), tensorrt=tensorrt, power_mode=power_mode or None, cuda_graph=cuda_graph
         )
@@ -51,6 +54,18 @@ def register(app: typer.Typer) -> None:
         if json_path is not None:
             report.write(json_path)
         show(report, Console())
+        if source.suffix == ".onnx":
+            _warn_of_operators(source, tensorrt)
+
+
+def _warn_of_operators(file: Path, tensorrt: str) -> None:
+    """Say what TensorRT would refuse or run wrongly: a figure alone would hide it."""
+    from bevlite.export.operators import check_model, findings_table, version_key
+
+    for severity, _, node, op, reason, remedy in findings_table(check_model(file, (version_key(tensorrt),))):
+        if severity != "warning":
+            place = f"{node} ({op})" if op else node or file.name
+            typer.echo(f"warning: TensorRT {tensorrt} does not take {place}: {reason}; {remedy}", err=True)
 
 
 def predict(source: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
@@ -70,6 +85,8 @@ def predict(source: Path, device: PredictedDevice, precision: str, overrides: li
 
 def _predict_run(run: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
     """A run folder: its exported modules if it has them, else its variant."""
+    from bevlite.latency.predictor import parse_version
+
     strong = parse_version(device.tensorrt) >= (10, 3)
     emissions = ("strong", "weak") if strong else ("weak", "strong")
     folders = [run / "onnx" / name for name in emissions] + [run / "onnx"]
@@ -95,6 +112,7 @@ def _predict_variant(
 ) -> LatencyReport:
     """A variant: export with random weights, which latency does not depend on."""
     from bevlite.export.modules import export_variant
+    from bevlite.latency.predictor import parse_version
     from bevlite.variant import load_variant
 
     variant = load_variant(path, overrides)
@@ -106,6 +124,8 @@ def _predict_variant(
 
 def pipeline_of(variant: Variant) -> list[PipelineStep]:
     """The steps outside the engines that this network needs."""
+    from bevlite.latency.pipeline import steps_for
+
     return steps_for(
         cameras=variant.camera.images.cameras if variant.camera is not None else 0,
         sweeps=variant.lidar.sweeps if variant.lidar is not None else 0,
@@ -115,6 +135,9 @@ def pipeline_of(variant: Variant) -> list[PipelineStep]:
 
 def show(report: LatencyReport, console: Console) -> None:
     """Print a report: total first, then modules, costliest kernels and notes."""
+    from rich.markup import escape
+    from rich.table import Table
+
     conditions = report.conditions
     console.print(
         f"[bold]{report.total_ms:.2f} ms[/bold] ({report.lower_ms:.2f} to {report.upper_ms:.2f} ms), "

@@ -5,22 +5,40 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-import click
-import typer
-
-from bevlite import __version__
-from bevlite.errors import BevliteError
+if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from the first import on
+    import typer
 
 # A command is a module here with a function `register(app)`.
 COMMANDS = ("variant", "data", "train", "evaluate", "show", "export", "latency")
 
 
+class Stopped(Exception):
+    """Ctrl-C reached a command."""
+
+
 def build_app() -> typer.Typer:
     """The whole command line, with the commands of installed applications (such as `search`)."""
+    from importlib.metadata import entry_points
+
+    import typer
+    from typer.core import TyperGroup
+
+    from bevlite import __version__
+
+    class Group(TyperGroup):
+        """Typer would turn a Ctrl-C into its own exit, without a word."""
+
+        def invoke(self, ctx: Any) -> Any:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                raise Stopped from None
+
     app = typer.Typer(
         name="bevlite",
+        cls=Group,
         help="Redesigns camera + LiDAR bird's-eye-view networks for a real car computer.",
         no_args_is_help=True,
         add_completion=False,
@@ -43,22 +61,37 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C."""
     try:
+        code = _run()
+    except (KeyboardInterrupt, Stopped):
+        print("stopped", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command that was asked for; an error that the user can mend is printed as one line."""
+    import typer
+
+    from bevlite.errors import BevliteError
+
+    # Typer works with click, or in newer versions with a copy of its own, whose classes are others.
+    click: Any = importlib.import_module(typer.BadParameter.__module__)
+    try:
         result = build_app()(standalone_mode=False)
-        sys.exit(result if isinstance(result, int) else 0)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.Abort:
+        raise Stopped from None
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return int(error.exit_code)
     except BevliteError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             raise
         where = f": {error.filename}" if error.filename else ""
-        typer.echo(f"error: {error.strerror}{where}; nothing that was finished before is lost", err=True)
-        sys.exit(2)
+        print(f"error: {error.strerror}{where}; nothing that was finished before is lost", file=sys.stderr)
+        return 2

@@ -14,7 +14,7 @@ def train_command(
     data: str = typer.Option(..., "--data", help="A nuScenes-format root, or a data YAML file."),
     recipe: Path = typer.Option(..., "--recipe", help="A recipe YAML file."),
     out: Path = typer.Option(..., "--out", help="The run folder."),
-    init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start a stream from a run, e.g. camera=runs/c."),
+    init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run, e.g. camera=runs/c."),
     resume: str | None = typer.Option(None, "--resume", help="`auto`: go on from the last finished epoch."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),

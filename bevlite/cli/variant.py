@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
-
-from bevlite.config import to_yaml
-from bevlite.variant import load_variant
 
 app = typer.Typer(help="Describe networks.", no_args_is_help=True)
 
@@ -20,7 +15,12 @@ def show(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Print a variant resolved, its hash, and parameters and MACs of each module."""
+    from rich.console import Console
+    from rich.table import Table
+
     from bevlite.analysis.cost import module_costs
+    from bevlite.config import to_yaml
+    from bevlite.variant import load_variant
 
     variant = load_variant(file, overrides)
     typer.echo(to_yaml(variant))

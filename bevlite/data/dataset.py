@@ -112,8 +112,7 @@ class BEVDataset(Dataset[Sample]):
 
     def _add_truth(self, sample: Sample, row: int, matrix: np.ndarray) -> None:
         start, stop = self.index.box_start[row : row + 2]
-        # A box without a single return cannot be learnt; the official evaluation leaves it out as well.
-        keep = (self.index.box_classes[start:stop] >= 0) & (self.index.box_points[start:stop] > 0)
+        keep = self.index.usable_boxes(row)
         sample["boxes"] = transform_boxes(self.index.boxes[start:stop][keep], matrix).astype(np.float32)
         sample["labels"] = self.index.box_classes[start:stop][keep].astype(np.int64)
         if self.variant.heads.occupancy is not None:

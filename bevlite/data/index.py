@@ -59,6 +59,13 @@ class Index:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def usable_boxes(self, row: int) -> np.ndarray:
+        """Which annotations of a sample are learnt: of a detection class, and with at least one LiDAR point."""
+        start, stop = self.box_start[row : row + 2]
+        # A box without a single return cannot be learnt; the official evaluation leaves it out as well.
+        usable: np.ndarray = (self.box_classes[start:stop] >= 0) & (self.box_points[start:stop] > 0)
+        return usable
+
     def rows_of_split(self, split: str) -> np.ndarray:
         """Samples of an official split (raises DataError when there are none)."""
         rows = np.flatnonzero(np.isin(self.scenes, split_scenes(split)))
@@ -95,9 +102,12 @@ def _open(config: DataConfig, identity: str) -> NuScenes:
     """`identity` changes with the tables, so that a changed root is read anew."""
     try:
         return NuScenes(version=config.version, dataroot=config.root, verbose=False)
-    except (AssertionError, OSError, ValueError, KeyError) as error:
+    except (AssertionError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{config.root}/{config.version}: the nuScenes tables cannot be read ({detail})") from None
+        raise DataError(
+            f"{config.root}/{config.version}: the nuScenes tables cannot be read ({detail}); "
+            f"`bevlite data check {config.root}` names everything that is wrong"
+        ) from None
 
 
 def _cache_folder() -> Path:
@@ -196,6 +206,11 @@ def _add_box(nusc: NuScenes, token: str, global_to_ego: np.ndarray, columns: dic
     velocity = global_to_ego[:3, :3] @ np.nan_to_num(nusc.box_velocity(token), nan=np.nan)
     width, length, height = annotation["size"]
     yaw = np.arctan2(ahead[1], ahead[0])
+    if not np.isfinite([*centre, width, length, height, yaw]).all() or min(annotation["size"]) <= 0:
+        raise DataError(
+            f"sample_annotation {token}: found translation {annotation['translation']}, size {annotation['size']}, "
+            f"rotation {annotation['rotation']}; accepted: finite numbers and a positive size"
+        )
     columns["boxes"].append([*centre, length, width, height, yaw, velocity[0], velocity[1]])
     columns["box_classes"].append(detection_class(annotation["category_name"]))
     columns["box_points"].append(annotation["num_lidar_pts"])

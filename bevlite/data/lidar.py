@@ -21,7 +21,11 @@ def read_points(path: Path) -> np.ndarray:
         raw = np.fromfile(path, dtype=np.float32)
     except FileNotFoundError:
         raise DataError(f"{path}: the point file is missing") from None
-    if raw.size == 0 or raw.size % 5 or path.stat().st_size % 20:
+    except OSError as error:
+        raise DataError(f"{path}: the point file cannot be read ({error.strerror})") from None
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the point file is empty")
+    if raw.size % 5 or path.stat().st_size % 20:
         raise DataError(
             f"{path}: the point file is truncated ({path.stat().st_size} bytes; accepted: a multiple of 20)"
         )

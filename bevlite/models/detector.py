@@ -15,8 +15,12 @@ from bevlite.variant import LidarStream, Variant
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # RGB, ImageNet
 IMAGE_STD = (58.395, 57.12, 57.375)
-STREAM_MODULES = {"camera": ("camera", "view_transform"), "lidar": ("lidar",)}
-"""Which modules of a network hold the weights of a stream."""
+STREAM_MODULES = {
+    "camera": ("camera", "view_transform"),
+    "lidar": ("lidar",),
+    "heads": ("fusion_heads.bev_encoder", "fusion_heads.heads"),
+}
+"""Which parts of a network hold the weights of a stream, or of what follows the fusion."""
 
 
 class CameraModule(nn.Module):
@@ -127,7 +131,7 @@ class Detector(nn.Module):
         return outputs | extra
 
     def stream_state(self, stream: str) -> dict[str, Tensor]:
-        """The weights of one stream (`camera` or `lidar`) by name."""
+        """The weights of one stream (`camera` or `lidar`), or of the encoder and `heads`, by name."""
         prefixes = tuple(f"{name}." for name in STREAM_MODULES[stream])
         return {key: value for key, value in self.state_dict().items() if key.startswith(prefixes)}
 

@@ -23,7 +23,7 @@ from bevlite.data.config import DataConfig
 from bevlite.data.dataset import BEVDataset, collate, single_thread
 from bevlite.data.index import load_index
 from bevlite.data.sampler import EpochSampler, class_balanced_weights
-from bevlite.errors import BevliteError, TrainingError
+from bevlite.errors import BevliteError, DataError, TrainingError
 from bevlite.models.detector import STREAM_MODULES, pillar_grid
 from bevlite.run_folder import Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
@@ -53,7 +53,7 @@ def train(
         data: a resolved data configuration; its train split is used.
         recipe: how it is trained.
         out: the run folder.
-        init: runs from which the streams (`camera`, `lidar`) take their weights before training.
+        init: runs from which the streams (`camera`, `lidar`), or encoder and `heads`, start.
         resume: go on from the last finished epoch if there is one.
         devices: number of GPUs (or processes on the CPU).
         stop_after_epoch: stop once this many epochs of the recipe are done, with everything saved.
@@ -102,6 +102,11 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
     """The train split for a variant, augmented as the recipe says (raises DataError)."""
     index = load_index(data)
     rows = index.rows_of_split(str(data.train_split))
+    if variant.heads.detection is not None and not any(index.usable_boxes(row).any() for row in rows):
+        raise DataError(
+            f"{data.root}: no sample of split '{data.train_split}' has a box of a detection class with LiDAR points; "
+            "accepted: data with boxes, or heads.detection: null"
+        )
     supervised = variant.camera is not None and hasattr(variant.camera.view_transform, "depths_m")
     return BEVDataset(
         data.root,

@@ -43,10 +43,10 @@ class TrainingModule(lightning.LightningModule):
         outputs = self.network(batch)
         loss, terms = total_loss(self.variant, outputs, batch, self.recipe.losses)
         if not torch.isfinite(loss):
-            parts = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+            parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
             raise TrainingError(
-                f"the loss is {float(loss)} at epoch {self.current_epoch}, step {self.global_step} ({parts}); batch of "
-                f"samples {', '.join(batch['token'])}; the last good checkpoint is kept"
+                f"the loss is {float(loss.detach())} at epoch {self.current_epoch}, step {self.global_step} ({parts}); "
+                f"batch of samples {', '.join(batch['token'])}; the last good checkpoint is kept"
             )
         for name, value in terms.items():
             self.terms.setdefault(name, []).append(value.detach())

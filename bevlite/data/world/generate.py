@@ -200,12 +200,12 @@ def generate_world(
     )
 
 
-def _end_with_parent(parent: int) -> None:
-    """Let a worker process end when the process that started it is gone, even if it was killed."""
+def _end_with_parent(parent: int, stop: Any) -> None:
+    """Let a worker process end when it is told to, or the process that started it is gone, even if it was killed."""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        while os.getppid() == parent and not stop.wait(0.5):
+            pass
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -220,14 +220,17 @@ def _run(specs: list[SceneSpec], root: Path, workers: int) -> Any:
     method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
     count = min(workers, len(specs))
-    with ProcessPoolExecutor(count, context, _end_with_parent, (os.getpid(),)) as pool:
+    stop = context.Event()
+    with ProcessPoolExecutor(count, context, _end_with_parent, (os.getpid(), stop)) as pool:
         waiting = {pool.submit(_make, spec, root) for spec in specs}
         try:
             while waiting:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield future.result()
-        except BaseException:
+        except BaseException as error:
             for future in waiting:
                 future.cancel()
+            if not isinstance(error, Exception):
+                stop.set()  # Ctrl-C: a scene that is begun could take a minute more; it is made anew next time
             raise

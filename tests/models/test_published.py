@@ -1,0 +1,112 @@
+"""Parameters and MACs against published figures: a part that costs something else is another part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bevlite.analysis.cost import module_costs
+from bevlite.grid import BEVGrid
+from bevlite.models.backbones.henet import HENetConfig
+from bevlite.models.backbones.resnet import ResNetConfig
+from bevlite.models.fusion.se import SEFusionConfig
+from bevlite.models.heads.detection.centerpoint import CenterPointConfig
+from bevlite.models.heads.occupancy.flashocc import FlashOccConfig
+from bevlite.models.lidar.backbones.second import SECONDConfig
+from bevlite.models.lidar.necks.secfpn import SECFPNConfig
+from tests.tiny import tiny
+
+BEV = BEVGrid()
+
+
+def millions(network: nn.Module) -> float:
+    return sum(p.numel() for p in network.parameters()) / 1e6
+
+
+def gmacs(function: Any, *inputs: Any) -> float:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*inputs)
+    return counter.get_total_flops() / 2e9
+
+
+def meta(*shape: int) -> torch.Tensor:
+    return torch.empty(*shape, device="meta")
+
+
+def on_meta(build: Any) -> Any:
+    with torch.device("meta"):
+        return build().eval()
+
+
+@pytest.mark.parametrize(("depth", "figure"), [(18, 11.18), (34, 21.28), (50, 23.5)])
+def test_resnet(depth: Any, figure: float) -> None:
+    network = on_meta(lambda: ResNetConfig(depth=depth).build())
+    assert millions(network) == pytest.approx(figure, rel=0.02)
+    if depth == 50:
+        assert gmacs(network, meta(6, 3, 256, 704)) == pytest.approx(88.1, rel=0.02)
+
+
+def test_henet_tinym() -> None:
+    network = on_meta(lambda: HENetConfig().build())
+    assert millions(network) == pytest.approx(7.22, rel=0.02)
+    # With the published classifier: 1x1 to 1024 with bias and BN, then 1000 classes.
+    assert millions(network) + (384 * 1024 + 1024 + 2048 + 1024 * 1000 + 1000) / 1e6 == pytest.approx(8.64, rel=0.02)
+    assert gmacs(network, meta(1, 3, 224, 224)) == pytest.approx(0.95, rel=0.02)
+    assert gmacs(network, meta(6, 3, 256, 704)) == pytest.approx(20.5, rel=0.02)
+
+
+def test_pointpillars() -> None:
+    backbone = on_meta(lambda: SECONDConfig().build(64))
+    neck = on_meta(lambda: SECFPNConfig().build(backbone.feature_info, 4))
+    # SECFPN of the published network starts at stride 2: its first map is at the output's stride.
+    finest = on_meta(lambda: SECFPNConfig().build(backbone.feature_info, 2))
+    assert millions(backbone) + millions(neck) == pytest.approx(4.39, rel=0.02) or millions(backbone) + millions(
+        finest
+    ) == pytest.approx(4.39, rel=0.02)
+    assert gmacs(lambda x: neck(backbone(x)), meta(1, 64, 512, 512)) == pytest.approx(37.6, rel=0.02)
+
+
+def test_se_fusion() -> None:
+    network = on_meta(lambda: SEFusionConfig(channels=256).build([256, 384]))
+    assert millions(network) == pytest.approx(0.82, rel=0.02)
+    assert gmacs(network, [meta(1, 256, 128, 128), meta(1, 384, 128, 128)]) == pytest.approx(12.3, rel=0.02)
+
+
+@pytest.mark.parametrize(("separable", "parameters", "cost"), [(False, 1.60, 24.8), (True, 0.246, 3.7)])
+def test_centerpoint(separable: bool, parameters: float, cost: float) -> None:
+    config = CenterPointConfig(separable=separable)
+    assert millions(on_meta(lambda: config.build(384, BEV))) == pytest.approx(parameters, rel=0.02)
+    assert gmacs(on_meta(lambda: config.build(256, BEV)), meta(1, 256, 128, 128)) == pytest.approx(cost, rel=0.02)
+
+
+@pytest.mark.parametrize(("channels", "parameters"), [(256, 0.87), (128, 0.25)])
+def test_flashocc(channels: int, parameters: float) -> None:
+    network = on_meta(lambda: FlashOccConfig(channels=channels).build(channels, BEV))
+    assert millions(network) == pytest.approx(parameters, rel=0.02)
+
+
+def test_costs_of_a_variant_are_those_of_its_network() -> None:
+    from bevlite.models.detector import Detector
+
+    variant = tiny()
+    costs = {cost.name: cost for cost in module_costs(variant)}
+    assert tuple(costs) == variant.modules
+    network = Detector(variant)
+    assert sum(c.parameters for c in costs.values()) == sum(p.numel() for p in network.parameters())
+    # By hand: the pooling tree multiplies each of its R1 rows (1 x S) with (S x C).
+    rows, chunk = network.view_transform.geometry_shapes["depth_index"]  # type: ignore[union-attr]
+    assert costs["view_transform"].macs == rows * chunk * 8
+    convolutions = [
+        24 * (8 + 24), 9 * 24 * 24, 9 * 24 * 24,  # fusion 1x1, 3x3, first stage of the encoder
+        24 * 16,  # its way back
+        9 * 32 * 16, 9 * 16 * 16 * 6 * 6, 9 * 16 * (10 + 60),  # detection: shared, hidden, last
+    ]  # fmt: skip
+    half = [9 * 24 * 32, 9 * 32 * 32, 4 * 32 * 16]  # second stage at half the size; its transposed convolution
+    gate = 24 * 24
+    occupancy = 50 * 50 * 9 * 32 * 16 + 200 * 200 * (16 * 32 + 32 * 288)
+    by_hand = 64 * 64 * sum(convolutions) + 32 * 32 * sum(half) + gate + occupancy
+    assert costs["fusion_heads"].macs == by_hand
