@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--image-scale", type=float, default=0.5)
-    parser.add_argument("--epochs", nargs="*", default=[], help="other than the recipes', e.g. lidar=16 camera=20 both=16")
+    parser.add_argument("--epochs", nargs="*", default=[], help="other than the recipes': lidar=16 both=16")
     parser.add_argument("--draws", type=int, default=500, help="of the bootstrap")
     parser.add_argument("--steps", nargs="*", default=["world", *NETWORKS, "table"])
     options = parser.parse_args()

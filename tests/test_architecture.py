@@ -100,7 +100,6 @@ def test_no_circle_between_rooms() -> None:
     except CycleError as error:
         pytest.fail(f"rooms import each other in a circle: {' -> '.join(error.args[1])}")
     assert order.index("config") < order.index("variant") < order.index("models") < order.index("training")
-    assert order.index("training") < order.index("cli")
 
 
 @pytest.mark.parametrize("name", DEPLOYMENT)

@@ -64,7 +64,7 @@ def _warn_of_operators(file: Path, tensorrt: str) -> None:
 
     for severity, _, node, op, reason, remedy in findings_table(check_model(file, (version_key(tensorrt),))):
         if severity != "warning":
-            place = f"{node} ({op})" if op else node or file.name
+            place = f"{node} ({op})" if node and op else op or node or file.name
             typer.echo(f"warning: TensorRT {tensorrt} does not take {place}: {reason}; {remedy}", err=True)
 
 

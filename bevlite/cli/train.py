@@ -14,7 +14,8 @@ def train_command(
     data: str = typer.Option(..., "--data", help="A nuScenes-format root, or a data YAML file."),
     recipe: Path = typer.Option(..., "--recipe", help="A recipe YAML file."),
     out: Path = typer.Option(..., "--out", help="The run folder."),
-    init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run, e.g. camera=runs/c."),
+    more_init: list[str] = typer.Argument(None, metavar="[STREAM=RUN]...", help="More of what --init takes."),
+    init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run."),
     resume: str | None = typer.Option(None, "--resume", help="`auto`: go on from the last finished epoch."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
@@ -32,13 +33,11 @@ def train_command(
     if resume not in (None, "auto"):
         raise BevliteError(f"--resume: found '{resume}'; accepted: auto")
     streams = {}
-    for entry in init:
-        # `--init camera=A lidar=B` reaches us as one option a stream, as well as one option for both.
-        for pair in entry.split():
-            name, equals, path = pair.partition("=")
-            if not equals:
-                raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
-            streams[name] = Path(path)
+    for pair in [*init, *(more_init or [])]:
+        name, equals, path = pair.partition("=")
+        if not equals:
+            raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
+        streams[name] = Path(path)
     train(
         load_variant(variant, overrides),
         load_data_config(data),

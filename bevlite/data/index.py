@@ -24,7 +24,7 @@ from bevlite.data.classes import CAMERAS, detection_class
 from bevlite.data.config import DataConfig, split_scenes
 from bevlite.errors import DataError
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MAX_SWEEPS = 10
 
 
