@@ -40,9 +40,11 @@ def tiny(**changes: Any) -> Variant:
     return Variant.model_validate(merge(TINY, changes))
 
 
-def lidar_only() -> Variant:
+def lidar_only(**changes: Any) -> Variant:
     """LiDAR and detection alone: the cheapest network that can be trained and scored."""
-    return tiny(camera=None, heads={"occupancy": None}, name="tiny-lidar")
+    lidar = {"backbone": {"channels": [8, 16], "layers": [0, 0], "strides": [2, 2]}}
+    base = {"camera": None, "lidar": lidar, "heads": {"occupancy": None}, "name": "tiny-lidar"}
+    return tiny(**merge(base, changes))
 
 
 def short_recipe(**changes: Any) -> Recipe:

@@ -82,7 +82,7 @@ def load_index(config: DataConfig) -> Index:
         try:
             with np.load(cache, allow_pickle=False) as data:
                 return Index(**{field.name: data[field.name] for field in fields(Index)})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             cache.unlink(missing_ok=True)  # a damaged cache is rebuilt, not trusted
     index = _build(config)
     buffer = io.BytesIO()

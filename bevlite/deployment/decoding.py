@@ -9,7 +9,7 @@ import numpy as np
 TASKS = ((0,), (1, 2), (3, 4), (5,), (6, 7), (8, 9))
 """Heat map channels of each task group, in the order of the head's box channels."""
 BOX_CHANNELS = 10  # offset 2, z 1, log size 3, sin cos 2, velocity 2
-CIRCLE_NMS_RADIUS_M = (2.0, 2.0, 3.5, 3.2, 3.2, 1.0, 0.92, 0.92, 0.42, 0.42)
+CIRCLE_NMS_RADIUS_M = (2.0, 3.5, 3.5, 3.2, 3.2, 1.0, 0.92, 0.92, 0.42, 0.42)
 """Suppression radius a class: the radii of CenterPoint's circle NMS, [4, 12, 10, 1, 0.85, 0.175], are squared
 distances in m2 a task; here as distances (mmdetection3d, centerpoint_pillar02)."""
 

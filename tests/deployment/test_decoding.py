@@ -67,7 +67,7 @@ def test_limits() -> None:
     few = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, max_boxes=20))
     assert len(few.boxes) == 20
     strict = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, score_threshold=0.9))
-    assert 0 < len(strict.boxes) and strict.scores.min() > 0.9
+    assert len(strict.boxes) > 0 and strict.scores.min() > 0.9
     assert len(decode_boxes(np.full((10, 4, 4), -50.0), np.zeros((60, 4, 4)), DECODING).boxes) == 0
     maps[0] = np.nan  # the first task's x offset
     survivors = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -208,6 +209,7 @@ def _end_with_parent(parent: int, stop: Any) -> None:
             pass
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the parent alone answers it
     threading.Thread(target=watch, daemon=True).start()
 
 

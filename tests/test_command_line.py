@@ -1,0 +1,123 @@
+"""The command line as a user meets it: tables and files, one line for what can be mended, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bevlite.cli.main import main
+from bevlite.config import to_yaml
+from bevlite.data.config import DataConfig
+from bevlite.variant import load_variant
+from tests.tiny import TINY, lidar_only, short_recipe
+
+STEPS = 6 // 2
+COMMAND = [sys.executable, "-c", "from bevlite.cli.main import main; main()"]
+
+
+@pytest.fixture
+def bevlite(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bevlite", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "tiny.yaml").write_text(to_yaml(TINY))
+    (folder / "lidar.yaml").write_text(to_yaml(lidar_only()))
+    (folder / "recipe.yaml").write_text(to_yaml(short_recipe()))
+    return folder
+
+
+def test_version_and_help(bevlite) -> None:  # type: ignore[no-untyped-def]
+    assert bevlite("--version")[:2] == (0, "bevlite 0.1.0\n")
+    code, out, _ = bevlite("--help")
+    assert code == 0 and all(word in out for word in ("train", "eval", "export", "variant", "data", "search"))
+
+
+def test_variant_show(bevlite, files: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = bevlite("variant", "show", files / "tiny.yaml", "--set", "fusion.channels=20")
+    variant = load_variant(files / "tiny.yaml", ["fusion.channels=20"])
+    assert code == 0 and variant.hash in out and "fusion_heads" in out
+    copy = files / "shown.yaml"
+    copy.write_text(out[: out.index(next(line for line in out.splitlines() if variant.hash in line))])
+    assert load_variant(copy).hash == variant.hash  # what is shown can be used as it stands
+
+
+BAD = [
+    (("variant", "show", "absent.yaml"), "no such file"),
+    (("variant", "show", "{f}/tiny.yaml", "--set", "camera.backbone.depth=19"), "camera.backbone.depth: found 19"),
+    (("variant", "show", "{f}/tiny.yaml", "--set", "rubbish"), "accepted: a.b=c"),
+    (("eval", "{f}"), "not a run folder"),
+    (("eval", "{f}", "--backend", "magic"), "--backend: found 'magic'; accepted: torch, onnx"),
+    (("export", "{f}"), "not a run folder"),
+    (("export", "{f}", "--tensorrt", "7"), "--tensorrt: found '7'; accepted: 8.5"),
+    (("show", "{f}", "--out", "{f}/x.png"), "not a run folder"),
+    (("train", "{f}/lidar.yaml", "--data", "{f}/absent", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r"), "no such data"),
+    (
+        ("train", "{f}/lidar.yaml", "--data", "{f}", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r", "--init", "lidar"),
+        "--init: found 'lidar'; accepted: STREAM=RUN",
+    ),
+    (
+        ("train", "{f}/lidar.yaml", "--data", "{f}", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r", "--resume", "yes"),
+        "--resume: found 'yes'; accepted: auto",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=lambda v: " ".join(v)[:40] if isinstance(v, tuple) else "")
+def test_wrong_input_is_one_line_and_exit_2(bevlite, files: Path, arguments: tuple, words: str) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = bevlite(*(a.format(f=files) for a in arguments))
+    assert code == 2 and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n") and "Traceback" not in err
+    assert words in err, err
+
+
+def test_unknown_command_and_option(bevlite) -> None:  # type: ignore[no-untyped-def]
+    for arguments in (("tarin",), ("eval",), ("variant", "show", "--colour")):
+        code, _, err = bevlite(*arguments)
+        assert code == 2 and "Traceback" not in err and err
+
+
+def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) -> None:  # type: ignore[no-untyped-def]
+    run = files / "run"
+    arguments = [
+        "train", files / "lidar.yaml", "--data", world.root, "--recipe", files / "recipe.yaml", "--out", run,
+        "--no-evaluate", "--resume", "auto",
+    ]  # fmt: skip
+    long = [*map(str, arguments), "--set-recipe", "epochs=100000"]
+    process = subprocess.Popen([*COMMAND, *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.json").is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
+    done = json.loads((run / "checkpoints" / "model.json").read_text())["epoch"]
+    assert 1 <= done < 100000
+    code, out, err = bevlite(*arguments, "--set-recipe", f"epochs={done + 1}")
+    assert code == 0, err
+    meta = json.loads((run / "checkpoints" / "model.json").read_text())
+    assert (meta["epoch"], meta["step"]) == (done + 1, STEPS * (done + 1))
+    code, out, _ = bevlite("eval", run)
+    assert code == 0 and "NDS" in out and "pedestrian" in out
+    metrics = json.loads((run / "eval" / "mini_val-torch" / "metrics.json").read_text())
+    assert metrics["samples"] == 3 and 0 <= metrics["NDS"] <= 1
+    assert json.loads((run / "ledger.json").read_text())["float"]["NDS"] == metrics["NDS"]
+    code, _, err = bevlite("eval", run, "--split", "test")
+    assert code == 2 and err.count("\n") == 1 and "holds no scene of it" in err
+    code, _, err = bevlite("eval", run, "--backend", "onnx")
+    assert code == 2 and "holds no exported modules" in err
