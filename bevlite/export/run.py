@@ -112,9 +112,9 @@ def export_run(
     reports = []
     for emission, opset, versions in plan:
         folder = path / "onnx" / emission
-        for stale in folder.glob("*.onnx"):
-            stale.unlink()
         files = export_network(network.network, folder, emission, single_file=single_file, opset=opset)
+        for stale in set(folder.glob("*.onnx")) - set(files.values()):  # of an earlier export in another form
+            stale.unlink()
         report = ExportReport(emission, opset, versions, files, parity_note=note)
         for file in files.values():
             report.findings += check_model(file, versions)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from bevlite.config import write_atomic
@@ -27,23 +27,24 @@ def save_weights(run: Run, weights: dict[str, Tensor], meta: dict[str, Any]) -> 
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's training state as FILE.safetensors (tensors) and FILE.json (the rest)."""
+    """Lightning's training state as one safetensors file: the tensors, and the rest as JSON in its metadata.
+
+    One file, so that a kill at any moment leaves the old state or the new one, never half of each.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write both files; the JSON last, and it names the number of tensors that belong to it."""
+        """Write the state under a temporary name, then rename."""
         tensors: dict[str, Tensor] = {}
         tree = _flatten(checkpoint, tensors)
-        file = Path(path)
-        write_atomic(file.with_suffix(".safetensors"), save(tensors))
-        write_atomic(file.with_suffix(".json"), json.dumps({"step": checkpoint["global_step"], "tree": tree}))
+        write_atomic(Path(path), save(tensors, metadata={"state": json.dumps(tree)}))
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: Any = None) -> dict[str, Any]:
-        """Read both files back (raises TrainingError when they are damaged or do not belong together)."""
+        """Read the state back (raises TrainingError when the file is damaged or is not one)."""
         file = Path(path)
         try:
-            tensors = load_file(file.with_suffix(".safetensors"))
-            content = json.loads(file.with_suffix(".json").read_text())
-            state = _restore(content["tree"], tensors)
+            with safe_open(file, framework="pt") as content:
+                tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+                state = _restore(json.loads((content.metadata() or {})["state"]), tensors)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(f"{file}: the training state cannot be read ({error})") from None
         if not isinstance(state, dict):
@@ -51,9 +52,8 @@ class SafetensorsIO(CheckpointIO):
         return state
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete both files."""
-        for suffix in (".safetensors", ".json"):
-            Path(path).with_suffix(suffix).unlink(missing_ok=True)
+        """Delete the file."""
+        Path(path).unlink(missing_ok=True)
 
 
 def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
