@@ -35,7 +35,7 @@ def one_line(error: pytest.ExceptionInfo[BevliteError]) -> str:
 def test_base_chain_merges_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "root.yaml").write_text("inner: {width: 3, mode: x}\nsizes: [7, 8, 9]\n")
-    file = write(tmp_path, top="_base_: middle.yaml\ninner: {mode: z}\n", middle="_base_: below/root.yaml\nsizes: [4]\n")
+    file = write(tmp_path, top="_base_: middle.yaml\ninner: {mode: z}\n", middle="_base_: below/root.yaml\nsizes: [4]\n")  # noqa: E501
     assert read_yaml(file) == {"inner": {"width": 3, "mode": "z"}, "sizes": [4]}
     assert load_config(file, Outer) == Outer(inner=Inner(width=3, mode="z"), sizes=(4,))
 
@@ -67,7 +67,7 @@ def test_overrides_are_read_as_yaml() -> None:
 
 @pytest.mark.parametrize("setting", ["a.b", "=1", "a..b=1", ".a=1", "a=[1", ""])
 def test_bad_overrides(setting: str) -> None:
-    with pytest.raises(ConfigError, match="accepted: a.b=c") as error:
+    with pytest.raises(ConfigError, match=r"accepted: a.b=c") as error:
         apply_overrides({}, [setting])
     assert setting in one_line(error)
 

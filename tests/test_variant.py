@@ -60,7 +60,7 @@ def test_modules_and_tasks() -> None:
 
 BAD = [
     (["camera.backbon={}"], ("camera.backbon: unknown key", "did you mean 'backbone'?", "view_transform")),
-    (["camera.backbone.depht=18"], ("camera.backbone.depht: unknown key", "'depth'?", "accepted: depth, type, weights")),
+    (["camera.backbone.depht=18"], ("camera.backbone.depht: unknown key", "'depth'?", "depth, type, weights")),
     (["heads.detection.chanels=3"], ("heads.detection.chanels: unknown key", "did you mean 'channels'?")),
     (["zzz=1"], ("zzz: unknown key", "accepted: bev, bev_encoder, camera")),
     (["lidar.sweeps=many"], ("lidar.sweeps: found 'many'; accepted: a valid integer",)),

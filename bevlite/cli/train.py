@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -47,6 +48,8 @@ def train_command(
         resume=resume == "auto",
         devices=devices,
     )
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        return  # one of several training processes: the first goes on alone
     if evaluate:
         typer.echo(accuracy_table(evaluate_run(out, progress=True)))
     typer.echo(f"run: {out}")

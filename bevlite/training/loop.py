@@ -142,6 +142,7 @@ def _trainer(
         accelerator="auto",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
+        sync_batchnorm=devices > 1 and torch.cuda.is_available(),
         precision=precision,
         max_epochs=min(recipe.epochs, stop_after_epoch or recipe.epochs),
         gradient_clip_val=recipe.clip_norm,

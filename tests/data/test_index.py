@@ -111,7 +111,7 @@ def test_rows_of_splits(index: Index) -> None:
     assert all(np.diff(index.timestamps_us[rows]).all() for rows in (train, val))
     with pytest.raises(DataError, match="holds no scene of it"):
         index.rows_of_split("test")
-    with pytest.raises(DataError, match="found 'mini'; accepted: .*mini_val"):
+    with pytest.raises(DataError, match=r"found 'mini'; accepted: .*mini_val"):
         index.rows_of_split("mini")
 
 
@@ -175,7 +175,7 @@ def test_data_configuration(world: DataConfig, tmp_path: Path) -> None:
     assert load_data_config(file).val_split == "mini_train"
     with pytest.raises(DataError, match="no such data root"):
         load_data_config(tmp_path / "absent")
-    with pytest.raises(DataError, match="v1.0-trainval or v1.0-mini/sample.json is missing"):
+    with pytest.raises(DataError, match=r"v1.0-trainval or v1.0-mini/sample.json is missing"):
         load_data_config(tmp_path)
     file.write_text(f"root: {world.root}\nversion: v2\n")
     with pytest.raises(ConfigError, match="version: found 'v2'"):

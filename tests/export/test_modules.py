@@ -177,5 +177,5 @@ def test_weights_beyond_fp16_are_an_error() -> None:
         if fits:
             assert numpy_helper.to_array(to_half(model).graph.initializer[0])[0] == np.float16(value)
         else:
-            with pytest.raises(ExportError, match="weight: holds .* beyond the FP16 range of 65504"):
+            with pytest.raises(ExportError, match=r"weight: holds .* beyond the FP16 range of 65504"):
                 to_half(model)

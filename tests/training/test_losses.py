@@ -116,7 +116,8 @@ def test_box_loss_by_hand() -> None:
 
 def test_occupancy_loss_closed_form() -> None:
     rng = np.random.default_rng(0)
-    semantics, mask = torch.from_numpy(rng.integers(0, 18, (2, 6, 5, 4))), torch.from_numpy(rng.random((2, 6, 5, 4)) < 0.5)
+    semantics = torch.from_numpy(rng.integers(0, 18, (2, 6, 5, 4)))
+    mask = torch.from_numpy(rng.random((2, 6, 5, 4)) < 0.5)
     flat = torch.zeros(2, 18, 4, 5, 6)
     assert float(occupancy_loss(flat, semantics, mask)) == pytest.approx(math.log(18), rel=1e-6)
     logits = rng.normal(size=(2, 18, 4, 5, 6))

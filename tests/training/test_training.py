@@ -211,7 +211,7 @@ def test_damaged_checkpoints_are_one_line(straight: Run, tmp_path: Path) -> None
     run.checkpoints.mkdir()
     whole = straight.weights_file.read_bytes()
     run.weights_file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BevliteError, match="model.json: cannot be read"):
+    with pytest.raises(BevliteError, match=r"model\.json: cannot be read"):
         run.weights()
     run.weights_file.with_suffix(".json").write_text("{}")
     with pytest.raises(BevliteError, match="the checkpoint cannot be read") as error:
