@@ -218,7 +218,7 @@ def test_damaged_files_give_one_line(world: DataConfig, index: Index, copy: Path
     for content in (whole[:-3], whole[:-8], b""):
         cloud.write_bytes(content)
         line = damaged(world, index, copy, lidar_only())
-            assert line.startswith(f"{cloud}: ") and ("truncated" in line or (not content and "empty" in line))
+        assert line.startswith(f"{cloud}: ") and ("truncated" in line or (not content and "empty" in line))
     for value in (np.nan, np.inf):
         points = np.frombuffer(whole, dtype=np.float32).copy()
         points[7] = value
