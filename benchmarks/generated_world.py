@@ -59,7 +59,8 @@ def main() -> None:
     data = load_data_config(world)
     for name in NETWORKS:
         if name in options.steps:
-            run_one(name, data, options.out, [e.partition("=")[2] for e in options.epochs if e.partition("=")[0] == name])
+            asked = [count for network, _, count in (e.partition("=") for e in options.epochs) if network == name]
+            run_one(name, data, options.out, asked)
     if "table" in options.steps:
         print_table(data, options.out, options.draws)
 
