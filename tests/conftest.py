@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, load_index
@@ -14,6 +15,7 @@ from bevlite.data.index import Index, load_index
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache is neither read nor written."""
+    torch.set_num_threads(1)  # several test processes, each with a thread a core, would wait for each other
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEVLITE_CACHE", str(folder))

@@ -101,7 +101,8 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     long = [*map(str, arguments), "--set-recipe", "epochs=100000"]
     process = subprocess.Popen([*COMMAND, *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (run / "checkpoints" / "last.json").is_file() and time.monotonic() < deadline and process.poll() is None:
+    state = run / "checkpoints" / "last.safetensors"
+    while not state.is_file() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

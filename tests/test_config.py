@@ -152,8 +152,8 @@ def test_configurations_are_frozen() -> None:
 def test_write_atomic_leaves_the_old_file_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "deep" / "file.txt"
     write_atomic(file, "old")
-    monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
+    monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(OSError, match="disk full"):
         write_atomic(file, b"new")
     assert file.read_text() == "old"
     assert [p.name for p in file.parent.iterdir()] == ["file.txt"]

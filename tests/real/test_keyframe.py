@@ -72,7 +72,7 @@ def test_a_small_network_learns_the_frame_and_keeps_it_as_onnx(data: DataConfig,
         heads={"detection": {"channels": 16, "separable": True}, "occupancy": None},
     )
     recipe = short_recipe(
-        epochs=120, batch_size=1, warmup_steps=10, learning_rate=4e-3, save_every_s=600,
+        epochs=80, batch_size=1, warmup_steps=10, learning_rate=4e-3, save_every_s=600,
         augmentation={"image": None, "bev": None},
     )  # fmt: skip
     train(variant, data, recipe, tmp_path, progress=False)

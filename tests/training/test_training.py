@@ -82,8 +82,7 @@ def test_training_state_survives_files_without_pickle(tmp_path: Path) -> None:
         "empty": torch.zeros(0, 4),
     }
     SafetensorsIO().save_checkpoint(state, tmp_path / "last.safetensors")
-    assert {f.name for f in tmp_path.iterdir()} == {"last.safetensors", "last.json"}
-    json.loads((tmp_path / "last.json").read_text())
+    assert [f.name for f in tmp_path.iterdir()] == ["last.safetensors"]  # one file: whole or absent
     again = SafetensorsIO().load_checkpoint(tmp_path / "last.safetensors")
 
     def compare(a: Any, b: Any) -> None:
@@ -114,7 +113,7 @@ def test_training_state_survives_files_without_pickle(tmp_path: Path) -> None:
 
 def test_a_run_can_be_read_without_bevlite(straight: Run) -> None:
     assert {f.name for f in straight.checkpoints.iterdir()} == {
-        "model.safetensors", "model.json", "last.safetensors", "last.json",
+        "model.safetensors", "model.json", "last.safetensors",
     }  # fmt: skip
     meta = json.loads((straight.checkpoints / "model.json").read_text())
     assert meta == {"variant_hash": lidar_only().hash, "epoch": 2, "step": 6}

@@ -41,7 +41,11 @@ MEAN_SIZES_M = (
 
 @DETECTION_HEADS.register
 class CenterPointConfig(HeadConfig):
-    """Shared 3x3, then per task and branch a 3x3 with BN and ReLU and a 3x3; `separable` for the depthwise form."""
+    """Shared 3x3, then per task and branch a 3x3 with BN and ReLU and a 3x3.
+
+    separable: the first two as depthwise and pointwise; the branches of a task then share the depthwise kernel and
+    have a pointwise one each (Horizon's head has both for each branch: 0.241 M parameters instead of 0.224 M).
+    """
 
     type: Literal["centerpoint"] = "centerpoint"
     channels: int = Field(default=64, gt=0)
@@ -60,7 +64,8 @@ class CenterPointHead(nn.Module):
         block = separable_conv_bn_relu if config.separable else conv_bn_relu
         self.shared = block(in_channels, config.channels)
         self.width = config.channels
-        # The hidden convolutions of a task's branches read the same map: as one they are the same function.
+        # The hidden convolutions of a task's branches read the same map: in the dense form one convolution with the
+        # channels of all is the same function.
         hidden = config.channels * (1 + len(BOX_BRANCHES))
         self.hidden = nn.ModuleList(block(config.channels, hidden) for _ in TASKS)
         self.heatmaps = nn.ModuleList(nn.Conv2d(config.channels, len(task), 3, padding=1) for task in TASKS)
