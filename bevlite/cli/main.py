@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from the first import on
     import typer
-
-# Training, its loader processes and its neighbours share the cores: an idle OpenMP thread that spins for its next
-# task takes them from the others (seen: 0.3 s a sample where spinning took 2.6 s). Read once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A command is a module here with a function `register(app)`.
 COMMANDS = ("variant", "data", "train", "evaluate", "show", "export", "latency")

@@ -22,7 +22,7 @@ class BoxDecoding:
     y_min: float
     cell_m: float
     max_boxes: int = 500
-    score_threshold: float = 0.02
+    score_threshold: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,14 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
         raw = boxes[task * BOX_CHANNELS : (task + 1) * BOX_CHANNELS].reshape(BOX_CHANNELS, -1)[:, cell]
         decoded = _decode(raw.astype(np.float64), cell, nx, decoding)
         classes = np.array(channels)[top // (ny * nx)]
-        finite = np.isfinite(decoded).all(axis=1)
-        found.append((decoded[finite], scores[finite], classes[finite]))
+        order = np.argsort(-scores, kind="stable")
+        order = order[np.isfinite(decoded[order]).all(axis=1)]
+        decoded, scores, classes = decoded[order], scores[order], classes[order]
+        keep = circle_nms(decoded[:, :2], classes, np.array(CIRCLE_NMS_RADIUS_M)[classes])
+        found.append((decoded[keep], scores[keep], classes[keep]))
     every, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.argsort(-scores, kind="stable")
-    every, scores, classes = every[order], scores[order], classes[order]
-    keep = circle_nms(every[:, :2], classes, np.array(CIRCLE_NMS_RADIUS_M)[classes])[: decoding.max_boxes]
-    return Boxes(every[keep], scores[keep], classes[keep])
+    best = np.argsort(-scores, kind="stable")[: decoding.max_boxes]
+    return Boxes(every[best], scores[best], classes[best])
 
 
 def _decode(raw: np.ndarray, cell: np.ndarray, nx: int, decoding: BoxDecoding) -> np.ndarray:
@@ -86,12 +87,12 @@ def circle_nms(centres: np.ndarray, classes: np.ndarray, radius_m: np.ndarray) -
     Returns:
         Indices kept, best first.
     """
+    distance2 = np.square(centres[:, None] - centres[None]).sum(axis=2)
+    suppresses = (distance2 <= radius_m[:, None] ** 2) & (classes[:, None] == classes[None])
     alive = np.ones(len(centres), dtype=bool)
     kept = []
     for i in range(len(centres)):
-        if not alive[i]:
-            continue
-        kept.append(i)
-        close = np.square(centres[i + 1 :] - centres[i]).sum(axis=1) <= radius_m[i] ** 2
-        alive[i + 1 :] &= ~(close & (classes[i + 1 :] == classes[i]))
+        if alive[i]:
+            kept.append(i)
+            alive &= ~suppresses[i]
     return np.array(kept, dtype=np.int64)
