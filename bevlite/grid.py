@@ -48,7 +48,3 @@ class BEVGrid(Config):
         count = cells_between(*self.y_range_m, self.cell_m)
         assert count is not None
         return count
-
-    def coarser(self, factor: int) -> BEVGrid:
-        """The same area in cells `factor` times as long (raises a ValueError if they do not fit)."""
-        return BEVGrid(x_range_m=self.x_range_m, y_range_m=self.y_range_m, cell_m=self.cell_m * factor)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.progress import Progress
 from torch.utils.data import DataLoader
 
 from bevlite.config import write_atomic
@@ -20,6 +19,7 @@ from bevlite.evaluation.detection import evaluate_submission, write_submission
 from bevlite.evaluation.networks import Network, TorchNetwork
 from bevlite.evaluation.occupancy import OccupancyConfusion
 from bevlite.models.detector import pillar_grid
+from bevlite.reporting.progress import file_progress
 from bevlite.run_folder import Run
 from bevlite.variant import Variant
 
@@ -122,15 +122,13 @@ def _infer(
     return detections, confusion, np.array(per_sample)
 
 
-def _tracked(loader: DataLoader, progress: bool) -> Any:
-    if not (progress and sys.stderr.isatty()):
-        return loader
-    return _rich(loader)
-
-
-def _rich(loader: DataLoader) -> Any:
-    with Progress(transient=True) as bar:
-        task = bar.add_task("evaluate", total=len(loader))
-        for batch in loader:
+def _tracked(loader: DataLoader, progress: bool) -> Iterator[dict[str, Any]]:
+    """The batches of a loader, with a bar where someone looks at a terminal."""
+    if not progress:
+        yield from loader
+        return
+    with file_progress("evaluate") as advance:
+        for done, batch in enumerate(loader, start=1):
             yield batch
-            bar.advance(task)
+            if advance is not None:
+                advance(done, len(loader))

@@ -109,10 +109,14 @@ def test_default_capacity_serves_real_cars() -> None:
         for matrix in matrices:
             matrix[:3, :3] = turned(*rng.normal(0, np.deg2rad(2), 3)) @ matrix[:3, :3] * rng.normal(1, 0.01)
             matrix[:3, 3] += rng.normal(0, 0.05, 3)
-        network.geometry(matrices)
+        tables = network.geometry(matrices)
+        kept = int((frustum_cells(network.frustum, network.grid, matrices) >= 0).sum())
+        assert int((tables["depth_index"] > 0).sum()) == kept > 0  # every point has its entry, none was dropped
     with torch.device("meta"):
         single = lift_splat(capacity=None, cameras=1)
-    single.geometry(calibration(rng)[:1])
+    one = calibration(rng)[:1]
+    kept = int((frustum_cells(single.frustum, single.grid, one) >= 0).sum())
+    assert int((single.geometry(one)["depth_index"] > 0).sum()) == kept
 
 
 def test_what_does_not_fit_is_an_error() -> None:
