@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: $(VENV)/.installed
 	$(BIN)/bevlite data synth $(WORLD) --scenes 40 --samples 3 --val-scenes 8 --sweeps 3 --image-scale 0.25
-	$(BIN)/bevlite search run configs/searches/demo.yaml --data $(WORLD) --out $(DEMO)
+	$(BIN)/bevlite search run configs/searches/demo.yaml --data $(WORLD) --out $(DEMO) --workers 2
 	@echo "Open $(DEMO)/report.html in a browser."
 
 test: lint

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from bevlite.errors import BevliteError
 from search.backend import Backend, LocalBackend
@@ -24,7 +20,9 @@ from search.report import write_report
 from search.store import open_for_reading, records_of
 from search.study import Study
 from search.tables import pareto_rows, terminal_table
+from search.terminal import Say, make_console, speaker
 from search.winner import finish_winner, read_result
+from search.workers import interrupt, run_workers
 
 
 def run(
@@ -34,6 +32,7 @@ def run(
     trials: int | None,
     data: str | None,
     devices: int,
+    workers: int,
     overrides: Iterable[str],
 ) -> None:
     """Search until there are enough trials, then finish the winner and write the report."""
@@ -42,14 +41,10 @@ def run(
     if trials is not None:
         search = search.with_trials(trials)
     backend = make_backend(search, out, devices)
-    console = _console()
-
-    def say(text: str) -> None:
-        console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {escape(text)}", soft_wrap=True)
-
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    console = make_console()
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        run_search(search, out, backend, say, console)
+        run_search(search, out, backend, speaker(console), console, devices, workers)
     except KeyboardInterrupt:
         again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
         typer.echo(f"stopped; nothing that was finished is lost. Go on with: {again}", err=True)
@@ -79,7 +74,7 @@ def best(study: Path) -> None:
     typer.echo(_best_line(search, outcome))
     if outcome.choice is None:
         raise typer.Exit(1)
-    _print_pareto(_console(), search, outcome)
+    _print_pareto(make_console(), search, outcome)
     final = read_result(study)
     if final is not None and final.score is not None and final.trial == outcome.choice[0].number:
         score, label = final.score, search.config.objectives.label
@@ -104,7 +99,7 @@ def make_backend(search: ResolvedSearch, out: Path, devices: int) -> Backend:
 
 
 def run_search(
-    search: ResolvedSearch, out: Path, backend: Backend, say: Callable[[str], None], console: Console
+    search: ResolvedSearch, out: Path, backend: Backend, say: Say, console: Console, devices: int = 1, workers: int = 1
 ) -> Outcome:
     """The whole of `run`: trials, winner, report."""
     study = Study(search, out, backend, say)
@@ -115,7 +110,10 @@ def run_search(
         f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.name}, "
         f"{search.config.trials} trials"
     )
-    study.run()
+    if workers > 1:
+        run_workers(search, out, backend, workers, devices, say)
+    else:
+        study.run()
     outcome = Outcome(tuple(study.records), search.config.constraints.budget_ms)
     if outcome.choice is not None:
         lock = FileLock(out / ".winner.lock")
@@ -165,13 +163,3 @@ def _best_line(search: ResolvedSearch, outcome: Outcome) -> str:
 def _print_pareto(console: Console, search: ResolvedSearch, outcome: Outcome) -> None:
     head, rows = pareto_rows(outcome, search.config.objectives.label)
     console.print(terminal_table(f"Pareto front ({outcome.where})", head, rows))
-
-
-def _console() -> Console:
-    """As wide as the terminal; wide enough for a table where the output is a file."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A polite kill is treated as Ctrl-C."""
-    raise KeyboardInterrupt

@@ -20,7 +20,8 @@ from search.locks import FileLock
 from search.records import TrialRecord
 from search.sampling import draw, sampler_for, tried_all
 from search.store import Heartbeat, OpenStudy, open_for_run, quiet_optuna, records_of
-from search.trial import Say, TrialRunner
+from search.terminal import Say
+from search.trial import TrialRunner
 
 MAX_SURPRISES = 3
 FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from search.fidelity import RungPoint, stop_reason
 from search.objectives import Score
 from search.records import LatencySummary, State, TrialRecord, read_record
 from search.store import records_of
-
-Say = Callable[[str], None]
+from search.terminal import Say
 
 OPTUNA_STATES: dict[str, TrialState] = {
     "completed": TrialState.COMPLETE,

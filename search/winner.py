@@ -15,7 +15,7 @@ from search.backend import Backend
 from search.config import ResolvedSearch
 from search.objectives import Score
 from search.outcome import BUDGET_WORDS, Outcome
-from search.trial import Say
+from search.terminal import Say
 
 NOTE = "winner.json"
 

@@ -75,7 +75,10 @@ class TrainingModule(lightning.LightningModule):
             factor = recipe.camera_backbone_factor if name.startswith("camera.backbone.") else 1.0
             groups.setdefault((recipe.learning_rate * factor, decay), []).append(parameter)
         optimizer = torch.optim.AdamW(
-            [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], betas=recipe.betas
+            [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
+            betas=recipe.betas,
+            # Three times as fast on a CPU. Under mixed precision Lightning cannot clip the gradients of a fused one.
+            fused=self.device.type == "cpu" and recipe.precision in ("auto", "fp32"),
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
