@@ -52,7 +52,9 @@ class Run:
                     f"accepted: a new folder for {variant.name} (hash {variant.hash})"
                 )
         write_atomic(self.path / "variant.yaml", to_yaml(variant))
-        write_atomic(self.path / "data.yaml", to_yaml(data))
+        # From wherever the run is scored later, its data are where they were.
+        rooted = data.model_copy(update={"root": str(Path(data.root).resolve())})
+        write_atomic(self.path / "data.yaml", to_yaml(rooted))
         write_atomic(self.path / "recipe.yaml", to_yaml(recipe))
         write_atomic(self.path / "environment.json", json.dumps(environment(seed), indent=1) + "\n")
 

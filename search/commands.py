@@ -111,7 +111,7 @@ def run_search(
         f"{search.config.trials} trials"
     )
     if workers > 1:
-        run_workers(search, out, backend, workers, devices, say)
+        run_workers(study, workers, devices, say)
     else:
         study.run()
     outcome = Outcome(tuple(study.records), search.config.constraints.budget_ms)

@@ -58,6 +58,12 @@ class Study:
         """Whether another process still runs a trial."""
         return any(record.state == "running" for record in self.records)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a trial is open, or fewer have begun than there shall be."""
+        begun = [record for record in self.records if record.state != "waiting"]
+        return len(begun) < self.search.config.trials or any(record.state == "running" for record in begun)
+
     def trial_folder(self, number: int) -> Path:
         """The run folder of a trial."""
         return self.folder / "trials" / f"{number:04d}"

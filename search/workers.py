@@ -21,25 +21,24 @@ from search.study import Study
 from search.terminal import Say, make_console, speaker
 
 
-def run_workers(search: ResolvedSearch, folder: Path, backend: Backend, count: int, devices: int, say: Say) -> None:
+def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
     """Run the trials of a study in `count` processes until there are enough.
 
     Args:
-        search: the search; its study exists in `folder`.
-        folder: the study folder.
-        backend: what trains and predicts; it is sent to the processes.
+        study: the study; its backend is sent to the processes.
         count: number of processes.
         devices: GPUs of each; with fewer GPUs than the processes want, they share.
         say: where events go.
 
     Raises:
-        BevliteError: a worker ended before its time; the trials of all are kept.
+        BevliteError: workers ended before their time, and the others could not do their work; all is kept.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     workers: list[SpawnProcess] = []
     try:
         for index in range(count):
-            worker = context.Process(target=_work, args=(search, folder, backend), name=f"worker {index + 1}")
+            work = (study.search, study.folder, study.backend)
+            worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
             with _environment(_share(index, count, devices)), _interrupt_ignored():
                 worker.start()
             workers.append(worker)
@@ -52,8 +51,10 @@ def run_workers(search: ResolvedSearch, folder: Path, backend: Backend, count: i
         for worker in workers:
             worker.join()
     ended = [f"{worker.name} ({_cause(worker)})" for worker in workers if worker.exitcode]
+    if ended and study.unfinished:
+        raise BevliteError(f"{study.folder}: ended before its time: {', '.join(ended)}; the same command goes on")
     if ended:
-        raise BevliteError(f"{folder}: ended before its time: {', '.join(ended)}; the same command goes on")
+        say(f"ended before its time: {', '.join(ended)}; the other workers did its work")
 
 
 def _work(search: ResolvedSearch, folder: Path, backend: Backend) -> None:

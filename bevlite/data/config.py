@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nuscenes.utils.splits import create_splits_scenes
-
 from bevlite.config import Config, load_config, validate
 from bevlite.errors import DataError
 
@@ -54,6 +52,8 @@ def load_data_config(path: str | Path) -> DataConfig:
 
 def split_scenes(split: str) -> list[str]:
     """Scene names of an official split (raises DataError for an unknown one)."""
+    from nuscenes.utils.splits import create_splits_scenes  # loads the whole devkit, seconds that few commands need
+
     splits = create_splits_scenes()
     if split not in splits:
         raise DataError(f"split: found '{split}'; accepted: {', '.join(splits)}")

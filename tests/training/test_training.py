@@ -216,3 +216,14 @@ def test_damaged_checkpoints_are_one_line(straight: Run, tmp_path: Path) -> None
     with pytest.raises(BevliteError, match="the checkpoint cannot be read") as error:
         run.weights()
     assert "\n" not in str(error.value)
+
+
+def test_a_run_finds_its_data_from_any_folder(
+    world: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(world.root)
+    monkeypatch.chdir(root.parent)
+    run = Run(tmp_path / "run")
+    run.create(lidar_only(), world.model_copy(update={"root": root.name}), short_recipe(), seed=0)
+    monkeypatch.chdir(tmp_path)
+    assert Path(run.data().root) == root.resolve()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -32,6 +31,8 @@ class ResNet(Backbone):
     """Images (B*N, 3, H, W) to maps at strides 4, 8, 16 and 32."""
 
     def __init__(self, config: ResNetConfig) -> None:
+        import timm  # loads torchvision, seconds that a command which builds no network need not wait
+
         super().__init__()
         self.body = timm.create_model(
             f"resnet{config.depth}", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
