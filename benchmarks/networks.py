@@ -45,9 +45,7 @@ class Bottleneck(nn.Module):
 class CSP(nn.Module):
     """Cross-stage partial layer with `depth` bottlenecks."""
 
-    def __init__(
-        self, cin: int, cout: int, depth: int, shortcut: bool = True, depthwise: bool = False
-    ) -> None:
+    def __init__(self, cin: int, cout: int, depth: int, shortcut: bool = True, depthwise: bool = False) -> None:
         super().__init__()
         half = cout // 2
         self.first, self.second = ConvAct(cin, half, 1), ConvAct(cin, half, 1)
@@ -101,8 +99,7 @@ class YOLOX(nn.Module):
         self.stems = nn.ModuleList(ConvAct(channels, h, 1) for channels in c[2:])
         self.classify, self.regress = (
             nn.ModuleList(
-                nn.Sequential(conv(h, h, 3, depthwise=depthwise), conv(h, h, 3, depthwise=depthwise))
-                for _ in range(3)
+                nn.Sequential(conv(h, h, 3, depthwise=depthwise), conv(h, h, 3, depthwise=depthwise)) for _ in range(3)
             )
             for _ in range(2)
         )

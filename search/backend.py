@@ -34,9 +34,7 @@ class Backend(Protocol):
 class LocalBackend:
     """All of it on this machine. What needs torch is imported when it is first used."""
 
-    def __init__(
-        self, data: DataConfig, latency: LatencySource, devices: int = 1, progress: bool = False
-    ) -> None:
+    def __init__(self, data: DataConfig, latency: LatencySource, devices: int = 1, progress: bool = False) -> None:
         self._data = data
         self._latency = latency
         self._devices = devices

@@ -137,9 +137,7 @@ def load_study(folder: Path) -> tuple[ResolvedSearch, Outcome]:
     """The search of a study folder and its trials (raises BevliteError when it is none)."""
     file = folder / "search.yaml"
     if not file.is_file():
-        raise BevliteError(
-            f"{folder}: no study (search.yaml is missing); accepted: the --out of a search run"
-        )
+        raise BevliteError(f"{folder}: no study (search.yaml is missing); accepted: the --out of a search run")
     search = load_search(file, need_data=False)
     study = open_for_reading(folder, search.config.storage)
     records = records_of(study, search.config.fidelity.epochs)

@@ -184,9 +184,7 @@ def _load_recipe(recipe: str | dict[str, Any], folder: Path, path: Path) -> Reci
     return validate(recipe, Recipe, f"{path}: recipe")
 
 
-def _load_data(
-    option: str | None, given: str | dict[str, Any] | None, folder: Path, path: Path
-) -> DataConfig:
+def _load_data(option: str | None, given: str | dict[str, Any] | None, folder: Path, path: Path) -> DataConfig:
     if option is not None:
         return load_data_config(option)
     if given is None:

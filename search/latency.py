@@ -61,9 +61,7 @@ class LatencySource:
     def _predict(self, variant: Variant) -> LatencyReport:
         from bevlite.export.modules import export_variant  # imports torch
 
-        board = PredictedDevice(
-            self._device, tensorrt=self._choice.tensorrt, power_mode=self._choice.power_mode
-        )
+        board = PredictedDevice(self._device, tensorrt=self._choice.tensorrt, power_mode=self._choice.power_mode)
         strong = parse_version(self._choice.tensorrt) >= (10, 3)
         with tempfile.TemporaryDirectory(prefix="bevlite-search-") as folder:
             files = export_variant(variant, Path(folder), emission="strong" if strong else "weak", seed=0)

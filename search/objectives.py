@@ -54,10 +54,7 @@ class Objectives(Config):
 
     def floor_violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """For each floor how far a network is below it, relative to the floor; zero or less is within."""
-        return {
-            f"floor_{metric}": (floor - _value(metrics, metric)) / floor
-            for metric, floor in self.floors.items()
-        }
+        return {f"floor_{metric}": (floor - _value(metrics, metric)) / floor for metric, floor in self.floors.items()}
 
 
 @dataclass(frozen=True)

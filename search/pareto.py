@@ -83,9 +83,7 @@ def choose_winner(candidates: Sequence[Candidate], budget_ms: float) -> Winner |
         ("possible", "lower_ms"),
     )
     for certainty, end in levels:
-        fitting = [
-            i for i, c in enumerate(candidates) if c.accuracy is not None and getattr(c, end) <= budget_ms
-        ]
+        fitting = [i for i, c in enumerate(candidates) if c.accuracy is not None and getattr(c, end) <= budget_ms]
         if fitting:
             best = max(fitting, key=lambda i: (candidates[i].accuracy, -(candidates[i].latency_ms or 0), -i))
             return Winner(best, certainty)

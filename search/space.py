@@ -100,9 +100,7 @@ class Choice(Config):
             return trial.suggest_categorical(name, self.options)
         assert self.low is not None and self.high is not None
         if self.whole:
-            return trial.suggest_int(
-                name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log
-            )
+            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(name, float(self.low), float(self.high), step=self.step, log=self.log)
 
     def finite(self) -> list[Any] | None:

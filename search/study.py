@@ -92,9 +92,7 @@ class Study:
         except BevliteError:
             raise  # not the fault of this trial: it stays open
         except StorageInternalError as error:
-            raise BevliteError(
-                f"{self.folder}: the database failed ({error}); start again to go on"
-            ) from None
+            raise BevliteError(f"{self.folder}: the database failed ({error}); start again to go on") from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
                 raise

@@ -173,9 +173,7 @@ def test_nan_loss_names_the_batch_and_keeps_the_checkpoint(run: Path, world: Pat
     assert Run(run).weights_file.read_bytes() == before
 
 
-def test_full_disk_in_training(
-    run: Path, world: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_in_training(run: Path, world: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 

@@ -66,13 +66,38 @@ BAD = [
     (("export", "{f}"), "not a run folder"),
     (("export", "{f}", "--tensorrt", "7"), "--tensorrt: found '7'; accepted: 8.5"),
     (("show", "{f}", "--out", "{f}/x.png"), "not a run folder"),
-    (("train", "{f}/lidar.yaml", "--data", "{f}/absent", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r"), "no such data"),  # noqa: E501
     (
-        ("train", "{f}/lidar.yaml", "--data", "{f}", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r", "--init", "lidar"),  # noqa: E501
+        ("train", "{f}/lidar.yaml", "--data", "{f}/absent", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r"),
+        "no such data",
+    ),
+    (
+        (
+            "train",
+            "{f}/lidar.yaml",
+            "--data",
+            "{f}",
+            "--recipe",
+            "{f}/recipe.yaml",
+            "--out",
+            "{f}/r",
+            "--init",
+            "lidar",
+        ),
         "--init: found 'lidar'; accepted: STREAM=RUN",
     ),
     (
-        ("train", "{f}/lidar.yaml", "--data", "{f}", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r", "--resume", "yes"),  # noqa: E501
+        (
+            "train",
+            "{f}/lidar.yaml",
+            "--data",
+            "{f}",
+            "--recipe",
+            "{f}/recipe.yaml",
+            "--out",
+            "{f}/r",
+            "--resume",
+            "yes",
+        ),
         "--resume: found 'yes'; accepted: auto",
     ),
 ]

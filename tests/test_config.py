@@ -35,7 +35,9 @@ def one_line(error: pytest.ExceptionInfo[BevliteError]) -> str:
 def test_base_chain_merges_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "root.yaml").write_text("inner: {width: 3, mode: x}\nsizes: [7, 8, 9]\n")
-    file = write(tmp_path, top="_base_: middle.yaml\ninner: {mode: z}\n", middle="_base_: below/root.yaml\nsizes: [4]\n")  # noqa: E501
+    file = write(
+        tmp_path, top="_base_: middle.yaml\ninner: {mode: z}\n", middle="_base_: below/root.yaml\nsizes: [4]\n"
+    )
     assert read_yaml(file) == {"inner": {"width": 3, "mode": "z"}, "sizes": [4]}
     assert load_config(file, Outer) == Outer(inner=Inner(width=3, mode="z"), sizes=(4,))
 

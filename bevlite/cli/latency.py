@@ -75,9 +75,7 @@ def predict(source: Path, device: PredictedDevice, precision: str, overrides: li
     if source.suffix in (".yaml", ".yml"):
         return _predict_variant(source, device, precision, overrides)
     if not source.is_file():
-        raise BevliteError(
-            f"{source}: no such file; accepted: a variant (YAML), a run folder, or an ONNX file"
-        )
+        raise BevliteError(f"{source}: no such file; accepted: a variant (YAML), a run folder, or an ONNX file")
     if overrides:
         raise BevliteError("--set: an ONNX file has no keys to override; accepted: with a variant or a run")
     return device.measure({source.stem: source}, precision=precision or "fp16")
@@ -107,9 +105,7 @@ def _predict_run(run: Path, device: PredictedDevice, precision: str, overrides: 
     return device.measure({file.stem: file for file in files}, pipeline_of(variant), chosen)
 
 
-def _predict_variant(
-    path: Path, device: PredictedDevice, precision: str, overrides: list[str]
-) -> LatencyReport:
+def _predict_variant(path: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
     """A variant: export with random weights, which latency does not depend on."""
     from bevlite.export.modules import export_variant
     from bevlite.latency.predictor import parse_version

@@ -106,9 +106,7 @@ class BEVDataset(Dataset[Sample]):
         if self.depth_truth:
             assert points is not None
             keyframe = points[points[:, 4] == 0][:, :3]
-            sample["depth"] = depth_map(
-                keyframe, np.linalg.inv(sample["pixel_to_bev"]), size, camera.neck.out_stride
-            )
+            sample["depth"] = depth_map(keyframe, np.linalg.inv(sample["pixel_to_bev"]), size, camera.neck.out_stride)
 
     def _add_truth(self, sample: Sample, row: int, matrix: np.ndarray) -> None:
         start, stop = self.index.box_start[row : row + 2]

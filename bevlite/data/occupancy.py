@@ -28,9 +28,7 @@ def read_occupancy(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return semantics.astype(np.uint8), mask.astype(bool)
 
 
-def transform_occupancy(
-    semantics: np.ndarray, mask: np.ndarray, matrix: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def transform_occupancy(semantics: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels in the frame that `matrix` (4, 4) from bevlite.data.augment leads to, by the nearest voxel.
 
     What comes from outside the labelled range is masked out.

@@ -98,9 +98,7 @@ def tree_levels(cells: np.ndarray, chunk: int) -> list[int]:
             return levels
 
 
-def pooling_tables(
-    cells: np.ndarray, cell_count: int, chunk: int, capacities: Sequence[int]
-) -> dict[str, np.ndarray]:
+def pooling_tables(cells: np.ndarray, cell_count: int, chunk: int, capacities: Sequence[int]) -> dict[str, np.ndarray]:
     """The INT32 inputs of the exported view transform for one calibration.
 
     Args:

@@ -78,9 +78,7 @@ class PredictedDevice:
             kind="predicted",
             device=self.config.name,
             precision=words.pop() if len(words) == 1 else "mixed",
-            conditions=Conditions(
-                power_mode=self.power_mode, tensorrt=self.tensorrt, cuda_graph=self.cuda_graph
-            ),
+            conditions=Conditions(power_mode=self.power_mode, tensorrt=self.tensorrt, cuda_graph=self.cuda_graph),
             predictor=PREDICTOR_VERSION,
             modules=tuple(rows),
             pipeline=tuple(steps),

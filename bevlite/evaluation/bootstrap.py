@@ -81,9 +81,7 @@ class DetectionBootstrap:
         return {"NDS": (weight * mean_ap + sum(scores)) / (weight + len(scores)), "mAP": mean_ap}
 
 
-def _match(
-    evaluation: DetectionEval, name: str, threshold: float, scene_of: Mapping[str, int], scenes: int
-) -> Matches:
+def _match(evaluation: DetectionEval, name: str, threshold: float, scene_of: Mapping[str, int], scenes: int) -> Matches:
     """The greedy matching of the devkit: best detection first, each truth once."""
     truths = evaluation.gt_boxes
     truths_per_scene = np.zeros(scenes, dtype=np.int64)

@@ -38,7 +38,6 @@ def miou(matrix: np.ndarray) -> dict[str, Any]:
     return {
         "occ_miou": float(known.mean()) if len(known) else 0.0,
         "occ_per_class": {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(OCCUPANCY_CLASSES, iou, strict=True)
+            name: None if np.isnan(value) else float(value) for name, value in zip(OCCUPANCY_CLASSES, iou, strict=True)
         },
     }

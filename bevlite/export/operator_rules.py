@@ -102,9 +102,7 @@ def graph_problems(context: Context) -> Iterator[Problem]:
         kind = info.type.tensor_type
         where = f"input '{info.name}'"
         if not kind.HasField("shape") or any(d.dim_value <= 0 for d in kind.shape.dim):
-            yield Problem(
-                "error", f"{where} has a dynamic shape", "export with static shapes", node=info.name
-            )
+            yield Problem("error", f"{where} has a dynamic shape", "export with static shapes", node=info.name)
         if kind.elem_type in (TensorProto.INT64, TensorProto.DOUBLE):
             narrow = "INT32" if kind.elem_type == TensorProto.INT64 else "FLOAT"
             wide = "INT64" if narrow == "INT32" else "DOUBLE"
@@ -130,9 +128,7 @@ def _grid_sample(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     mode = _attribute(node, "mode", "linear" if c.opset >= 20 else "bilinear")
     if mode in ("linear", "cubic"):
         reason = f"mode '{mode}' of opset 20 is not recognised and runs as nearest (TensorRT#4646)"
-        yield Problem(
-            "silent_wrong", reason, "export at opset 16 to 19, where it is called bilinear or bicubic"
-        )
+        yield Problem("silent_wrong", reason, "export at opset 16 to 19, where it is called bilinear or bicubic")
     if len(c.shapes.get(node.input[0], ())) == 5:
         yield Problem("error", "5-D (volumetric) GridSample fails (TensorRT#3207)", "sample slices in 4-D")
 
@@ -155,9 +151,7 @@ def _scatter_elements(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         remedy = "replace the scatter by gathers and sums"
         reason = f"reduction '{reduction}' is not read: values overwrite each other"
         yield Problem("silent_wrong", reason, remedy, _OLD)
-        yield Problem(
-            "warning", f"reduction '{reduction}' runs through a plugin of libnvinfer_plugin", remedy, _NEW
-        )
+        yield Problem("warning", f"reduction '{reduction}' runs through a plugin of libnvinfer_plugin", remedy, _NEW)
 
 
 def _topk(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -165,9 +159,7 @@ def _topk(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if k is None:
         yield Problem("error", "K is no constant", "give K as an initializer")
     elif int(k.reshape(-1)[0]) > TOPK_LIMIT:
-        yield Problem(
-            "error", f"K = {int(k.reshape(-1)[0])} is over {TOPK_LIMIT}", f"use at most {TOPK_LIMIT}"
-        )
+        yield Problem("error", f"K = {int(k.reshape(-1)[0])} is over {TOPK_LIMIT}", f"use at most {TOPK_LIMIT}")
     elif int(k.reshape(-1)[0]) == TOPK_LIMIT:
         reason = f"K = {TOPK_LIMIT} is the limit, and the documents differ on whether it is allowed"
         yield Problem("warning", reason, f"use fewer than {TOPK_LIMIT}")
@@ -180,9 +172,7 @@ def _quantize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if node.input[1] not in c.constants:
         yield Problem("error", "the scale is no constant", "give the scale as an initializer")
     if scale is not None and not (np.isfinite(scale.astype(np.float64)).all() and (scale > 0).all()):
-        yield Problem(
-            "error", "a scale is not a positive number", "calibrate again: a zero range gives scale 0"
-        )
+        yield Problem("error", "a scale is not a positive number", "calibrate again: a zero range gives scale 0")
     if c.types.get(node.input[1]) == TensorProto.FLOAT16:
         yield Problem("error", "FP16 scales are not accepted", "use FP32 scales (the weak emission)", _OLD)
     activation = node.op_type == "QuantizeLinear" and node.input[0] not in c.constants
@@ -225,9 +215,7 @@ def _softmax(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     shape = c.shapes.get(node.input[0], ())
     axis = int(_attribute(node, "axis", -1))
     if shape and shape[axis] >= FP16_MAX:
-        reason = (
-            f"{shape[axis]} keys: FP16 attention gives NaN from about {FP16_MAX} on (tier4/autoware-ml#95)"
-        )
+        reason = f"{shape[axis]} keys: FP16 attention gives NaN from about {FP16_MAX} on (tier4/autoware-ml#95)"
         yield Problem("silent_wrong", reason, "use a smaller map, or keep this attention in FP32")
 
 

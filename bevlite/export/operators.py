@@ -61,9 +61,7 @@ def version_key(version: str) -> str:
     return "10.3" if wanted[0] in (9, 10) and known[-1].startswith("8.") else known[-1]
 
 
-def check_model(
-    model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS
-) -> list[OperatorFinding]:
+def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS) -> list[OperatorFinding]:
     """Check one ONNX file against versions of TensorRT; an empty list is a clean bill.
 
     Severities: `error` (will not parse or build), `silent_wrong` (builds, and computes something else),
@@ -82,9 +80,7 @@ def check_model(
         for problem in graph_problems(context):
             if problem.applies(key):
                 findings.append(
-                    OperatorFinding(
-                        problem.severity, version, problem.node, "", problem.reason, problem.remedy
-                    )
+                    OperatorFinding(problem.severity, version, problem.node, "", problem.reason, problem.remedy)
                 )
         for node in context.nodes:
             findings += _node_findings(context, node, version, key)

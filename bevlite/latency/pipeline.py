@@ -21,9 +21,7 @@ class PipelineStep:
 
 
 _BEVDET = "github:LCH1238/bevdet-tensorrt-cpp@3d5a1248 README, AGX Orin, TensorRT 8.5.2"
-_CENTERPOINT = (
-    "github:NVIDIA-AI-IOT/Lidar_AI_Solution@787ad954 CUDA-CenterPoint README, DRIVE Orin, TensorRT 8.4"
-)
+_CENTERPOINT = "github:NVIDIA-AI-IOT/Lidar_AI_Solution@787ad954 CUDA-CenterPoint README, DRIVE Orin, TensorRT 8.4"
 
 PUBLISHED_CAMERAS = 6
 PUBLISHED_SWEEPS = 10

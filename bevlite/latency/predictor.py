@@ -115,8 +115,7 @@ def _notes(
     """Why the interval is what it is, and what was assumed."""
     total_us = sum(k.latency_us for k in kernels) or 1.0
     notes = [
-        f"interval: -{coefficients.band_below:.0%} to +{band_above:.0%}, from the "
-        "published rows in docs/latency.md"
+        f"interval: -{coefficients.band_below:.0%} to +{band_above:.0%}, from the published rows in docs/latency.md"
     ]
     for reason, count in Counter(k.uncertain for k in kernels if k.uncertain).items():
         share = sum(k.latency_us for k in kernels if k.uncertain == reason) / total_us

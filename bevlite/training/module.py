@@ -28,9 +28,12 @@ class TrainingModule(lightning.LightningModule):
         self.average = WeightAverage(self.network, recipe.ema_decay)
         self.terms: dict[str, list[Tensor]] = {}
 
-    def on_fit_start(self) -> None:
-        """On a GPU, channels last: its tensor cores want it, and converting costs a fifth of a step."""
-        if self.device.type == "cuda":
+    def setup(self, stage: str) -> None:
+        """On a GPU, channels last: its tensor cores want it, and converting costs a fifth of a step.
+
+        Done before DDP lays out its buckets, which follow the strides of the parameters.
+        """
+        if self.trainer.strategy.root_device.type == "cuda":
             self.network.to(memory_format=torch.channels_last)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:

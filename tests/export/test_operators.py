@@ -76,17 +76,13 @@ def test_grid_sample() -> None:
 
 def scatter(op: str, **attributes: object) -> onnx.ModelProto:
     index = numpy_helper.from_array(np.zeros((2, 1) if op == "ScatterND" else (2, 3), np.int64), "i")
-    m = model(
-        [node(op, ["x", "i", "u"], ["y"], **attributes)], {"x": (4, 3), "u": (2, 3)}, ["y"], [index], 16
-    )
+    m = model([node(op, ["x", "i", "u"], ["y"], **attributes)], {"x": (4, 3), "u": (2, 3)}, ["y"], [index], 16)
     return m
 
 
 def test_scatter_reductions_are_wrong_without_an_error_on_8() -> None:
     assert check_model(scatter("ScatterND")) == []
-    assert severities(scatter("ScatterND", reduction="add")) == every("silent_wrong", OLD) | every(
-        "error", NEW
-    )
+    assert severities(scatter("ScatterND", reduction="add")) == every("silent_wrong", OLD) | every("error", NEW)
     assert severities(scatter("ScatterND", reduction="none")) == every("error", ("10.3",))
     expected = every("silent_wrong", OLD) | every("warning", NEW)
     assert severities(scatter("ScatterElements", reduction="add")) == expected

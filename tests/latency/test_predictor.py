@@ -29,9 +29,7 @@ def test_flops_of_a_convolution_by_hand() -> None:
 
 
 def test_flops_of_grouped_and_transposed_convolutions_by_hand() -> None:
-    grouped = model(
-        [node("Conv", ["x", "w"], ["y"], group=4)], {"x": (2, 16, 8, 8)}, ["y"], [weight("w", 32, 4, 1, 1)]
-    )
+    grouped = model([node("Conv", ["x", "w"], ["y"], group=4)], {"x": (2, 16, 8, 8)}, ["y"], [weight("w", 32, 4, 1, 1)])
     assert predict_onnx(grouped, DEVICE).flops == 2 * 2 * 8 * 8 * 32 * 4
     up = model(
         [node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2])],
@@ -163,9 +161,7 @@ def test_explicit_qdq_decides_what_runs_in_int8() -> None:
 
 
 def test_unknown_operator_is_flagged_and_widens_the_interval() -> None:
-    m = model(
-        [node("Mystery", ["x"], ["y"], domain="acme")], {"x": (1, 64, 56, 56)}, ["y"], extra_domains=("acme",)
-    )
+    m = model([node("Mystery", ["x"], ["y"], domain="acme")], {"x": (1, 64, 56, 56)}, ["y"], extra_domains=("acme",))
     m.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 64, 56, 56)))
     m.graph.output[0].CopyFrom(m.graph.value_info[0])
     p, plain = predict_onnx(m, DEVICE), predict_onnx(conv_relu(), DEVICE)

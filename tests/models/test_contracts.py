@@ -55,9 +55,7 @@ def test_backbone(config: Any) -> None:
     assert isinstance(network, Backbone)
     assert tuple(info.stride for info in network.feature_info) == tuple(config.strides)
     maps = network(torch.randn(2, 3, *IMAGE))
-    assert [tuple(m.shape) for m in maps] == [
-        (2, c, IMAGE[0] // s, IMAGE[1] // s) for c, s in network.feature_info
-    ]
+    assert [tuple(m.shape) for m in maps] == [(2, c, IMAGE[0] // s, IMAGE[1] // s) for c, s in network.feature_info]
     assert_learns(network, list(maps))
 
 

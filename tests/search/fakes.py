@@ -146,9 +146,7 @@ def load(folder: Path, text: str = SEARCH, trials: int | None = None) -> Resolve
     return search if trials is None else search.with_trials(trials)
 
 
-def run_study(
-    folder: Path, text: str = SEARCH, trials: int | None = None, **fake: Any
-) -> tuple[Study, FakeBackend]:
+def run_study(folder: Path, text: str = SEARCH, trials: int | None = None, **fake: Any) -> tuple[Study, FakeBackend]:
     """Run a study to its end."""
     backend = FakeBackend(folder, **fake)
     study = Study(load(folder, text, trials), folder / "study", backend, lambda line: None)

@@ -23,9 +23,7 @@ def test_too_few_results_stop_nothing() -> None:
 def test_dominated_by_a_margin_with_enough_ahead_is_stopped() -> None:
     others = points((0.30, 20), (0.40, 30), (0.50, 45))
     reason = stop_reason(candidate(0.35, 50), others, RULE)
-    assert (
-        reason is not None and "0.3500 against 0.5000 of trial 2" in reason and "3 of 4 are ahead" in reason
-    )
+    assert reason is not None and "0.3500 against 0.5000 of trial 2" in reason and "3 of 4 are ahead" in reason
 
 
 def test_the_front_is_never_stopped() -> None:

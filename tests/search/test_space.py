@@ -56,9 +56,7 @@ def test_ranges_and_lists_as_values() -> None:
 
 
 def test_a_choice_that_drops_a_head_is_refused(tmp_path: Path) -> None:
-    text = SEARCH.replace(
-        "  fusion.channels:", "  head: {choices: {a: {heads.detection: null}}}\n  fusion.channels:"
-    )
+    text = SEARCH.replace("  fusion.channels:", "  head: {choices: {a: {heads.detection: null}}}\n  fusion.channels:")
     with pytest.raises(ConfigError, match=r"space\.head: a: changes the tasks to none"):
         load(tmp_path, text)
 

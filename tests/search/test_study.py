@@ -139,9 +139,7 @@ def test_anchors_come_first(tmp_path: Path) -> None:
 
 def test_another_space_is_refused_and_says_what_differs(tmp_path: Path) -> None:
     run_study(tmp_path, trials=2)
-    with pytest.raises(
-        ConfigError, match=r"holds another search \(space\.fusion\.channels\.values"
-    ) as caught:
+    with pytest.raises(ConfigError, match=r"holds another search \(space\.fusion\.channels\.values") as caught:
         run_study(tmp_path, SEARCH.replace("[128, 192, 256]", "[128, 192]"), trials=2)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"constraints\.budget_ms: 60\.0 there, 50\.0 here"):

@@ -100,9 +100,7 @@ class _Casting:
         self.ego = self.along(plan.travelled, -st.lane_centre(self.ego_lane))
         # The ego's origin is its rear axle: its body reaches further ahead than behind, and nobody comes
         # closer to it than about two metres.
-        ahead = Track(
-            self.ego.x + 1.4 * np.cos(self.ego.yaw), self.ego.y + 1.4 * np.sin(self.ego.yaw), self.ego.yaw
-        )
+        ahead = Track(self.ego.x + 1.4 * np.cos(self.ego.yaw), self.ego.y + 1.4 * np.sin(self.ego.yaw), self.ego.yaw)
         self._reserve(ahead, 8.7, 2.3)
         for thing in layout.things:
             if thing.kind != "tree":
@@ -205,9 +203,7 @@ class _Casting:
         before = len(self.agents)
         if not self.add(name, self._mesh_of(name), size, track, margin=0.25):
             return False
-        if not self.add(
-            "truck", self._mesh_of("truck"), tractor, self.along(s + flow + ahead, d, turn), margin=0.1
-        ):
+        if not self.add("truck", self._mesh_of("truck"), tractor, self.along(s + flow + ahead, d, turn), margin=0.1):
             del self.agents[before:], self._tracks[-1:], self._sizes[-1:]
             return False
         return True
@@ -247,9 +243,7 @@ class _Casting:
         kind = str(rng.choice(["still", "stop", "away"], p=[0.4, 0.25, 0.35]))
         offset = half / 2 if half > 4 else half * 0.5
         if kind == "away":
-            travelled = (
-                line + rng.uniform(0, 15) + distance(rng, self.times, "cruise", float(rng.uniform(3, 8)))
-            )
+            travelled = line + rng.uniform(0, 15) + distance(rng, self.times, "cruise", float(rng.uniform(3, 8)))
             d, lane = side * (travelled - travelled.min() + line), offset * side
             turn = side * np.pi / 2
         else:
@@ -280,9 +274,7 @@ class _Casting:
             track = self.along(s + direction * speed * self.times, d, 0.0 if direction > 0 else np.pi)
         elif kind == "cross":
             start = side * (st.half_width + rng.uniform(-6, 2))
-            track = self.along(
-                np.full_like(self.times, s), start - side * speed * self.times, -side * np.pi / 2
-            )
+            track = self.along(np.full_like(self.times, s), start - side * speed * self.times, -side * np.pi / 2)
         else:
             track = self.still(s, float(d), float(rng.uniform(-np.pi, np.pi)))
         if kind != "cross" and st.is_crossing(s, st.pavement):
@@ -329,9 +321,7 @@ class _Casting:
                 size = self.size("barrier")
                 turn = np.pi / 2 + rng.normal(0, 0.05)
                 track = self.still(float(at), side * edge, turn)
-                barriers += self.add(
-                    "barrier", lambda: street.barrier(rng), size, track, parked=True, margin=0.02
-                )
+                barriers += self.add("barrier", lambda: street.barrier(rng), size, track, parked=True, margin=0.02)
         if kind != "barriers":
             for at in np.arange(s - 8, s + (0 if kind == "both" else length), float(rng.uniform(1.8, 3.5))):
                 size = self.size("traffic_cone")
@@ -356,14 +346,10 @@ class _Casting:
         side = float(rng.choice([-1.0, 1.0]))
         spread = 25.0 if near else _VIEW
         s = float(rng.uniform(self.s_low + _VIEW - spread, self.s_high - _VIEW + spread))
-        where = st.half_width + (
-            rng.uniform(-0.6, -0.3) if rng.random() < 0.4 else rng.uniform(0.4, st.pavement)
-        )
+        where = st.half_width + (rng.uniform(-0.6, -0.3) if rng.random() < 0.4 else rng.uniform(0.4, st.pavement))
         size = self.size(name)
         turn = float(rng.uniform(-np.pi, np.pi)) if name == "traffic_cone" else np.pi / 2 + rng.normal(0, 0.3)
-        build = (
-            (lambda: street.traffic_cone(rng)) if name == "traffic_cone" else (lambda: street.barrier(rng))
-        )
+        build = (lambda: street.traffic_cone(rng)) if name == "traffic_cone" else (lambda: street.barrier(rng))
         return self.add(name, build, size, self.still(s, side * where, float(turn)), parked=True, margin=0.05)
 
 

@@ -174,8 +174,7 @@ def generate_world(
     root = Path(out)
     _prepare(root, metadata)
     specs = [
-        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality)
-        for index, name in enumerate(names)
+        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality) for index, name in enumerate(names)
     ]
     missing = [spec for spec in specs if not _record(root, spec.name).exists()]
     kept = len(specs) - len(missing)

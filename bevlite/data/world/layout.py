@@ -221,9 +221,7 @@ class _Placer:
             for s in np.arange(self.path.start + 5, self.path.end, lamps):
                 if not st.is_crossing(float(s), 1.0):
                     turn = np.pi if side > 0 else 0.0
-                    self.put(
-                        "lamp", street.lamp_post(), float(s), side * (st.half_width + 0.45), turn, OCC_MANMADE
-                    )
+                    self.put("lamp", street.lamp_post(), float(s), side * (st.half_width + 0.45), turn, OCC_MANMADE)
 
     def clutter(self) -> None:
         rng, st = self.rng, self.street
@@ -272,9 +270,7 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
         median=bool(lanes == 2 and rng.random() < 0.5),
         crossings=tuple(crossings),
     )
-    ground = np.zeros(
-        (int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)), np.uint8
-    )
+    ground = np.zeros((int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)), np.uint8)
     fine = np.arange(path.start, path.end, 0.06)
     xs, ys, hs = path.at(fine, 0.0)
     plots = rng.choice([m.GROUND_TERRAIN, m.GROUND_PLAZA, m.GROUND_DIRT], size=64, p=[0.5, 0.35, 0.15])

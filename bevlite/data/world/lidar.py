@@ -152,21 +152,9 @@ def _cast_ground(  # type: ignore[no-untyped-def]
     # The sensor in the ego frame.
     for r in range(rings):
         for j in range(columns):
-            gx = (
-                rotation[0, 0] * beams[r, j, 0]
-                + rotation[1, 0] * beams[r, j, 1]
-                + rotation[2, 0] * beams[r, j, 2]
-            )
-            gy = (
-                rotation[0, 1] * beams[r, j, 0]
-                + rotation[1, 1] * beams[r, j, 1]
-                + rotation[2, 1] * beams[r, j, 2]
-            )
-            gz = (
-                rotation[0, 2] * beams[r, j, 0]
-                + rotation[1, 2] * beams[r, j, 1]
-                + rotation[2, 2] * beams[r, j, 2]
-            )
+            gx = rotation[0, 0] * beams[r, j, 0] + rotation[1, 0] * beams[r, j, 1] + rotation[2, 0] * beams[r, j, 2]
+            gy = rotation[0, 1] * beams[r, j, 0] + rotation[1, 1] * beams[r, j, 1] + rotation[2, 1] * beams[r, j, 2]
+            gz = rotation[0, 2] * beams[r, j, 0] + rotation[1, 2] * beams[r, j, 1] + rotation[2, 2] * beams[r, j, 2]
             if gz > -1e-4:
                 continue
             d = -origin[2] / gz
@@ -200,9 +188,7 @@ class Lidar:
         self._mount, self._ground = mount, ground
         self._beams = np.ascontiguousarray(beam_directions())
 
-    def sweep(
-        self, triangles: Triangles, ego: Pose, rng: np.random.Generator
-    ) -> tuple[F32, npt.NDArray[np.int32]]:
+    def sweep(self, triangles: Triangles, ego: Pose, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int32]]:
         """One turn from the ego pose `ego` (global).
 
         Returns points (n, 5) as x, y, z (m, sensor frame), intensity 0..255, ring, and the owner (n,) of each

@@ -39,18 +39,14 @@ class MeshBuilder:
         self._colour: list[Colour] = []
         self._reflectivity: list[float] = []
 
-    def triangles(
-        self, corners: npt.NDArray[np.float64], colour: Colour, material: int, reflectivity: float
-    ) -> None:
+    def triangles(self, corners: npt.NDArray[np.float64], colour: Colour, material: int, reflectivity: float) -> None:
         """Add triangles (n, 3, 3)."""
         self._triangles.append(corners)
         self._material += [material] * len(corners)
         self._colour += [colour] * len(corners)
         self._reflectivity += [reflectivity] * len(corners)
 
-    def quad(
-        self, corners: npt.ArrayLike, colour: Colour, material: int = 0, reflectivity: float = 0.3
-    ) -> None:
+    def quad(self, corners: npt.ArrayLike, colour: Colour, material: int = 0, reflectivity: float = 0.3) -> None:
         """Add a quadrilateral (4, 3), corners in order round it."""
         c = np.asarray(corners, dtype=np.float64)
         self.triangles(np.stack([c[[0, 1, 2]], c[[0, 2, 3]]]), colour, material, reflectivity)

@@ -24,9 +24,7 @@ def distance(rng: np.random.Generator, times: Array, kind: str, speed: float) ->
         return np.zeros_like(times)
     v = np.full_like(times, speed)
     if kind == "cruise":
-        v = speed * (
-            1 + rng.uniform(0.03, 0.18) * np.sin(2 * np.pi * times / rng.uniform(8, 20) + rng.uniform(0, 6))
-        )
+        v = speed * (1 + rng.uniform(0.03, 0.18) * np.sin(2 * np.pi * times / rng.uniform(8, 20) + rng.uniform(0, 6)))
     elif kind == "start":
         begin = rng.uniform(0.1, 0.5) * duration
         v = np.clip((times - begin) * rng.uniform(1.0, 1.8), 0.0, speed)

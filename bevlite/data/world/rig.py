@@ -66,8 +66,6 @@ def make_rig(rng: np.random.Generator, image_scale: float) -> Rig:
         cy = (IMAGE_SIZE[1] / 2 + 40 + rng.normal(0.0, CALIBRATION_SIGMA_CENTRE)) * image_scale
         translation = np.array(position) + rng.normal(0.0, CALIBRATION_SIGMA_M, 3)
         intrinsic = np.array([[f, 0.0, cx], [0.0, f, cy], [0.0, 0.0, 1.0]])
-        cameras.append(
-            Camera(channel, Pose(jitter(yaw) @ _OPTICAL, translation), intrinsic, width, height, lead)
-        )
+        cameras.append(Camera(channel, Pose(jitter(yaw) @ _OPTICAL, translation), intrinsic, width, height, lead))
     lidar = Pose(jitter(-90.0), np.array([0.944, 0.0, 1.84]) + rng.normal(0.0, CALIBRATION_SIGMA_M, 3))
     return Rig(tuple(cameras), lidar)

@@ -131,9 +131,7 @@ class Picture:
     @property
     def owner(self) -> npt.NDArray[np.int32]:
         """Owner of each pixel (H, W), -1 for ground and sky."""
-        return np.where(self.triangle >= 0, self.triangle_owner[np.maximum(self.triangle, 0)], -1).astype(
-            np.int32
-        )
+        return np.where(self.triangle >= 0, self.triangle_owner[np.maximum(self.triangle, 0)], -1).astype(np.int32)
 
 
 class SceneMaker:
@@ -186,9 +184,7 @@ class SceneMaker:
         size = int(2 * _SHADOW_REACH / _SHADOW_RESOLUTION)
         shadow = np.zeros((size, size), dtype=np.float32)
         x_low, y_low = x - _SHADOW_REACH, y - _SHADOW_REACH
-        cast_shadows(
-            triangles.corners, self.weather.sun.astype(np.float64), x_low, y_low, _SHADOW_RESOLUTION, shadow
-        )
+        cast_shadows(triangles.corners, self.weather.sun.astype(np.float64), x_low, y_low, _SHADOW_RESOLUTION, shadow)
         return shadow, x_low, y_low
 
     def picture(

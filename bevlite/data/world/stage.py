@@ -78,9 +78,7 @@ def _place(triangles: Triangles, poses: Array) -> Triangles:
     normal = triangles.normal.copy()
     normal[:, 0] = c * triangles.normal[:, 0] - s * triangles.normal[:, 1]
     normal[:, 1] = s * triangles.normal[:, 0] + c * triangles.normal[:, 1]
-    return Triangles(
-        corners, triangles.owner, triangles.material, triangles.colour, normal, triangles.reflectivity
-    )
+    return Triangles(corners, triangles.owner, triangles.material, triangles.colour, normal, triangles.reflectivity)
 
 
 class Stage:

@@ -132,14 +132,10 @@ def measure(root: Path, version: str | None = None) -> Statistics:
     """
     tables = _tables(Path(root), version)
     category = {row["token"]: row["name"] for row in tables["category"]}
-    name_of = {
-        row["token"]: DETECTION_CLASS.get(category[row["category_token"]]) for row in tables["instance"]
-    }
+    name_of = {row["token"]: DETECTION_CLASS.get(category[row["category_token"]]) for row in tables["instance"]}
     time_of = {row["token"]: row["timestamp"] * 1e-6 for row in tables["sample"]}
     channel = {row["token"]: row["channel"] for row in tables["sensor"]}
-    lidars = {
-        row["token"] for row in tables["calibrated_sensor"] if channel[row["sensor_token"]] == "LIDAR_TOP"
-    }
+    lidars = {row["token"] for row in tables["calibrated_sensor"] if channel[row["sensor_token"]] == "LIDAR_TOP"}
     pose = {row["token"]: row["translation"] for row in tables["ego_pose"]}
     ego, sizes_on_disk = {}, []
     for row in tables["sample_data"]:
@@ -150,9 +146,7 @@ def measure(root: Path, version: str | None = None) -> Statistics:
                 sizes_on_disk.append(file.stat().st_size / 20)
     rows = {row["token"]: row for row in tables["sample_annotation"]}
 
-    by_class: dict[str, list[tuple[float, int, float, tuple[float, ...]]]] = {
-        name: [] for name in TRAINVAL_BOXES
-    }
+    by_class: dict[str, list[tuple[float, int, float, tuple[float, ...]]]] = {name: [] for name in TRAINVAL_BOXES}
     levels, empty, total = dict.fromkeys("1234", 0), 0, 0
     for row in rows.values():
         name = name_of[row["instance_token"]]
@@ -245,8 +239,7 @@ def render(found: Statistics) -> str:
     head = ("figure", "here", "nuScenes", "source")
     widths = [max(len(row[k]) for row in [head, *rows]) for k in range(4)]
     lines = [
-        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |"
-        for row in [head, *rows]
+        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in [head, *rows]
     ]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)

@@ -153,9 +153,7 @@ def wall(rng: np.random.Generator, length: float) -> Mesh:
     """A low wall or fence along x."""
     b = MeshBuilder()
     if rng.random() < 0.5:
-        b.box(
-            (-length / 2, length / 2), (-0.12, 0.12), (0.0, rng.uniform(0.8, 1.8)), _dull(rng), m.BRICK, 0.3
-        )
+        b.box((-length / 2, length / 2), (-0.12, 0.12), (0.0, rng.uniform(0.8, 1.8)), _dull(rng), m.BRICK, 0.3)
     else:
         for z in (0.3, 0.9):
             b.beam((-length / 2, 0, z), (length / 2, 0, z), 0.07, DARK, m.PLAIN, 0.25)

@@ -68,17 +68,12 @@ def fixed_tables() -> dict[str, list[Row]]:
             {"token": token("category", name), "name": name, "description": "", "index": index}
             for index, name in enumerate(CATEGORIES)
         ],
-        "attribute": [
-            {"token": token("attribute", name), "name": name, "description": ""} for name in ATTRIBUTES
-        ],
+        "attribute": [{"token": token("attribute", name), "name": name, "description": ""} for name in ATTRIBUTES],
         "visibility": [
             {"token": level, "level": name, "description": f"visibility {name[1:]} %"}
             for level, name in VISIBILITY.items()
         ],
-        "sensor": [
-            {"token": token("sensor", channel), "channel": channel, "modality": "camera"}
-            for channel in CAMERAS
-        ]
+        "sensor": [{"token": token("sensor", channel), "channel": channel, "modality": "camera"} for channel in CAMERAS]
         + [{"token": token("sensor", LIDAR), "channel": LIDAR, "modality": "lidar"}],
     }
 

@@ -64,9 +64,7 @@ def _lamps(b: MeshBuilder, front: float, rear: float, y: float, z: float, size: 
     for side in (-1.0, 1.0):
         low, high = sorted((side * y, side * (y - 0.38)))
         b.box((front, front + 0.02), (low, high), (z, z + size), (0.95, 0.95, 0.88), m.LAMP_WHITE, 0.5)
-        b.box(
-            (rear - 0.02, rear), (low, high), (z + 0.05, z + 0.05 + size), (0.75, 0.05, 0.05), m.LAMP_RED, 0.7
-        )
+        b.box((rear - 0.02, rear), (low, high), (z + 0.05, z + 0.05 + size), (0.75, 0.05, 0.05), m.LAMP_RED, 0.7)
     b.box((rear - 0.03, rear - 0.01), (-0.26, 0.26), (z - 0.2, z - 0.06), (0.9, 0.9, 0.8), m.PLAIN, 0.95)
 
 
@@ -79,9 +77,7 @@ def car(rng: np.random.Generator) -> Mesh:
     deck = {"sedan": 0.92, "hatch": 0.95, "suv": 1.05, "van": 1.1}[str(kind)]
     top = {"sedan": 1.45, "hatch": 1.5, "suv": 1.75, "van": 1.95}[str(kind)]
     b.frustum((-2.3, 2.3, -0.9, 0.9), (-2.32, 2.32, -0.93, 0.93), 0.22, 0.55, paint, m.PAINT, refl)
-    b.frustum(
-        (-2.32, 2.32, -0.93, 0.93), (-2.2, 2.1, -0.86, 0.86), 0.55, deck, paint, m.PAINT, refl, floor=False
-    )
+    b.frustum((-2.32, 2.32, -0.93, 0.93), (-2.2, 2.1, -0.86, 0.86), 0.55, deck, paint, m.PAINT, refl, floor=False)
     cabin, roof = {
         "sedan": ((-1.75, 1.05, -0.84, 0.84), (-1.1, 0.3, -0.66, 0.66)),
         "hatch": ((-2.15, 1.1, -0.84, 0.84), (-1.7, 0.35, -0.67, 0.67)),
@@ -135,9 +131,7 @@ def bus(rng: np.random.Generator) -> Mesh:
     """A rigid city bus: a long box with a band of windows and a wide windscreen."""
     b = MeshBuilder()
     paint = _pick(rng, BUS_COLOURS)
-    b.box(
-        (-5.6, 5.55), (-1.45, 1.45), (0.35, 3.3), paint, m.BUS_SIDE, 0.3, roof=((0.85, 0.85, 0.85), m.PLAIN)
-    )
+    b.box((-5.6, 5.55), (-1.45, 1.45), (0.35, 3.3), paint, m.BUS_SIDE, 0.3, roof=((0.85, 0.85, 0.85), m.PLAIN))
     b.frustum((5.55, 5.62, -1.35, 1.35), (5.55, 5.6, -1.3, 1.3), 1.0, 2.6, GLASS, m.GLASS, 0.06)
     b.box((5.55, 5.63), (-1.0, 1.0), (2.7, 3.1), (0.95, 0.7, 0.15), m.LAMP_WHITE, 0.3)
     b.box((-4.5, -1.0), (-0.9, 0.9), (3.3, 3.5), (0.7, 0.7, 0.7), m.PLAIN, 0.3)

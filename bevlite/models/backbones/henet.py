@@ -75,8 +75,7 @@ class HENet(Backbone):
             conv_bn_relu(3, WIDTHS[0] // 2, stride=2), conv_bn_relu(WIDTHS[0] // 2, WIDTHS[0], stride=2)
         )
         self.downs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b))
-            for a, b in pairwise(WIDTHS)
+            nn.Sequential(nn.Conv2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b)) for a, b in pairwise(WIDTHS)
         )
         self.stages = nn.ModuleList(
             nn.Sequential(*(DepthwiseBlock(width, ratio, kind, i, config.layer_scale) for i in range(depth)))

@@ -38,9 +38,7 @@ class ResNet(Backbone):
             f"resnet{config.depth}", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
         )
         info: Any = self.body.feature_info
-        self.feature_info = [
-            FeatureInfo(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True)
-        ]
+        self.feature_info = [FeatureInfo(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True)]
         if config.weights:
             self._load(Path(config.weights))
 

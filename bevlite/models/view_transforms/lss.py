@@ -81,9 +81,7 @@ class LiftSplat(ViewTransform):
         self.config, self.cameras, self.bev = config, cameras, bev
         self.image_size = image_size
         self.frustum = Frustum(config.depths_m, image_size[0] // stride, image_size[1] // stride, stride)
-        self.grid = CellGrid(
-            bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, bev.nx, bev.ny, *config.z_range_m
-        )
+        self.grid = CellGrid(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, bev.nx, bev.ny, *config.z_range_m)
         self.depth_net = nn.Conv2d(in_channels, len(config.depths_m) + config.channels, 1)
         pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
         self.register_buffer("pixels", pixels, persistent=False)

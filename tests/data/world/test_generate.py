@@ -17,9 +17,7 @@ def _files(root: Path) -> dict[str, bytes]:
     return {str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
 
 
-def test_bytes_do_not_depend_on_workers(
-    small_world: WorldSummary, parameters: dict[str, Any], tmp_path: Path
-) -> None:
+def test_bytes_do_not_depend_on_workers(small_world: WorldSummary, parameters: dict[str, Any], tmp_path: Path) -> None:
     generate_world(tmp_path / "w", workers=2, **parameters)
     one, two = _files(small_world.root), _files(tmp_path / "w")
     assert one.keys() == two.keys()

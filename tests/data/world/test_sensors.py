@@ -62,9 +62,7 @@ def test_devkit_boxes_meet_the_rendered_objects(maker: SceneMaker, nusc: Any) ->
     assert checked >= 8
 
 
-def test_the_stored_image_is_the_rendered_one(
-    maker: SceneMaker, nusc: Any, small_world: WorldSummary
-) -> None:
+def test_the_stored_image_is_the_rendered_one(maker: SceneMaker, nusc: Any, small_world: WorldSummary) -> None:
     sample = nusc.get("sample", maker.spec.token("sample", 1))
     camera = maker.rig.cameras[0]
     x, y, _ = maker.ego(0.5).translation

@@ -70,8 +70,7 @@ class CenterPointHead(nn.Module):
         self.hidden = nn.ModuleList(block(config.channels, hidden) for _ in TASKS)
         self.heatmaps = nn.ModuleList(nn.Conv2d(config.channels, len(task), 3, padding=1) for task in TASKS)
         self.branches = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(config.channels, width, 3, padding=1) for _, width in BOX_BRANCHES)
-            for _ in TASKS
+            nn.ModuleList(nn.Conv2d(config.channels, width, 3, padding=1) for _, width in BOX_BRANCHES) for _ in TASKS
         )
         for conv in self.heatmaps:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None

@@ -56,9 +56,7 @@ class SECOND(nn.Module):
             stages.append(nn.Sequential(*block))
             in_channels = width
         self.stages = nn.ModuleList(stages)
-        self.feature_info = [
-            FeatureInfo(c, s) for c, s in zip(channels, accumulate(strides, mul), strict=True)
-        ]
+        self.feature_info = [FeatureInfo(c, s) for c, s in zip(channels, accumulate(strides, mul), strict=True)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """One map a stage, finest first."""
