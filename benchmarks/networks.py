@@ -1,7 +1,12 @@
-"""Networks with published latencies, with random weights: timm, torchvision, and YOLOX from its paper."""
+"""Networks with published latencies, with random weights: timm, torchvision, Ultralytics, and YOLOX from its paper.
+
+Ultralytics is needed for YOLOv5, v8, v9 and v10 alone; it is no dependency of BEVLite (`pip install ultralytics`).
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 
 import onnx
@@ -139,9 +144,30 @@ YOLOX_SIZES = {
 }
 
 
+def can_build(name: str) -> bool:
+    """Whether the package that the network comes from is installed."""
+    return not name.startswith("ultralytics:") or importlib.util.find_spec("ultralytics") is not None
+
+
+def _ultralytics(model: str) -> nn.Module:
+    """A YOLO as it is exported: convolutions fused with their norms, one output; v10 with its own selection."""
+    network = importlib.import_module("ultralytics.nn.tasks").DetectionModel(f"{model}.yaml", verbose=False).eval()
+    head = network.model[-1]
+    head.export, head.format, head.dynamic = True, "onnx", False
+    if model.startswith("yolov10"):
+        head.end2end = True
+    for module in network.modules():
+        if type(module).__name__ == "C2f":
+            module.forward = module.forward_split
+    network.fuse(verbose=False)
+    return network  # type: ignore[no-any-return]
+
+
 def build(name: str, size: int = 224) -> nn.Module:
-    """`timm:resnet18`, `torchvision:resnet50` or `yolox:yolox_s`, with random weights, in eval mode."""
+    """`timm:resnet18`, `torchvision:resnet50`, `ultralytics:yolov8n` or `yolox:yolox_s`: random weights, eval mode."""
     library, _, model = name.partition(":")
+    if library == "ultralytics":
+        return _ultralytics(model)
     if library == "yolox":
         return YOLOX(*YOLOX_SIZES[model]).eval()
     if library == "torchvision":

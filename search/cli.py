@@ -50,3 +50,20 @@ def report_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY
     from search import commands
 
     commands.report(study)
+
+
+@app.command("scan")
+def scan_command(
+    config: Path = typer.Argument(..., metavar="SEARCH.yaml", help="The search file; its data need not exist."),
+    budget_ms: float | None = typer.Option(None, "--budget-ms", help="End-to-end latency in ms."),
+    count: int = typer.Option(10_000, "--count", min=1, help="Variants to predict; all when there are fewer."),
+    seed: int = typer.Option(0, "--seed", help="Seed of the draw."),
+    csv_path: Path | None = typer.Option(None, "--csv", help="Write every variant here."),
+    cache: Path | None = typer.Option(None, "--cache", help="A folder that keeps predictions for the next scan."),
+    processes: int | None = typer.Option(None, "--processes", min=1, help="By default one a core."),
+    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+) -> None:
+    """Predict the latency of many networks of a space at once; nothing is trained."""
+    from search import commands
+
+    commands.scan(config, budget_ms, count, seed, csv_path, cache, processes, overrides)

@@ -17,6 +17,9 @@ from search.latency import LatencySource
 from search.locks import FileLock, held_elsewhere
 from search.outcome import BUDGET_WORDS, Outcome, no_feasible
 from search.report import write_report
+from search.scan import LISTED, available_cores
+from search.scan import scan as scan_space
+from search.scan_report import scan_lines, write_scan_csv
 from search.store import open_for_reading, records_of
 from search.study import Study
 from search.tables import pareto_rows, terminal_table
@@ -90,6 +93,27 @@ def report(study: Path) -> None:
     """Write report.html, pareto.csv, pareto.png and winner.yaml anew."""
     search, outcome = load_study(study)
     typer.echo(f"report: {write_report(search, outcome, study)}")
+
+
+def scan(
+    config: Path,
+    budget_ms: float | None,
+    count: int,
+    seed: int,
+    csv_path: Path | None,
+    cache: Path | None,
+    processes: int | None,
+    overrides: Iterable[str],
+) -> None:
+    """Predict many variants of a space and say which keep the budget."""
+    limits = {} if budget_ms is None else {"budget_ms": budget_ms}
+    search = load_search(config, overrides, None, limits, need_data=False)
+    result = scan_space(search, count, seed, processes or available_cores(), cache)
+    for line in scan_lines(search, result, search.space.size(LISTED)):
+        typer.echo(line)
+    if csv_path is not None:
+        write_scan_csv(csv_path, search, result)
+        typer.echo(f"variants: {csv_path}")
 
 
 def make_backend(search: ResolvedSearch, out: Path, devices: int) -> Backend:

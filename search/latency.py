@@ -2,70 +2,133 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevlite.config import stable_hash
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.devices.report import LatencyReport
 from bevlite.errors import BevliteError
-from bevlite.latency.coefficients import PREDICTOR_VERSION
+from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import PipelineStep, steps_for
 from bevlite.latency.predictor import parse_version
 from bevlite.variant import Variant
 from search.config import DeviceChoice
 
+if TYPE_CHECKING:  # imports torch
+    from bevlite.export.graphs import GraphStore, ModuleGraph
+    from bevlite.export.modules import Emission
+
 
 class LatencySource:
-    """Predicts variants for one device and keeps each report under what it depends on.
+    """Predicts variants and their modules for one device, and keeps each report under what it depends on.
 
-    The key holds the variant, the board's description, the conditions and the predictor's version, so a
-    report is found again exactly when it would come out the same.
+    The graphs come from shapes alone (`bevlite.export.graphs`): nothing is computed, and modules that variants share
+    are made once. The key of a report holds the variant (or the module), the board's description, the conditions and
+    the predictor's version, so a report is found again exactly when it would come out the same.
     """
 
-    def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path) -> None:
+    def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path | None) -> None:
         self._device = device
         self._choice = choice
         self._folder = folder
+        self._store: GraphStore | None = None
+        self._modules: dict[str, LatencyReport] = {}
+        self._board = stable_hash(device)
 
     def __call__(self, variant: Variant) -> LatencyReport:
         """The report (raises BevliteError when the variant cannot be exported or predicted)."""
-        file = self._folder / f"{self.key(variant)}.json"
-        if file.is_file():
-            try:
-                return LatencyReport.read(file)
-            except BevliteError:
-                file.unlink()  # of an older version: computed anew
-        report = self._predict(variant)
-        report.write(file)
-        return report
+        key = self.key(variant)
+        return self._kept(self._folder, key) or self._keep(self._folder, key, self._predict(variant))
 
     def key(self, variant: Variant) -> str:
         """Name of the cached report."""
-        return stable_hash(
-            {
-                "variant": variant.hash,
-                "device": stable_hash(self._device),
-                "tensorrt": self._choice.tensorrt,
-                "power_mode": self._device.mode(self._choice.power_mode)[0],
-                "precision": self._precision(variant),
-                "predictor": PREDICTOR_VERSION,
-            },
-            length=16,
-        )
+        return stable_hash({"variant": variant.hash} | self._conditions(self.precision(variant)), length=16)
 
-    def _precision(self, variant: Variant) -> str:
+    def precision(self, variant: Variant) -> str:
+        """What the engines of a variant are built in."""
         return self._choice.precision or variant.compression.precision
 
-    def _predict(self, variant: Variant) -> LatencyReport:
-        from bevlite.export.modules import export_variant  # imports torch
+    @property
+    def emission(self) -> Emission:
+        """The form of the graphs that the TensorRT version takes."""
+        return "strong" if parse_version(self._choice.tensorrt) >= (10, 3) else "weak"
 
-        board = PredictedDevice(self._device, tensorrt=self._choice.tensorrt, power_mode=self._choice.power_mode)
-        strong = parse_version(self._choice.tensorrt) >= (10, 3)
-        with tempfile.TemporaryDirectory(prefix="bevlite-search-") as folder:
-            files = export_variant(variant, Path(folder), emission="strong" if strong else "weak", seed=0)
-            return board.measure(files, pipeline_of(variant), self._precision(variant))
+    def module_key(self, module: ModuleGraph, precision: str) -> str:
+        """Name of the cached report of one module."""
+        what = {"module": module.key, "emission": self.emission}
+        return stable_hash(what | self._conditions(precision), length=16)
+
+    def module(self, module: ModuleGraph, precision: str) -> LatencyReport:
+        """The report of one module alone (raises BevliteError when it cannot be exported or predicted)."""
+        key = self.module_key(module, precision)
+        report = self.known_module(key)
+        if report is None:
+            model = self._graphs()(module, self.emission)
+            report = self._predictor().measure({module.name: model}, (), precision)
+            self._modules[key] = self._keep(self._module_folder(), key, report)
+        return report
+
+    def known_module(self, key: str) -> LatencyReport | None:
+        """The report of a module when it is in memory or in the folder."""
+        if key not in self._modules and (found := self._kept(self._module_folder(), key)) is not None:
+            self._modules[key] = found
+        return self._modules.get(key)
+
+    def fresh(self) -> LatencySource:
+        """The same for another process, with nothing in memory yet."""
+        return LatencySource(self._device, self._choice, self._folder)
+
+    def _conditions(self, precision: str) -> dict[str, str]:
+        return {
+            "device": self._board,
+            "tensorrt": self._choice.tensorrt,
+            "power_mode": self._device.mode(self._choice.power_mode)[0],
+            "precision": precision,
+            "predictor": PREDICTOR_VERSION,
+            "coefficients": _COEFFICIENTS,
+        }
+
+    def _predict(self, variant: Variant) -> LatencyReport:
+        from bevlite.export.graphs import module_graphs  # imports torch
+
+        store = self._graphs()
+        models = {module.name: store(module, self.emission) for module in module_graphs(variant)}
+        return self._predictor().measure(models, pipeline_of(variant), self.precision(variant))
+
+    def _predictor(self) -> PredictedDevice:
+        return PredictedDevice(self._device, tensorrt=self._choice.tensorrt, power_mode=self._choice.power_mode)
+
+    def _graphs(self) -> GraphStore:
+        if self._store is None:
+            from bevlite.export.graphs import GraphStore  # imports torch
+
+            self._store = GraphStore(self._folder / "graphs" if self._folder is not None else None)
+        return self._store
+
+    def _module_folder(self) -> Path | None:
+        return self._folder / "modules" if self._folder is not None else None
+
+    @staticmethod
+    def _kept(folder: Path | None, key: str) -> LatencyReport | None:
+        file = folder / f"{key}.json" if folder is not None else None
+        if file is None or not file.is_file():
+            return None
+        try:
+            return LatencyReport.read(file)
+        except BevliteError:
+            file.unlink(missing_ok=True)  # of an older version: computed anew
+            return None
+
+    @staticmethod
+    def _keep(folder: Path | None, key: str, report: LatencyReport) -> LatencyReport:
+        if folder is not None:
+            report.write(folder / f"{key}.json")
+        return report
+
+
+_COEFFICIENTS = stable_hash(DEFAULT)
 
 
 def pipeline_of(variant: Variant) -> list[PipelineStep]:

@@ -9,12 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 
 from bevlite.cli.main import main
 from bevlite.config import to_yaml
 from bevlite.data.config import DataConfig
 from bevlite.variant import load_variant
+from tests.latency.graphs import model
 from tests.tiny import TINY, lidar_only, short_recipe
 
 STEPS = 6 // 2
@@ -39,6 +42,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(to_yaml(TINY))
     (folder / "lidar.yaml").write_text(to_yaml(lidar_only()))
     (folder / "recipe.yaml").write_text(to_yaml(short_recipe()))
+    (folder / "recipe.txt").write_text(to_yaml(short_recipe()))
+    onnx.save(model([helper.make_node("Relu", ["x"], ["y"])], {"x": ("n", 3)}, ["y"]), str(folder / "dynamic.onnx"))
     return folder
 
 
@@ -66,6 +71,13 @@ BAD = [
     (("export", "{f}"), "not a run folder"),
     (("export", "{f}", "--tensorrt", "7"), "--tensorrt: found '7'; accepted: 8.5"),
     (("show", "{f}", "--out", "{f}/x.png"), "not a run folder"),
+    (("latency",), "found no network"),
+    (("latency", "{f}/dynamic.onnx"), "input 'x' dimension 0 ('n') is dynamic; accepted: static shapes, for example"),
+    (("latency", "{f}/dynamic.onnx", "--shape", "y=1x3"), "found input 'y'; accepted: x"),
+    (("latency", "{f}/dynamic.onnx", "--shape", "1x4"), "accepted: 3 in dimension 1, which the file fixes"),
+    (("latency", "{f}/tiny.yaml", "--shape", "1x3"), "tiny.yaml has static shapes; accepted: with an ONNX file"),
+    (("latency", "--compare", "{f}/tiny.yaml", "{f}/lidar.yaml", "--shape", "1x3"), "accepted: with an ONNX file"),
+    (("latency", "{f}/recipe.txt"), "not a readable ONNX file"),
     (
         ("train", "{f}/lidar.yaml", "--data", "{f}/absent", "--recipe", "{f}/recipe.yaml", "--out", "{f}/r"),
         "no such data",
@@ -109,6 +121,18 @@ def test_wrong_input_is_one_line_and_exit_2(bevlite, files: Path, arguments: tup
     assert code == 2 and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n") and "Traceback" not in err
     assert words in err, err
+
+
+def test_an_onnx_file_is_predicted_without_torch(files: Path) -> None:
+    """Torch takes seconds to import, and a plain file needs none of it."""
+    words = ["latency", str(files / "dynamic.onnx"), "--shape", "1x3", "--html", str(files / "page.html")]
+    code = (
+        f"import sys; sys.argv = ['bevlite', *{words!r}]\nfrom bevlite.cli.main import main\n"
+        "try: main()\nfinally: print(sorted({'torch', 'onnxruntime', 'plotly', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]" and "predicted" in done.stdout
 
 
 def test_unknown_command_and_option(bevlite) -> None:  # type: ignore[no-untyped-def]

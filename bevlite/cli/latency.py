@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,17 @@ from bevlite.errors import BevliteError
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
     from rich.console import Console
 
+    from bevlite.cli.latency_sources import Network
     from bevlite.devices.predicted import PredictedDevice
     from bevlite.devices.report import LatencyReport
-    from bevlite.latency.pipeline import PipelineStep
-    from bevlite.variant import Variant
+    from bevlite.export.operators import OperatorFinding
+    from bevlite.reporting.latency_support import Support
 
-COSTLIEST = 10
+    Findings = dict[str, list[OperatorFinding]]
+
+WIDTH_OF_A_FILE = 120
+"""Columns where nobody looks at a terminal."""
+NEITHER = ("", "")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +32,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("latency")
     def latency(
-        source: Path = typer.Argument(..., metavar="VARIANT|RUN|FILE.onnx", help="What to predict."),
+        source: Path | None = typer.Argument(
+            None, metavar="[VARIANT|RUN|FILE.onnx]", help="What to predict.", show_default=False
+        ),
         device: str = typer.Option("agx-orin-64gb", help="Name in configs/devices, or a YAML file."),
         precision: str = typer.Option(
             "", help="fp32, fp16 or int8; by default the variant's own, fp16 for an ONNX file."
@@ -34,128 +42,134 @@ def register(app: typer.Typer) -> None:
         tensorrt: str = typer.Option("10.3", help="TensorRT version on the board."),
         power_mode: str = typer.Option("", help="nvpmodel mode, such as 50W; by default MAXN."),
         cuda_graph: bool = typer.Option(True, help="Engines are started as CUDA graphs."),
+        shapes: list[str] = typer.Option(
+            [], "--shape", metavar="[NAME=]1x3x224x224", help="Sizes of a dynamic input of an ONNX file."
+        ),
         overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+        compare: tuple[str, str] = typer.Option(
+            NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
+        ),
         json_path: Path | None = typer.Option(None, "--json", help="Also write the report here."),
+        html_path: Path | None = typer.Option(None, "--html", help="Also write one page with plots here."),
     ) -> None:
         """Predict the latency of a network on a board (kind: predicted; nothing is measured)."""
-        from rich.console import Console
-
         from bevlite.devices.predicted import PredictedDevice
+        from bevlite.export.operators import version_key
         from bevlite.latency.device import find_device
         from bevlite.latency.predictor import check_precision, parse_version
+        from bevlite.latency.shapes import parse_shapes
+        from bevlite.reporting.latency_support import support
 
-        predictor = PredictedDevice(
-            find_device(device), tensorrt=tensorrt, power_mode=power_mode or None, cuda_graph=cuda_graph
-        )
         parse_version(tensorrt)
         if precision:
             check_precision(precision)
-        report = predict(source, predictor, precision, overrides)
+        version = version_key(tensorrt)
+        sizes = parse_shapes(shapes)
+        for path in (json_path, html_path):
+            _require_writable(path)
+        board = PredictedDevice(
+            find_device(device),
+            tensorrt=tensorrt,
+            power_mode=power_mode or None,
+            cuda_graph=cuda_graph,
+            kept_kernels=None,
+        )
+        if compare != NEITHER:
+            if source is not None or json_path is not None or html_path is not None:
+                raise BevliteError(
+                    "--compare: takes two networks and prints; accepted: no other source, --json, --html"
+                )
+            _compare(Path(compare[0]), Path(compare[1]), board, precision, overrides, sizes)
+            return
+        if source is None:
+            raise BevliteError(
+                "latency: found no network; accepted: a variant, a run folder, an ONNX file, or --compare"
+            )
+        network = _open(source, board, precision, overrides, sizes)
+        report = _predict(network, board)
+        findings = _check(network, version)
+        rows = support(findings, network.versions)
         if json_path is not None:
             report.write(json_path)
-        show(report, Console())
-        if source.suffix == ".onnx":
-            _warn_of_operators(source, tensorrt)
+        if html_path is not None:
+            from bevlite.reporting.latency_page import write_page
+
+            write_page(html_path, report, rows, source.name or str(source))
+        _show(report, rows)
+        _warn(findings, version, tensorrt)
 
 
-def _warn_of_operators(file: Path, tensorrt: str) -> None:
-    """Say what TensorRT would refuse or run wrongly: a figure alone would hide it."""
-    from bevlite.export.operators import check_model, findings_table, version_key
+def _compare(
+    first: Path,
+    second: Path,
+    board: PredictedDevice,
+    precision: str,
+    overrides: list[str],
+    sizes: dict[str, tuple[int, ...]],
+) -> None:
+    from bevlite.reporting.latency_compare import show_comparison
 
-    for severity, _, node, op, reason, remedy in findings_table(check_model(file, (version_key(tensorrt),))):
-        if severity != "warning":
-            place = f"{node} ({op})" if node and op else op or node or file.name
-            typer.echo(f"warning: TensorRT {tensorrt} does not take {place}: {reason}; {remedy}", err=True)
-
-
-def predict(source: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
-    """Predict an ONNX file, a variant, or a run folder (raises BevliteError for anything else)."""
-    if source.is_dir():
-        return _predict_run(source, device, precision, overrides)
-    if source.suffix in (".yaml", ".yml"):
-        return _predict_variant(source, device, precision, overrides)
-    if not source.is_file():
-        raise BevliteError(f"{source}: no such file; accepted: a variant (YAML), a run folder, or an ONNX file")
-    if overrides:
-        raise BevliteError("--set: an ONNX file has no keys to override; accepted: with a variant or a run")
-    return device.measure({source.stem: source}, precision=precision or "fp16")
-
-
-def _predict_run(run: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
-    """A run folder: its exported modules if it has them, else its variant."""
-    from bevlite.latency.predictor import parse_version
-
-    strong = parse_version(device.tensorrt) >= (10, 3)
-    emissions = ("strong", "weak") if strong else ("weak", "strong")
-    folders = [run / "onnx" / name for name in emissions] + [run / "onnx"]
-    files = next((found for folder in folders if (found := sorted(folder.glob("*.onnx")))), [])
-    variant_path = run / "variant.yaml"
-    if not variant_path.is_file():
-        if not files:
-            raise BevliteError(f"{run}: neither variant.yaml nor onnx/*.onnx; accepted: a run folder")
-        return device.measure({file.stem: file for file in files}, precision=precision or "fp16")
-    if not files or overrides:
-        return _predict_variant(variant_path, device, precision, overrides)
-    from bevlite.variant import load_variant
-
-    variant = load_variant(variant_path, [])
-    order = {name: position for position, name in enumerate(variant.modules)}
-    files.sort(key=lambda file: order.get(file.stem, len(order)))
-    chosen = precision or variant.compression.precision
-    return device.measure({file.stem: file for file in files}, pipeline_of(variant), chosen)
+    is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
+    if sizes and not any(is_file):
+        raise BevliteError("--shape: found two networks of static shapes; accepted: with an ONNX file")
+    reports = [
+        _predict(_open(path, board, precision, overrides, sizes if file else {}), board)
+        for path, file in zip((first, second), is_file, strict=True)
+    ]
+    alike = first.name == second.name
+    names = (str(first), str(second)) if alike else (first.name, second.name)
+    show_comparison(reports[0], reports[1], names, _console())
 
 
-def _predict_variant(path: Path, device: PredictedDevice, precision: str, overrides: list[str]) -> LatencyReport:
-    """A variant: export with random weights, which latency does not depend on."""
-    from bevlite.export.modules import export_variant
-    from bevlite.latency.predictor import parse_version
-    from bevlite.variant import load_variant
+def _open(
+    source: Path, board: PredictedDevice, precision: str, overrides: list[str], sizes: dict[str, tuple[int, ...]]
+) -> Network:
+    from bevlite.cli.latency_sources import open_network
 
-    variant = load_variant(path, overrides)
-    strong = parse_version(device.tensorrt) >= (10, 3)
-    with tempfile.TemporaryDirectory(prefix="bevlite-latency-") as folder:
-        files = export_variant(variant, Path(folder), emission="strong" if strong else "weak", seed=0)
-        return device.measure(files, pipeline_of(variant), precision or variant.compression.precision)
+    return open_network(source, board.tensorrt, precision, overrides, sizes)
 
 
-def pipeline_of(variant: Variant) -> list[PipelineStep]:
-    """The steps outside the engines that this network needs."""
-    from bevlite.latency.pipeline import steps_for
-
-    return steps_for(
-        cameras=variant.camera.images.cameras if variant.camera is not None else 0,
-        sweeps=variant.lidar.sweeps if variant.lidar is not None else 0,
-        detection=variant.heads.detection is not None,
-    )
+def _predict(network: Network, board: PredictedDevice) -> LatencyReport:
+    report = board.measure(network.modules, network.pipeline, network.precision)
+    return report.model_copy(update={"notes": network.notes + report.notes})
 
 
-def show(report: LatencyReport, console: Console) -> None:
-    """Print a report: total first, then modules, costliest kernels and notes."""
-    from rich.markup import escape
-    from rich.table import Table
+def _check(network: Network, version: str) -> Findings:
+    """What speaks against the files, for the versions that they are meant for and the chosen one."""
+    from bevlite.export.operators import check_model
 
-    conditions = report.conditions
-    console.print(
-        f"[bold]{report.total_ms:.2f} ms[/bold] ({report.lower_ms:.2f} to {report.upper_ms:.2f} ms), "
-        f"[bold]{report.kind}[/bold] for {report.device}, {report.precision}, {conditions.power_mode}, "
-        f"TensorRT {conditions.tensorrt}, CUDA graph {'on' if conditions.cuda_graph else 'off'}"
-    )
-    modules = Table("module", "ms", "from", "to", "kernels", "GFLOPs", title=f"Modules ({report.kind})")
-    for row in report.modules:
-        figures = [f"{v:.2f}" for v in (row.latency_ms, row.lower_ms, row.upper_ms)]
-        modules.add_row(escape(row.name), *figures, str(row.kernel_count), f"{row.gflops:.1f}")
-    for step in report.pipeline:
-        figures = [f"{v:.2f}" for v in (step.latency_ms, step.lower_ms, step.upper_ms)]
-        modules.add_row(f"{step.name} (published)", *figures, "", "")
-    console.print(modules)
-    kernels = [(row.name, kernel) for row in report.modules for kernel in row.costliest]
-    kernels.sort(key=lambda pair: -pair[1].latency_ms)
-    table = Table("module", "kernel", "operator", "ms", "bound by", "precision", title="Costliest kernels")
-    for module, kernel in kernels[:COSTLIEST]:
-        figures = [f"{kernel.latency_ms:.3f}", kernel.bound, kernel.precision]
-        table.add_row(escape(module), escape(kernel.name), kernel.op, *figures)
-    console.print(table)
-    for note in report.notes:
-        console.print(f"note: {escape(note)}")
-    for step in report.pipeline:
-        console.print(f"source of {step.name}: {escape(step.source)}")
+    versions = tuple(dict.fromkeys((*network.versions, version)))
+    return {name: check_model(model, versions) for name, model in network.modules.items()}
+
+
+def _show(report: LatencyReport, support: Support) -> None:
+    from bevlite.reporting.latency_text import show_latency
+
+    show_latency(report, support, _console())
+
+
+def _warn(findings: Findings, version: str, tensorrt: str) -> None:
+    """Say it on stderr too when the chosen TensorRT does not take the network: a figure alone would hide it."""
+    from bevlite.reporting.latency_support import WORDS, support
+
+    for row in support(findings, (version,)).rows:
+        if row.worst != WORDS["warning"]:
+            nodes = f", {len(row.nodes)} nodes" if len(row.nodes) > 1 else ""
+            verb = "does not take" if row.worst == WORDS["error"] else "runs wrongly"
+            what = f"{row.op or next(iter(row.nodes)) or 'the file'}{nodes}"
+            typer.echo(f"warning: TensorRT {tensorrt} {verb} {what}: {row.reason}; {row.remedy}", err=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE)
+
+
+def _require_writable(path: Path | None) -> None:
+    """Refuse a path that cannot become a file before the work is done."""
+    if path is None:
+        return
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not above.is_dir():
+        raise BevliteError(f"{path}: no file can be written there; accepted: the path of a file")

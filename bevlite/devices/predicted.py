@@ -8,15 +8,18 @@ from pathlib import Path
 
 import onnx
 
-from bevlite.devices.report import Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
+from bevlite.devices.report import Ceilings, Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.identity import module_identity
+from bevlite.latency.kernels import KernelCost
 from bevlite.latency.pipeline import PipelineStep
 from bevlite.latency.predictor import GraphPrediction, predict_onnx
+from bevlite.latency.timing import ceilings
 
 COSTLIEST = 10
+"""Kernels of a module that a report keeps by default: a search keeps many reports."""
 
 
 class PredictedDevice:
@@ -30,12 +33,14 @@ class PredictedDevice:
         power_mode: str | None = None,
         cuda_graph: bool = True,
         coefficients: Coefficients = DEFAULT,
+        kept_kernels: int | None = COSTLIEST,
     ) -> None:
         self.config = config
         self.tensorrt = tensorrt
         self.power_mode, _ = config.mode(power_mode)
         self.cuda_graph = cuda_graph
         self.coefficients = coefficients
+        self.kept_kernels = kept_kernels
 
     def measure(
         self,
@@ -46,18 +51,19 @@ class PredictedDevice:
         """Predict every module and add the steps around them; they run one after the other.
 
         `precision` is one word for all modules, or one for each. The ends of the interval are summed, as if
-        all errors went the same way: they come from one model, so they may.
+        all errors went the same way: they come from one model, so they may. Of each module the `kept_kernels`
+        costliest kernels are in the report (None: all of them).
 
         Raises:
             BevliteError: no modules, or one that cannot be predicted (named by the message).
         """
         if not modules:
             raise BevliteError("latency: found no ONNX modules; accepted: at least one")
-        rows: list[ModuleRow] = []
-        notes: list[str] = []
+        predictions: dict[str, GraphPrediction] = {}
+        owners: dict[str, list[str]] = {}
         for name, model in modules.items():
             wanted = precision if isinstance(precision, str) else precision.get(name, "fp16")
-            prediction = predict_onnx(
+            prediction = predictions[name] = predict_onnx(
                 model,
                 self.config,
                 wanted,
@@ -66,12 +72,15 @@ class PredictedDevice:
                 cuda_graph=self.cuda_graph,
                 coefficients=self.coefficients,
             )
-            rows.append(self._row(name, model, prediction))
-            # What holds for every module alike is said once; the rest names its module.
-            notes += [n if n.startswith("interval: ") else f"{name}: {n}" for n in prediction.notes]
+            for note in prediction.notes:
+                owners.setdefault(note, []).append(name)
+        # What holds for every module is said plainly; the rest names its modules.
+        notes = [note if names == list(modules) else f"{', '.join(names)}: {note}" for note, names in owners.items()]
         steps = [PipelineRow(**asdict(step)) for step in pipeline]
         if steps:
             notes.append("preprocessing and decoding: published figures of other pipelines, not predictions")
+        total_ms = sum(p.latency_ms for p in predictions.values()) + sum(step.latency_ms for step in steps)
+        rows = [self._row(name, modules[name], prediction, total_ms) for name, prediction in predictions.items()]
         everything = (*rows, *steps)
         words = {precision} if isinstance(precision, str) else set(precision.values())
         return LatencyReport(
@@ -80,27 +89,28 @@ class PredictedDevice:
             precision=words.pop() if len(words) == 1 else "mixed",
             conditions=Conditions(power_mode=self.power_mode, tensorrt=self.tensorrt, cuda_graph=self.cuda_graph),
             predictor=PREDICTOR_VERSION,
+            ceilings=self._ceilings(),
             modules=tuple(rows),
             pipeline=tuple(steps),
-            total_ms=sum(row.latency_ms for row in everything),
+            total_ms=total_ms,
             lower_ms=sum(row.lower_ms for row in everything),
             upper_ms=sum(row.upper_ms for row in everything),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(notes),
         )
 
-    def _row(self, name: str, model: Path | onnx.ModelProto, prediction: GraphPrediction) -> ModuleRow:
-        conditions = f"{self.config.name}/{self.power_mode}/tensorrt-{self.tensorrt}"
-        kernels = tuple(
-            Kernel(
-                name=kernel.name,
-                op=kernel.op,
-                latency_ms=kernel.latency_us / 1e3,
-                bound=kernel.bound,
-                precision=kernel.precision,
-                note=kernel.uncertain,
-            )
-            for kernel in prediction.costliest(COSTLIEST)
+    def _ceilings(self) -> Ceilings:
+        top = ceilings(self.config, self.power_mode, self.cuda_graph)
+        ratios = {"fp32": self.coefficients.tf32_ratio, "fp16": 1.0, "int8": self.coefficients.int8_ratio}
+        return Ceilings(
+            tensor_tflops={name: top.tensor_flop_per_us * ratio / 1e6 for name, ratio in ratios.items()},
+            fma_fp32_tflops=top.fma_flop_per_us / 1e6,
+            memory_gb_per_s=top.read_bytes_per_us / 1e3,
+            launch_us=top.launch_us,
         )
+
+    def _row(self, name: str, model: Path | onnx.ModelProto, prediction: GraphPrediction, total_ms: float) -> ModuleRow:
+        conditions = f"{self.config.name}/{self.power_mode}/tensorrt-{self.tensorrt}"
+        count = len(prediction.kernels) if self.kept_kernels is None else self.kept_kernels
         return ModuleRow(
             name=name,
             latency_ms=prediction.latency_ms,
@@ -109,5 +119,23 @@ class PredictedDevice:
             identity=module_identity(model, prediction.precision, conditions),
             kernel_count=len(prediction.kernels),
             gflops=prediction.flops / 1e9,
-            costliest=kernels,
+            kernels=tuple(_kernel(kernel, total_ms) for kernel in prediction.costliest(count)),
         )
+
+
+def _kernel(cost: KernelCost, total_ms: float) -> Kernel:
+    latency_ms = cost.latency_us / 1e3
+    return Kernel(
+        name=cost.name,
+        op=cost.op,
+        latency_ms=latency_ms,
+        bound=cost.bound,
+        precision=cost.precision,
+        note=cost.uncertain,
+        share=min(1.0, latency_ms / total_ms) if total_ms else 0.0,
+        flops=cost.flops,
+        traffic_bytes=cost.traffic_bytes,
+        compute_ms=cost.compute_us / 1e3,
+        memory_ms=cost.memory_us / 1e3,
+        launch_ms=cost.launch_us / 1e3,
+    )

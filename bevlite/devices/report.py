@@ -12,6 +12,7 @@ from bevlite.config import Config, validate, write_atomic
 from bevlite.errors import BevliteError
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Kind = Literal["measured", "predicted", "emulated"]
 
 
@@ -34,7 +35,12 @@ class Interval(Config):
 
 
 class Kernel(Config):
-    """One of the costliest kernels of a module, and what bounds it."""
+    """One kernel of a module: its time and what bounds it.
+
+    `share` is of the report's total. `flops` counts the multiply-adds of products (two each); `traffic_bytes`
+    is what the memory model charges, where a tensor that still lies in the cache counts less. The three parts
+    of the time overlap, so they may sum to more than `latency_ms`.
+    """
 
     name: str
     op: str
@@ -42,15 +48,24 @@ class Kernel(Config):
     bound: Literal["compute", "memory", "launch"]
     precision: str
     note: str = ""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    flops: Amount = 0.0
+    traffic_bytes: Amount = 0.0
+    compute_ms: Milliseconds = 0.0
+    memory_ms: Milliseconds = 0.0
+    launch_ms: Milliseconds = 0.0
 
 
 class ModuleRow(Interval):
-    """One engine: its latency without transfers, and its costliest kernels where they are known."""
+    """One engine: its latency without transfers, and its kernels where they are known.
+
+    `kernels` stand costliest first: all `kernel_count` of them, or as many as the device was asked to keep.
+    """
 
     identity: str = ""
     kernel_count: int = 0
-    gflops: Annotated[float, Field(ge=0)] = 0.0
-    costliest: tuple[Kernel, ...] = ()
+    gflops: Amount = 0.0
+    kernels: tuple[Kernel, ...] = ()
 
 
 class PipelineRow(Interval):
@@ -70,6 +85,18 @@ class Conditions(Config):
     cuda_graph: bool | None = None
 
 
+class Ceilings(Config):
+    """What the device can do at best under the conditions: the roofs of a roofline plot.
+
+    `tensor_tflops` is by precision (matrix products on tensor cores), in 1e12 operations a second.
+    """
+
+    tensor_tflops: dict[str, Amount]
+    fma_fp32_tflops: Amount
+    memory_gb_per_s: Amount
+    launch_us: Amount
+
+
 class LatencyReport(Config):
     """End-to-end latency of a network on a device: preprocessing, engines, decoding, one after the other."""
 
@@ -78,6 +105,7 @@ class LatencyReport(Config):
     precision: str
     conditions: Conditions = Conditions()
     predictor: str | None = None
+    ceilings: Ceilings | None = None
     modules: tuple[ModuleRow, ...]
     pipeline: tuple[PipelineRow, ...] = ()
     total_ms: Milliseconds

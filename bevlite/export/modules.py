@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,37 +103,70 @@ def output_names(variant: Variant) -> tuple[str, ...]:
 
 def plan_modules(network: Detector) -> list[ModulePlan]:
     """The modules of a network in the order of execution, with example inputs of the deployed shapes."""
-    variant, bev = network.variant, network.variant.bev
+    variant = network.variant
     plans: list[ModulePlan] = []
-    maps: dict[str, Tensor] = {}
-    if network.camera is not None and network.view_transform is not None and variant.camera is not None:
-        images, stride = variant.camera.images, variant.camera.neck.out_stride
-        shape = (1, images.cameras, 3, images.height, images.width)
-        camera = _Camera(network.camera, network.view_transform)
-        example = torch.zeros(shape, dtype=torch.uint8)
-        names = network.view_transform.prepared_names
-        plans.append(ModulePlan("camera", camera, {"images": example}, names))
-        size = (images.height // stride, images.width // stride)
-        features = torch.zeros(images.cameras, variant.camera.neck.channels, *size)
-        with torch.no_grad():
-            prepared = dict(zip(names, network.view_transform.prepare(features), strict=True))
-        tables = {
-            name: torch.zeros(size, dtype=torch.int32) for name, size in network.view_transform.geometry_shapes.items()
-        }
-        pool = _ViewTransform(network.view_transform)
-        plans.append(ModulePlan("view_transform", pool, prepared | tables, ("camera_bev",)))
-        maps["camera_bev"] = torch.zeros(1, variant.camera.view_transform.channels, bev.ny, bev.nx)
-    if network.lidar is not None and variant.lidar is not None:
-        config, grid = variant.lidar.pillars, pillar_grid(variant)
-        inputs = {
-            "pillars": torch.zeros(1, 5, config.max_points, config.max_pillars),
-            "pillar_index": torch.zeros(1, grid.ny, grid.nx, dtype=torch.int32),
-        }
-        plans.append(ModulePlan("lidar", network.lidar, inputs, ("lidar_bev",)))
-        maps["lidar_bev"] = torch.zeros(1, network.lidar.out_channels, bev.ny, bev.nx)
-    outputs = output_names(variant)
-    plans.append(ModulePlan("fusion_heads", _FusionHeads(network.fusion_heads, outputs), maps, outputs))
+    maps: dict[str, tuple[int, ...]] = {}
+    if network.camera is not None and network.view_transform is not None:
+        plans += [plan_camera(network), plan_view_transform(network)]
+        maps["camera_bev"] = camera_bev_shape(variant)
+    if network.lidar is not None:
+        plans.append(plan_lidar(network))
+        maps["lidar_bev"] = lidar_bev_shape(network)
+    plans.append(plan_fusion_heads(network.fusion_heads, maps, output_names(variant)))
     return plans
+
+
+def camera_bev_shape(variant: Variant) -> tuple[int, ...]:
+    """Shape of the view transform's map (1, C, ny, nx)."""
+    assert variant.camera is not None
+    return 1, variant.camera.view_transform.channels, variant.bev.ny, variant.bev.nx
+
+
+def lidar_bev_shape(network: Detector) -> tuple[int, ...]:
+    """Shape of the LiDAR module's map (1, C, ny, nx)."""
+    assert network.lidar is not None
+    return 1, network.lidar.out_channels, network.variant.bev.ny, network.variant.bev.nx
+
+
+def plan_camera(network: Detector) -> ModulePlan:
+    """Images to what crosses the border to the view transform."""
+    stream = network.variant.camera
+    assert network.camera is not None and network.view_transform is not None and stream is not None
+    images = stream.images
+    example = torch.zeros(1, images.cameras, 3, images.height, images.width, dtype=torch.uint8)
+    module = _Camera(network.camera, network.view_transform)
+    return ModulePlan("camera", module, {"images": example}, network.view_transform.prepared_names)
+
+
+def plan_view_transform(network: Detector) -> ModulePlan:
+    """Prepared tensors and geometry tables to the camera's BEV map."""
+    stream, transform = network.variant.camera, network.view_transform
+    assert transform is not None and stream is not None
+    images, stride = stream.images, stream.neck.out_stride
+    features = torch.zeros(images.cameras, stream.neck.channels, images.height // stride, images.width // stride)
+    with torch.no_grad():
+        prepared = dict(zip(transform.prepared_names, transform.prepare(features), strict=True))
+    tables = {name: torch.zeros(size, dtype=torch.int32) for name, size in transform.geometry_shapes.items()}
+    return ModulePlan("view_transform", _ViewTransform(transform), prepared | tables, ("camera_bev",))
+
+
+def plan_lidar(network: Detector) -> ModulePlan:
+    """Pillars to the LiDAR's BEV map."""
+    assert network.lidar is not None and network.variant.lidar is not None
+    config, grid = network.variant.lidar.pillars, pillar_grid(network.variant)
+    inputs = {
+        "pillars": torch.zeros(1, 5, config.max_points, config.max_pillars),
+        "pillar_index": torch.zeros(1, grid.ny, grid.nx, dtype=torch.int32),
+    }
+    return ModulePlan("lidar", network.lidar, inputs, ("lidar_bev",))
+
+
+def plan_fusion_heads(
+    fusion_heads: FusionHeads, maps: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...]
+) -> ModulePlan:
+    """BEV maps of these shapes, camera first, to the raw maps of these names."""
+    inputs = {name: torch.zeros(shape) for name, shape in maps.items()}
+    return ModulePlan("fusion_heads", _FusionHeads(fusion_heads, outputs), inputs, outputs)
 
 
 def whole_plan(network: Detector) -> ModulePlan:

@@ -1,87 +1,137 @@
 """Every number of the latency model that is not a ceiling of the board, in one typed place.
 
-A ceiling belongs to the device file. A coefficient says how close a kernel comes to it. Those marked
-*fitted* were searched on the calibration rows of `benchmarks/data/published_agx_orin.csv` (18 rows, three
-sources); those marked *assumed* come from reading the hardware, and no published row decides them. A later
-calibration on a board replaces the whole object.
+A ceiling belongs to the device file; a coefficient says how close a kernel comes to it. The defaults here are where a
+calibration starts. What ships is `calibrations/orin.yaml`, fitted to published latencies by
+`benchmarks/latency_orin.py`; a calibration on a board replaces the whole object (`calibration.py`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bevlite.config import Config
+from bevlite.config import Config, load_config
+from bevlite.errors import ConfigError
 
-PREDICTOR_VERSION = "0.1-roofline"
-"""Changes whenever the same graph would get another prediction."""
+PREDICTOR_VERSION = "0.2-kernels"
+"""Changes whenever the same graph and coefficients would get another prediction."""
+
+SHIPPED = Path(__file__).parent / "calibrations" / "orin.yaml"
 
 Share = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Tile(Config):
-    """One output tile of a tensor-core kernel, and the share of the GEMM ceiling that it can reach."""
+    """One output tile of a tensor-core kernel: rows by columns."""
 
     m: int
     n: int
-    efficiency: Share
+
+
+TILES = ((256, 128), (128, 256), (128, 128), (256, 64), (128, 64), (64, 64), (128, 32), (64, 32), (32, 32))
+NARROW_TILES = ((128, 16), (64, 16))
 
 
 class Coefficients(Config):
     """How close each kind of kernel comes to the ceilings of the board."""
 
-    tiles: tuple[Tile, ...] = (
-        Tile(m=128, n=128, efficiency=1.0),
-        Tile(m=128, n=64, efficiency=0.85),
-        Tile(m=64, n=64, efficiency=0.7),
-        Tile(m=128, n=32, efficiency=0.6),
-        Tile(m=64, n=32, efficiency=0.5),
-    )
-    """Assumed. Smaller tiles reuse less of what they load; a layer takes the one that is quickest for it."""
+    tiles: tuple[Tile, ...] = tuple(Tile(m=m, n=n) for m, n in (*TILES, *NARROW_TILES))
+    """Output tiles; a layer takes the one that is quickest for it. Structure, never fitted."""
     split_k: tuple[int, ...] = (1, 2, 4, 8)
-    """Ways to cut the reduction so that small maps fill all multiprocessors."""
-    launch_share: Share = 0.84
-    """Share of the board's launch figure that a kernel pays; the figures are upper bounds. Fitted."""
-    conv_efficiency: Share = 0.95
-    """Convolution against GEMM of the same size. Fitted."""
-    gemm_efficiency: Share = 0.80
-    """Matrix products against the large cuBLAS GEMM of the ceiling. Assumed."""
-    attention_efficiency: Share = 0.45
-    """Fused attention against the GEMM ceiling. Assumed (softmax runs between the two products)."""
-    int8_ratio: Positive = 2.0
-    """INT8 over 16-bit rate of a product, the tensor core's own. Whole networks gain 1.06 to 1.65, never 2:
-    launches, depthwise layers and activations in FP16 do not shrink."""
+    """Ways to cut the reduction so that small maps fill all multiprocessors. Structure, never fitted."""
+    tile_load: NotNegative = 16.0
+    """Loads of a tile's edges against products of its area: efficiency 1 / (1 + tile_load (1/m + 1/n))."""
+    launch_share: Positive = 1.0
+    """What a kernel costs beyond its work, as a share of the board's launch figure."""
+    conv_efficiency: Share = 0.9
+    """Convolution against the GEMM ceiling, tiles apart."""
+    gemm_efficiency: Share = 0.8
+    """Matrix product against the GEMM ceiling, tiles apart."""
+    attention_efficiency: Share = 0.5
+    """Fused attention against the GEMM ceiling (softmax runs between its two products)."""
     depthwise_efficiency: Share = 0.15
-    """Depthwise convolution against the FP32 FMA ceiling (no tensor cores). Fitted."""
+    """Depthwise convolution against the FP32 FMA ceiling (no tensor cores)."""
+    int8_ratio: Positive = 2.0
+    """INT8 over 16-bit rate of a product, the tensor core's own. Whole networks gain 1.06 to 1.65, never 2."""
     tf32_ratio: Share = 0.5
-    """TF32 over 16-bit compute rate (the tensor core's ratio)."""
-    overlap: Share = 0.7
-    """How much of the shorter of compute and memory time hides behind the longer. Fitted."""
-    dram_efficiency: Share = 1.0
-    """Share of the measured streaming bandwidth that a layer reaches. Fitted."""
-    l2_speedup: Positive = 2.0
-    """L2 over DRAM bandwidth for activations that still lie in the cache. Fitted."""
-    l2_resident_share: Share = 0.37
-    """Share of the L2 that one tensor may fill and still be found there by the next kernel. Fitted."""
-    sector_bytes: int = 32
-    """Memory moves in sectors of this size: a gathered row that is shorter still costs one."""
+    """TF32 over 16-bit rate of a product, the tensor core's own."""
+    dram_efficiency: Positive = 1.0
+    """Share of the measured streaming bandwidth that a kernel reaches."""
+    l2_speedup: Annotated[float, Field(ge=1)] = 2.0
+    """L2 over DRAM bandwidth, for activations that still lie in the cache."""
+    l2_resident_share: Share = 0.3
+    """A tensor of this share of the L2 is half still there for the next kernel. Assumed."""
     gather_efficiency: Share = 0.4
     """Random rows against streaming. Assumed: no published Gather figure for Orin exists."""
     grid_sample_efficiency: Share = 0.25
     """Four scattered taps an output. Assumed; TensorRT#4246 reports bilinear as unusually slow on Orin."""
-    topk_passes: int = 8
-    """Kernels that a TopK takes. Assumed."""
+    nms_launches: NotNegative = 10.0
+    """EfficientNMS plugin: kernels that it starts."""
+    nms_flop_per_anchor: NotNegative = 1e5
+    """EfficientNMS plugin: work an anchor at the FMA ceiling (80 classes)."""
     band_below: Share = 0.25
-    """How far below the prediction the truth may lie (`benchmarks/latency_published.py`)."""
+    """How far below the prediction the truth lies at most, at 80 % (cross-validated)."""
     band_above: Positive = 0.35
-    """How far above. Not symmetric: what a model leaves out makes a network slower, never faster."""
+    """How far above, likewise."""
     band_above_int8: Positive = 0.60
     """How far above in INT8. Wider: published gains over FP16 go down to 1.06, by where Q/DQ nodes stand."""
     uncertain_band: Share = 1.0
     """Half width for kernels that no published row covers (gathers, GridSample, TopK, unknown)."""
+    windowed_band: Share = 0.45
+    """Half width for windowed attention with its partitions: there is no trustworthy row on Orin."""
 
 
-DEFAULT = Coefficients()
+class FamilyError(Config):
+    """What predicting one family gave, when its rows were left out of the fit."""
+
+    family: str
+    rows: int
+    networks: int
+    mean_abs_error: float
+    worst: float
+
+
+class Calibration(Config):
+    """Coefficients with where they come from: the content of a calibration file."""
+
+    type: Literal["latency_calibration"] = "latency_calibration"
+    predictor: str
+    device: str
+    fitted: tuple[str, ...]
+    held: dict[str, str] = {}
+    """Coefficients that the data does not bear, each with the reason; they stay at the start value."""
+    rows: int
+    networks: int
+    data_sha256: str
+    left_out: tuple[FamilyError, ...]
+    """Cross-validation: each family predicted by a fit to all others."""
+    coefficients: Coefficients
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a calibration file.
+
+    Raises:
+        ConfigError: it is missing, is none, or was made for another version of the predictor.
+    """
+    found = load_config(path, Calibration)
+    if found.predictor != PREDICTOR_VERSION:
+        raise ConfigError(
+            f"{path}: predictor: found '{found.predictor}'; accepted: '{PREDICTOR_VERSION}' (calibrate again)"
+        )
+    return found
+
+
+@cache
+def shipped() -> Coefficients:
+    """The coefficients that come with this version."""
+    return load_calibration(SHIPPED).coefficients
+
+
+DEFAULT = shipped() if SHIPPED.is_file() else Coefficients()
 """The coefficients of this version."""

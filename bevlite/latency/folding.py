@@ -5,13 +5,14 @@ ONNX's own shape inference follows only some of it. Large tensors are never touc
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
+Array = np.ndarray[Any, Any]
 _NAMES = (
     "Shape Size Gather Concat Unsqueeze Squeeze Add Sub Mul Div Mod Neg Cast Slice "
     "ConstantOfShape Equal Where Expand Floor Ceil Range Min Max Reshape Not And Or Less Greater "
@@ -22,16 +23,30 @@ _MAX_ELEMENTS = 1024
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Shape inference that also folds shape arithmetic, in rounds, until nothing is missing or helps."""
+    """Shape inference that also folds shape arithmetic, in rounds, until nothing is missing or helps.
+
+    Give it a copy: the names of dynamic dimensions are taken out of the model.
+    """
+    values = _small_constants(model)
+    _forget_symbols(model)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     for _ in range(len(model.graph.node)):
         shapes = _known_shapes(inferred)
         if all(name in shapes for node in inferred.graph.node for name in node.output if name):
             break
-        if not _fold(inferred, shapes):
+        if not _fold(inferred, shapes, values):
             break
+        _forget_symbols(inferred)
         inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
     return inferred
+
+
+def _forget_symbols(model: onnx.ModelProto) -> None:
+    """Unname the dimensions of intermediate tensors: ONNX keeps a name (`unk__3`) even where it finds the size."""
+    for info in (*model.graph.value_info, *model.graph.output):
+        for dimension in info.type.tensor_type.shape.dim if info.type.HasField("tensor_type") else ():
+            if dimension.dim_param:
+                dimension.ClearField("dim_param")
 
 
 def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
@@ -43,12 +58,19 @@ def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Replace every node that can be computed now by a constant; tells whether there was one."""
-    values: dict[str, np.ndarray[Any, Any]] = {}
-    for tensor in model.graph.initializer:
-        if _small(shapes[tensor.name]) and (tensor.raw_data or _has_values(tensor)):
-            values[tensor.name] = numpy_helper.to_array(tensor)
+def _small_constants(model: onnx.ModelProto) -> dict[str, Array]:
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if _small(tuple(tensor.dims)) and (tensor.raw_data or _has_values(tensor))
+    }
+
+
+def _fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], values: dict[str, Array]) -> bool:
+    """Replace every node that can be computed now by a constant; tells whether there was one.
+
+    `values` holds the small constants by name, and gets those that are found here.
+    """
     kept: list[onnx.NodeProto] = []
     opsets = {o.domain: o.version for o in model.opset_import}
     folded = False
@@ -63,15 +85,19 @@ def _fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> bool:
     if folded:
         del model.graph.node[:]
         model.graph.node.extend(kept)
+        # what ONNX guessed of a tensor that is a constant now would hide the constant's own shape
+        others = [info for info in model.graph.value_info if info.name not in values]
+        del model.graph.value_info[:]
+        model.graph.value_info.extend(others)
     return folded
 
 
 def _evaluate(
     node: onnx.NodeProto,
-    values: dict[str, np.ndarray[Any, Any]],
+    values: dict[str, Array],
     shapes: dict[str, tuple[int, ...]],
     opsets: dict[str, int],
-) -> np.ndarray[Any, Any] | None:
+) -> Array | None:
     if node.op_type not in _FOLDABLE or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
         return None
     if node.op_type in ("Shape", "Size") and node.input[0] in shapes and not node.attribute:
@@ -82,6 +108,8 @@ def _evaluate(
         return None
     if node.op_type == "ConstantOfShape" and not _small(tuple(values[inputs[0]].tolist())):
         return None
+    from onnx.reference import ReferenceEvaluator  # takes 0.15 s, and many files need none of it
+
     try:
         evaluator = ReferenceEvaluator(node, opsets=opsets)
         outputs: Any = evaluator.run(None, {name: values[name] for name in inputs})
@@ -92,7 +120,7 @@ def _evaluate(
 
 
 def _small(shape: tuple[int, ...]) -> bool:
-    return int(np.prod(shape, dtype=np.int64)) <= _MAX_ELEMENTS
+    return prod(shape) <= _MAX_ELEMENTS
 
 
 def _has_values(tensor: onnx.TensorProto) -> bool:

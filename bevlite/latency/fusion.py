@@ -14,8 +14,9 @@ from bevlite.latency.graph import Graph, Node, Tensor
 from bevlite.latency.operators import (
     CONV_OPS,
     COPY_OPS,
-    EPILOGUE_OPS,
     GEMM_OPS,
+    LINEAR_OPS,
+    MOVE_OPS,
     POINTWISE_OPS,
     QUANTIZE_OPS,
     REDUCE_OPS,
@@ -124,6 +125,8 @@ class _Fusion:
             target = self.graph.tensor(node.outputs[0]).shape
             changed = [i for i, (a, b) in enumerate(zip(source.shape, target, strict=True)) if a != b]
             outer = changed[0] if changed else 0
+            if len(source.shape) == 4 and outer == 1:
+                return False  # feature maps lie with their channels together: a part of them is a copy
             return len(changed) <= 1 and all(size == 1 for size in source.shape[:outer])
         if node.op in ("Concat", "Expand", "Tile", "Pad"):
             return source.numel == self._numel(node)
@@ -145,8 +148,10 @@ class _Fusion:
             return None
         host = self.groups[max(producers)]
         kind = host.anchor.op
-        if kind in UNCERTAIN_OPS or kind in COPY_OPS:
+        if kind in UNCERTAIN_OPS or kind == "Concat":
             return None
+        if node.op in MOVE_OPS:
+            return host if self._moves_along(node, host) else None
         if node.op in POINTWISE_OPS:
             if kind in CONV_OPS and not self._fits_epilogue(node, host):
                 return None
@@ -157,14 +162,28 @@ class _Fusion:
         # the second reduction of a decomposed LayerNorm works on rows that the kernel holds already
         return host if node.op in REDUCE_OPS and kind in REDUCE_OPS and len(host.nodes) > 1 else None
 
-    def _fits_epilogue(self, node: Node, host: Group) -> bool:
-        """Whether a convolution takes an elementwise node in: a simple one that alone reads its result.
+    def _moves_along(self, node: Node, host: Group) -> bool:
+        """Whether a copy is only another order in which an elementwise kernel, that nothing else reads, writes."""
+        plain = all(n.op in POINTWISE_OPS or n.op in MOVE_OPS for n in host.nodes)
+        return plain and len(self.graph.consumers.get(node.inputs[0], ())) == 1
 
-        SiLU, h-swish and GELU stay kernels of their own: networks with them are measured slower on Orin
-        than those with ReLU by about one kernel an activation (YOLOX, MobileNetV3 against ResNet).
+    def _fits_epilogue(self, node: Node, host: Group) -> bool:
+        """Whether a convolution takes an elementwise node into its store.
+
+        It takes BatchNorm and bias, then one residual, then an activation of its own result, of however many
+        nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own.
         """
-        own = [n for n in node.inputs if n and self.group_of.get(self.resolve(n)) == host.index]
-        return node.op in EPILOGUE_OPS and all(len(self.graph.consumers.get(n, ())) == 1 for n in own)
+        others = [self.resolve(n) for n in node.inputs if n]
+        foreign = [n for n in others if n not in self.constants and self.group_of.get(n) != host.index]
+        if not foreign:
+            return True
+        plain = all(n.op in LINEAR_OPS for n in host.nodes[1:])
+        residual = any(n.op in ("Add", "Sum") and self._reads_foreign(n, host) for n in host.nodes[1:])
+        return node.op in ("Add", "Sum") and len(foreign) == 1 and plain and not residual
+
+    def _reads_foreign(self, node: Node, host: Group) -> bool:
+        sources = [self.resolve(n) for n in node.inputs if n]
+        return any(n not in self.constants and self.group_of.get(n) != host.index for n in sources)
 
     def _numel(self, node: Node) -> int:
         return self.graph.tensor(node.outputs[0]).numel

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from bevlite.errors import BevliteError
 from bevlite.latency.folding import infer_shapes
+from bevlite.latency.shapes import example_setting
 
 MAX_KEPT_ELEMENTS = 4096
 """Integer constants up to this size keep their values; no shape or index list of a network is longer."""
@@ -104,6 +106,9 @@ class Graph:
 def load_model(source: onnx.ModelProto | Path | str) -> tuple[onnx.ModelProto, str]:
     """Read an ONNX file without its external weights; returns the model and a name for messages.
 
+    Functions that the file defines itself are written out, as TensorRT does. The graph of a file is named after
+    it, so that whatever is said of the model later names the file.
+
     Raises:
         BevliteError: the file is missing, or is not an ONNX model.
     """
@@ -113,13 +118,24 @@ def load_model(source: onnx.ModelProto | Path | str) -> tuple[onnx.ModelProto, s
     if not path.is_file():
         raise BevliteError(f"{path}: no such file; accepted: the path of an ONNX file")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, ValueError, TypeError, RuntimeError) as error:
         line = " ".join(str(error).split())[:120]
         raise BevliteError(f"{path}: not a readable ONNX file ({line}); accepted: an ONNX model") from None
     if not model.graph.node and not model.graph.output:
         raise BevliteError(f"{path}: not an ONNX model (no graph inside); accepted: an ONNX model")
+    if model.functions:
+        model = _inlined(model, str(path))
+    model.graph.name = str(path)
     return model, str(path)
+
+
+def _inlined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # of several C++ types; all of them mean that the functions cannot be resolved
+        line = " ".join(str(error).split())[:120]
+        raise BevliteError(f"{name}: its local functions cannot be read ({line}); accepted: an ONNX model") from None
 
 
 def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -160,7 +176,18 @@ def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     except Exception as error:  # onnx raises several C++ error types; all of them mean an invalid graph
         line = " ".join(str(error).split())[:160]
         raise BevliteError(f"{name}: shape inference failed ({line}); accepted: a valid ONNX graph") from None
+    _require_shapes(slim, name)
     return _typed(slim, name)
+
+
+def _require_shapes(model: onnx.ModelProto, name: str) -> None:
+    """Every output of every node has a static shape, or one line says of the first that has none, and why."""
+    known = {info.name for info in (*model.graph.value_info, *model.graph.output) if _static_shape(info) is not None}
+    known.update(tensor.name for tensor in model.graph.initializer)
+    for position, proto in enumerate(model.graph.node):
+        missing = next((key for key in proto.output if key and key not in known), None)
+        if missing is not None:
+            raise BevliteError(f"{name}: {_no_shape(_node(proto, position), missing, model)}")
 
 
 def _typed(model: onnx.ModelProto, name: str) -> Graph:
@@ -179,9 +206,6 @@ def _typed(model: onnx.ModelProto, name: str) -> Graph:
     consumers: dict[str, list[int]] = {}
     for position, proto in enumerate(model.graph.node):
         node = _node(proto, position)
-        for key in proto.output:
-            if key and key not in tensors:
-                raise BevliteError(f"{name}: {_no_shape(node, key)}")
         for key in node.inputs:
             consumers.setdefault(key, []).append(len(nodes))
         nodes.append(node)
@@ -197,15 +221,27 @@ def _typed(model: onnx.ModelProto, name: str) -> Graph:
     )
 
 
-def _no_shape(node: Node, tensor: str) -> str:
+def _no_shape(node: Node, tensor: str, model: onnx.ModelProto) -> str:
     if node.op in _DATA_DEPENDENT:
         return (
             f"node '{node.name}' ({node.op}) has an output whose shape depends on the data; accepted: static "
             "shapes (TopK, or decode outside the network)"
         )
+    where = f"tensor '{tensor}' of node '{node.name}' ({node.op})"
+    if node.domain:
+        return (
+            f"{where} has no static shape: '{node.domain}' is no part of ONNX; accepted: unknown operators whose "
+            "output shapes are stored in the file (value_info)"
+        )
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except Exception as error:  # of several C++ types: what ONNX itself has against the sizes
+        line = " ".join(str(error).split())
+        reason = line.rpartition("[ShapeInferenceError] ")[2][:160] or line[:160]
+        return f"{where} has no shape: {reason}; accepted: sizes that fit together"
     return (
-        f"tensor '{tensor}' of node '{node.name}' ({node.op}) has no static shape; accepted: graphs whose "
-        "every shape follows from the inputs (simplify the file, or store value_info for custom operators)"
+        f"{where} has no static shape; accepted: graphs whose every shape follows from the inputs (simplify the "
+        "file, e.g. with onnxslim)"
     )
 
 
@@ -225,13 +261,16 @@ def _require_static_inputs(graph: onnx.GraphProto, constants: set[str], name: st
         if value.name in constants or not value.type.HasField("tensor_type"):
             continue
         if not value.type.tensor_type.HasField("shape"):
-            raise BevliteError(f"{name}: input '{value.name}' has no shape; accepted: static shapes")
+            raise BevliteError(
+                f"{name}: input '{value.name}' has no shape; accepted: static shapes, for example with "
+                f"--shape {value.name}=1x3x224x224"
+            )
         for index, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_value <= 0:
                 label = f" ('{dimension.dim_param}')" if dimension.dim_param else ""
                 raise BevliteError(
                     f"{name}: input '{value.name}' dimension {index}{label} is dynamic; accepted: "
-                    "static shapes (export with fixed sizes)"
+                    f"static shapes, for example with {example_setting(value)}"
                 )
 
 

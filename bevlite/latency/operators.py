@@ -11,8 +11,8 @@ GEMM_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 """Kernels of multiply-adds: they take elementwise work behind them into their own store."""
 
 CONV_OPS = frozenset({"Conv", "ConvTranspose"})
-EPILOGUE_OPS = _names("BatchNormalization Add Sub Mul Relu Clip LeakyRelu PRelu Sigmoid Tanh Cast")
-"""What a convolution takes into its own store."""
+LINEAR_OPS = frozenset({"BatchNormalization", "Add", "Sub", "Sum", "Cast"})
+"""What may stand between a convolution and its residual addition."""
 
 POINTWISE_OPS = _names(
     """
@@ -42,6 +42,8 @@ NORM_OPS = _names(
 )
 POOL_OPS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"})
 COPY_OPS = _names("Transpose Concat Slice Split Pad Tile Expand DepthToSpace SpaceToDepth")
+MOVE_OPS = COPY_OPS - {"Concat"}
+"""Copies that an elementwise kernel can do on its way."""
 RESIZE_OPS = frozenset({"Resize", "Upsample"})
 QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 

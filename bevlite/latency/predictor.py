@@ -11,9 +11,11 @@ import onnx
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
 from bevlite.latency.device import DeviceConfig
+from bevlite.latency.features import Precision, kernel_features
 from bevlite.latency.fusion import fuse
 from bevlite.latency.graph import read_graph
-from bevlite.latency.kernels import KernelCost, KernelModel, Precision, ceilings
+from bevlite.latency.kernels import KernelCost, price
+from bevlite.latency.timing import ceilings
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -79,8 +81,8 @@ def predict_onnx(
     graph = read_graph(model)
     mode, _ = device.mode(power_mode)
     fused = fuse(graph, fuse_attention=version >= (8, 6))
-    pricing = KernelModel(graph, fused, ceilings(device, mode, cuda_graph), chosen, coefficients)
-    kernels = tuple(pricing.cost(group) for group in fused.groups if not group.elided)
+    features = kernel_features(graph, fused, chosen)
+    kernels = tuple(price(features, ceilings(device, mode, cuda_graph), coefficients))
     total_us = sum(kernel.latency_us for kernel in kernels)
     unsure_us = sum(kernel.latency_us for kernel in kernels if kernel.uncertain)
     sure_us = total_us - unsure_us
