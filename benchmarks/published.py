@@ -14,7 +14,7 @@ import onnx
 from bevlite.latency.calibration import Measurement
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.latency.features import Precision, kernel_features, nms_plugin
-from bevlite.latency.fusion import fuse
+from bevlite.latency.fusion import fuse, tensorrt_rules
 from bevlite.latency.graph import Graph, read_graph, strip_weights
 from bevlite.latency.predictor import check_precision, parse_version
 from bevlite.latency.timing import ceilings
@@ -97,7 +97,7 @@ class Graphs:
 def measurement(row: Row, graphs: Graphs, device: DeviceConfig | None = None) -> Measurement:
     """A row as a measurement. No source states a CUDA graph, so launches cost what they cost in a stream."""
     graph = graphs.of(row)
-    fused = fuse(graph, fuse_attention=parse_version(row.tensorrt) >= (8, 6))
+    fused = fuse(graph, tensorrt_rules(parse_version(row.tensorrt)))
     kernels = kernel_features(graph, fused, row.precision)
     if row.nms_anchors:
         kernels.append(nms_plugin(row.nms_anchors))

@@ -77,6 +77,7 @@ class _Reader:
     def __init__(self, graph: Graph, fused: FusedGraph, precision: Precision) -> None:
         self.graph, self.precision = graph, precision
         self.constants = fused.constants
+        self.rules = fused.rules
         self.explicit_int8 = fused.quantized  # the file's own Q/DQ nodes decide what runs in INT8
 
     def features(self, group: Group) -> KernelFeatures:
@@ -91,14 +92,24 @@ class _Reader:
             op="Attention" if group.attention else op,
             nodes=tuple(node.name for node in group.nodes),
             precision=precision,
-            launches=TOPK_PASSES if op == "TopK" else self._loop_steps(group) if op == "CumSum" else 1,
+            launches=self._launches(group),
             products=tuple(work),
             attention=group.attention is not None,
-            traffic=tuple(self._traffic(group, precision, op)),
+            traffic=tuple(self._traffic(group, precision, op)) * self._passes(group),
             element_flops=self._element_flops(group, bool(work)),
             uncertain=uncertain,
             anchors=self._anchors(group),
         )
+
+    def _launches(self, group: Group) -> int:
+        op = group.anchor.op
+        if op == "CumSum":
+            return self._loop_steps(group)
+        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else 1
+
+    def _passes(self, group: Group) -> int:
+        """How often a kernel's data moves: a normalisation taken apart reads for mean, variance and result."""
+        return 3 if group.anchor.op == "LayerNormalization" and not self.rules.layer_norm else 1
 
     def _anchors(self, group: Group) -> float:
         """Candidates of the plugin: boxes are its first input, (B, anchors, 4)."""

@@ -23,12 +23,8 @@ _MAX_ELEMENTS = 1024
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Shape inference that also folds shape arithmetic, in rounds, until nothing is missing or helps.
-
-    Give it a copy: the names of dynamic dimensions are taken out of the model.
-    """
+    """Shape inference that also folds shape arithmetic, in rounds, until nothing is missing or helps."""
     values = _small_constants(model)
-    _forget_symbols(model)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     for _ in range(len(model.graph.node)):
         shapes = _known_shapes(inferred)
@@ -36,17 +32,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
             break
         if not _fold(inferred, shapes, values):
             break
-        _forget_symbols(inferred)
         inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
     return inferred
-
-
-def _forget_symbols(model: onnx.ModelProto) -> None:
-    """Unname the dimensions of intermediate tensors: ONNX keeps a name (`unk__3`) even where it finds the size."""
-    for info in (*model.graph.value_info, *model.graph.output):
-        for dimension in info.type.tensor_type.shape.dim if info.type.HasField("tensor_type") else ():
-            if dimension.dim_param:
-                dimension.ClearField("dim_param")
 
 
 def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

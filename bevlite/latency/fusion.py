@@ -42,23 +42,41 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What a builder fuses beyond convolutions with their epilogues and elementwise chains."""
+
+    attention: bool = True
+    """MatMul, Softmax and MatMul in one kernel."""
+    gemm_epilogue: bool = True
+    """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
+    layer_norm: bool = True
+    """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
+
+
+@dataclass(frozen=True)
 class FusedGraph:
     """The kernels of a graph in order of execution; `quantized` tells whether the file carries Q/DQ nodes."""
 
     groups: tuple[Group, ...]
     quantized: bool
     constants: frozenset[str]
+    rules: Rules
 
 
-def fuse(graph: Graph, fuse_attention: bool = True) -> FusedGraph:
-    """Group the nodes of a graph into kernels (`fuse_attention`: TensorRT 8.6 and later on Orin do)."""
-    return _Fusion(graph, fuse_attention).run()
+def tensorrt_rules(version: tuple[int, int]) -> Rules:
+    """The rules of a TensorRT version on Orin: 8.6 brought fused attention and normalisation, 10 GEMM epilogues."""
+    return Rules(attention=version >= (8, 6), gemm_epilogue=version >= (10, 0), layer_norm=version >= (8, 6))
+
+
+def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
+    """Group the nodes of a graph into kernels (by default with all that the newest TensorRT fuses)."""
+    return _Fusion(graph, rules or Rules()).run()
 
 
 class _Fusion:
-    def __init__(self, graph: Graph, fuse_attention: bool) -> None:
+    def __init__(self, graph: Graph, rules: Rules) -> None:
         self.graph = graph
-        self.fuse_attention = fuse_attention
+        self.rules = rules
         self.alias: dict[str, str] = {}  # views, casts of constants and Q/DQ -> the tensor in memory
         self.constants = {name for name, tensor in graph.tensors.items() if tensor.constant}
         self.dequantized: set[str] = set()
@@ -69,12 +87,12 @@ class _Fusion:
     def run(self) -> FusedGraph:
         for node in self.graph.nodes:
             self._place(node)
-        if self.fuse_attention:
+        if self.rules.attention:
             self._join_attention()
         self._find_traffic()
         for group in self.groups:
             group.elided = self._is_elided(group)
-        return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants))
+        return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
 
     def resolve(self, name: str) -> str:
         """The tensor in memory behind a chain of views."""
@@ -155,6 +173,8 @@ class _Fusion:
         if node.op in POINTWISE_OPS:
             if kind in CONV_OPS and not self._fits_epilogue(node, host):
                 return None
+            if kind in GEMM_OPS - CONV_OPS and not self._fits_product(node, host):
+                return None
             if kind in REDUCE_OPS:  # the rest of a decomposed LayerNorm: (x - mean)^2, ... broadcast back
                 source = self.graph.tensor(host.anchor.inputs[0]).numel
                 return host if self._numel(node) in (host.output_numel, source) else None
@@ -180,6 +200,10 @@ class _Fusion:
         plain = all(n.op in LINEAR_OPS for n in host.nodes[1:])
         residual = any(n.op in ("Add", "Sum") and self._reads_foreign(n, host) for n in host.nodes[1:])
         return node.op in ("Add", "Sum") and len(foreign) == 1 and plain and not residual
+
+    def _fits_product(self, node: Node, host: Group) -> bool:
+        """Whether a matrix product takes an elementwise node into its store."""
+        return self.rules.gemm_epilogue or (node.op in LINEAR_OPS and not self._reads_foreign(node, host))
 
     def _reads_foreign(self, node: Node, host: Group) -> bool:
         sources = [self.resolve(n) for n in node.inputs if n]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.features import Precision, kernel_features
-from bevlite.latency.fusion import fuse
+from bevlite.latency.fusion import fuse, tensorrt_rules
 from bevlite.latency.graph import read_graph
+from bevlite.latency.interval import interval
 from bevlite.latency.kernels import KernelCost, price
 from bevlite.latency.timing import ceilings
 
@@ -80,53 +80,34 @@ def predict_onnx(
     version = parse_version(tensorrt)
     graph = read_graph(model)
     mode, _ = device.mode(power_mode)
-    fused = fuse(graph, fuse_attention=version >= (8, 6))
+    fused = fuse(graph, tensorrt_rules(version))
     features = kernel_features(graph, fused, chosen)
     kernels = tuple(price(features, ceilings(device, mode, cuda_graph), coefficients))
-    total_us = sum(kernel.latency_us for kernel in kernels)
-    unsure_us = sum(kernel.latency_us for kernel in kernels if kernel.uncertain)
-    sure_us = total_us - unsure_us
-    below = sure_us * coefficients.band_below + unsure_us * coefficients.uncertain_band / 2
-    band_above = coefficients.band_above
-    if any(kernel.precision == "int8" for kernel in kernels):
-        band_above = coefficients.band_above_int8
-    above = sure_us * band_above + unsure_us * coefficients.uncertain_band
+    width = interval(features, kernels, coefficients)
     return GraphPrediction(
-        latency_ms=total_us / 1e3,
-        lower_ms=(total_us - below) / 1e3,
-        upper_ms=(total_us + above) / 1e3,
+        latency_ms=sum(kernel.latency_us for kernel in kernels) / 1e3,
+        lower_ms=width.lower_us / 1e3,
+        upper_ms=width.upper_us / 1e3,
         kernels=kernels,
         precision=chosen,
         device=device.name,
         power_mode=mode,
         tensorrt=tensorrt,
         predictor=PREDICTOR_VERSION,
-        notes=tuple(_notes(kernels, chosen, fused.quantized, band_above, coefficients, mode, device)),
+        notes=(*width.reasons, *_notes(chosen, fused.quantized, mode, device)),
     )
 
 
-def _notes(
-    kernels: tuple[KernelCost, ...],
-    precision: Precision,
-    explicit: bool,
-    band_above: float,
-    coefficients: Coefficients,
-    mode: str,
-    device: DeviceConfig,
-) -> list[str]:
-    """Why the interval is what it is, and what was assumed."""
-    total_us = sum(k.latency_us for k in kernels) or 1.0
-    notes = [
-        f"interval: -{coefficients.band_below:.0%} to +{band_above:.0%}, from the published rows in docs/latency.md"
-    ]
-    for reason, count in Counter(k.uncertain for k in kernels if k.uncertain).items():
-        share = sum(k.latency_us for k in kernels if k.uncertain == reason) / total_us
-        notes.append(f"interval widened: {reason} ({count} kernels, {share:.0%} of the time)")
+def _notes(precision: Precision, explicit: bool, mode: str, device: DeviceConfig) -> list[str]:
+    """What was assumed."""
+    notes = []
     if explicit and precision != "int8":
         notes.append("the file carries Q/DQ nodes, which TensorRT obeys: those products are priced in INT8")
     if precision == "int8" and not explicit:
-        notes.append("INT8 assumes Q/DQ placed as NVIDIA does: products with weights in INT8, attention and "
-                     "depthwise in FP16; other placements were seen to lose all of the gain")  # fmt: skip
+        notes.append(
+            "INT8 assumes Q/DQ placed as NVIDIA does: products with weights in INT8, attention and depthwise in FP16; "
+            "other placements were seen to lose all of the gain"
+        )
     if mode != device.power_modes.measured_in:
         measured = device.power_modes.measured_in
         notes.append(f"{mode}: scaled by clocks from {measured}; not checked on a board")

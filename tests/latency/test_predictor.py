@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from bevlite.errors import BevliteError
 from bevlite.latency.device import find_device
-from bevlite.latency.fusion import fuse
+from bevlite.latency.fusion import Rules, fuse
 from bevlite.latency.graph import read_graph
 from bevlite.latency.predictor import predict_onnx
 
@@ -19,8 +19,8 @@ DEVICE = find_device("agx-orin-64gb")
 node = helper.make_node
 
 
-def kernels(m: onnx.ModelProto, **kw: bool) -> list[list[str]]:
-    return [[n.op for n in g.nodes] for g in fuse(read_graph(m), **kw).groups if not g.elided]
+def kernels(m: onnx.ModelProto, **rules: bool) -> list[list[str]]:
+    return [[n.op for n in g.nodes] for g in fuse(read_graph(m), Rules(**rules)).groups if not g.elided]
 
 
 def test_flops_of_a_convolution_by_hand() -> None:
@@ -162,7 +162,7 @@ def test_attention_is_one_kernel_where_the_version_fuses_it(fused: bool, count: 
         node("MatMul", ["p", "v"], ["y"]),
     ]
     m = model(nodes, {"q": (8, 100, 32), "k": (8, 32, 100), "v": (8, 100, 32)}, ["y"])
-    assert len(kernels(m, fuse_attention=fused)) == count
+    assert len(kernels(m, attention=fused)) == count
     version = "10.3" if fused else "8.5"
     assert predict_onnx(m, DEVICE, tensorrt=version).flops == 2 * 2 * 8 * 100 * 100 * 32
 

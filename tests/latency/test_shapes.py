@@ -82,6 +82,15 @@ def test_what_does_not_fit_is_one_line(setting: dict[str, tuple[int, ...]], word
     assert str(error.value).startswith("net.onnx: --shape: ") and "\n" not in str(error.value)
 
 
+def test_stored_dimensions_without_a_size_do_not_hide_it() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    relu = model(nodes, {"x": ("None", 3)}, ["y"])
+    relu.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, ("2*n", 3)))
+    relu.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ("None", 3)))
+    graph = read_graph(with_shapes(relu, {"": (4, 3)}, "net"))
+    assert graph.tensor("m").shape == graph.tensor("y").shape == (4, 3)
+
+
 def test_two_inputs_need_names() -> None:
     add = model([helper.make_node("Add", ["a", "b"], ["y"])], {"a": ("n",), "b": ("m",)}, ["y"])
     with pytest.raises(BevliteError, match="found no input name; accepted: NAME=SIZES with one of a, b"):
