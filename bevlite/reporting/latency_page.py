@@ -1,0 +1,109 @@
+"""A latency report as one HTML page: nothing is loaded from a network, and both themes can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from bevlite import __version__
+from bevlite.config import write_atomic
+from bevlite.devices.report import LatencyReport
+from bevlite.reporting.latency_plots import bandwidth, roofline
+from bevlite.reporting.latency_rows import (
+    BOUNDS,
+    Sum,
+    flagged,
+    gflops,
+    kernels_text,
+    megabytes,
+    percent,
+    ranked,
+    sum_of,
+    sums_by_kind,
+)
+from bevlite.reporting.latency_support import Support
+
+COSTLIEST = 10
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: parts (class, ms) from the left, and the interval (ms) where there is one."""
+
+    name: str
+    note: str
+    latency_ms: float
+    parts: tuple[tuple[str, float], ...]
+    interval: tuple[float, float] | None = None
+
+
+def write_page(path: Path | str, report: LatencyReport, support: Support, title: str) -> None:
+    """Write the page of a report, whole or not at all."""
+    write_atomic(path, render_page(report, support, title))
+
+
+def render_page(report: LatencyReport, support: Support, title: str) -> str:
+    """The page as text; `title` says which network it is."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(flagged=flagged, gflops=gflops, megabytes=megabytes, percent=percent)
+    kernels = ranked(report)
+    plots = {}
+    if report.ceilings is not None:
+        plots = {"roofline": roofline(kernels, report.ceilings), "bandwidth": bandwidth(kernels, report.ceilings)}
+    return environment.get_template("latency_page.html.j2").render(
+        title=title,
+        report=report,
+        support=support,
+        kernels=kernels,
+        costliest=COSTLIEST,
+        module_bars=_module_bars(report),
+        kind_bars=_kind_bars(sums_by_kind(placed.kernel for placed in kernels)),
+        all_kernels=sum_of("", (placed.kernel for placed in kernels)),
+        launch_ms=sum(placed.kernel.launch_ms for placed in kernels),
+        plots=plots,
+        bounds=BOUNDS,
+        provenance=_provenance(report),
+    )
+
+
+def scale_of(bars: Sequence[Bar]) -> float:
+    """Milliseconds of a full bar: the longest bar, or the far end of its interval."""
+    return max((max(bar.latency_ms, *(bar.interval or (0.0,))) for bar in bars), default=0.0) or 1.0
+
+
+def _module_bars(report: LatencyReport) -> tuple[list[Bar], float]:
+    bars = []
+    for row in report.modules:
+        parts = tuple(sum_of(row.name, row.kernels).ms_by_bound.items())
+        bars.append(Bar(row.name, kernels_text(row.kernel_count), row.latency_ms, parts, (row.lower_ms, row.upper_ms)))
+    for step in report.pipeline:
+        parts = (("published", step.latency_ms),)
+        bars.append(Bar(step.name, "published figure", step.latency_ms, parts, (step.lower_ms, step.upper_ms)))
+    return bars, scale_of(bars)
+
+
+def _kind_bars(sums: Sequence[Sum]) -> tuple[list[Bar], float]:
+    bars = [Bar(row.name, kernels_text(row.count), row.latency_ms, tuple(row.ms_by_bound.items())) for row in sums]
+    return bars, scale_of(bars)
+
+
+def _provenance(report: LatencyReport) -> list[tuple[str, str]]:
+    conditions = report.conditions
+    graph = {None: "not known", True: "on", False: "off"}[conditions.cuda_graph]
+    rows = [
+        ("kind", report.kind),
+        ("predictor", report.predictor or "none: measured"),
+        ("device", report.device),
+        ("power mode", conditions.power_mode or "not known"),
+        ("TensorRT", conditions.tensorrt or "not known"),
+        ("CUDA graph", graph),
+        ("precision", report.precision),
+        ("interval", f"{report.lower_ms:.3f} to {report.upper_ms:.3f} ms"),
+        ("BEVLite", __version__),
+    ]
+    identities = ((f"identity of {row.name}", row.identity) for row in report.modules if row.identity)
+    return [*rows, *identities]

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from bevlite.reporting.latency_rows import (
+    flagged,
+    gflops,
+    kind_of,
+    megabytes,
+    ranked,
+    sum_of,
+    summary_lines,
+    sums_by_kind,
+    tail,
+)
+from tests.reporting.reports import kernel, report
+
+
+@pytest.mark.parametrize(
+    ("op", "kind"),
+    [
+        ("Conv", "convolution"),
+        ("ConvTranspose", "convolution"),
+        ("MatMul", "matrix product"),
+        ("Gemm", "matrix product"),
+        ("Attention", "attention"),
+        ("Softmax", "normalisation and reduction"),
+        ("Sigmoid", "elementwise"),
+        ("Transpose", "copy and transpose"),
+        ("Reformat", "copy and transpose"),
+        ("GridSample", "resize and sampling"),
+        ("ScatterND", "gather and scatter"),
+        ("Mystery", "other"),
+    ],
+)
+def test_operators_have_a_kind_in_plain_words(op: str, kind: str) -> None:
+    assert kind_of(op) == kind
+
+
+def test_kernels_of_all_modules_are_ranked_together() -> None:
+    made = report({"a": [kernel("a1", 1), kernel("a2", 4)], "b": [kernel("b1", 3)]})
+    assert [(p.rank, p.module, p.kernel.name) for p in ranked(made)] == [(1, "a", "a2"), (2, "b", "b1"), (3, "a", "a1")]
+
+
+def test_sums_keep_every_millisecond_once() -> None:
+    kernels = [kernel("1", 1, "compute"), kernel("2", 2, "memory"), kernel("3", 4, "launch", op="Add")]
+    sums = sums_by_kind(kernels)
+    assert [(s.name, s.count, s.latency_ms) for s in sums] == [("elementwise", 1, 4), ("convolution", 2, 3)]
+    assert sum_of("all", kernels).ms_by_bound == {"compute": 1, "memory": 2, "launch": 4}
+
+
+def test_summary_shares_are_of_the_engines() -> None:
+    kernels = [kernel("1", 3, "memory", launch_ms=0.5), kernel("2", 1, "compute", op="MatMul", launch_ms=0.25)]
+    kinds, bounds = summary_lines(report({"m": kernels}, {"decoding": 100.0}))
+    assert "convolution 75.0 %, matrix product 25.0 %" in kinds
+    assert "compute 25.0 %, memory 75.0 %, launch 0.0 %; launching 2 kernels takes 0.750 ms" in bounds
+
+
+def test_no_summary_of_some_of_the_kernels() -> None:
+    made = report({"m": [kernel("1", 3)]})
+    some = made.model_copy(update={"modules": (made.modules[0].model_copy(update={"kernel_count": 2}),)})
+    assert summary_lines(made) and summary_lines(some) == []
+
+
+def test_figures_as_text() -> None:
+    assert (gflops(0), gflops(2.5e9), megabytes(1_234_567), megabytes(1.78e9)) == ("-", "2.5", "1.23", "1,780")
+    assert (tail("abcdef", 6), tail("abcdefg", 6)) == ("abcdefg"[:6], "…cdefg")
+    assert (flagged(kernel("k", 1)), flagged(kernel("k", 1, note="unsure"))) == ("Conv", "Conv *")
