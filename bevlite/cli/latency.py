@@ -28,10 +28,19 @@ NEITHER = ("", "")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command `latency`."""
+    """Add the command `latency`, and `latency calibrate` beside it."""
+    from bevlite.cli import latency_calibrate
+    from bevlite.cli.default_command import DefaultCommand
 
-    @app.command("latency")
-    def latency(
+    group = typer.Typer(cls=DefaultCommand, help="Predict a network's latency; `calibrate` fits the model.")
+    app.add_typer(group, name="latency")
+    _register_predict(group)
+    latency_calibrate.register(group)
+
+
+def _register_predict(group: typer.Typer) -> None:
+    @group.command("predict")
+    def predict(
         source: Path | None = typer.Argument(
             None, metavar="[VARIANT|RUN|FILE.onnx]", help="What to predict.", show_default=False
         ),
@@ -45,6 +54,12 @@ def register(app: typer.Typer) -> None:
         shapes: list[str] = typer.Option(
             [], "--shape", metavar="[NAME=]1x3x224x224", help="Sizes of a dynamic input of an ONNX file."
         ),
+        calibration: Path | None = typer.Option(
+            None,
+            "--calibration",
+            help="Coefficients from `latency calibrate`; by default the shipped ones.",
+            show_default=False,
+        ),
         overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
         compare: tuple[str, str] = typer.Option(
             NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
@@ -52,9 +67,13 @@ def register(app: typer.Typer) -> None:
         json_path: Path | None = typer.Option(None, "--json", help="Also write the report here."),
         html_path: Path | None = typer.Option(None, "--html", help="Also write one page with plots here."),
     ) -> None:
-        """Predict the latency of a network on a board (kind: predicted; nothing is measured)."""
+        """Predict the latency of a network on a board (kind: predicted; nothing is measured).
+
+        `bevlite latency calibrate --help`: fit the model to what you have measured.
+        """
         from bevlite.devices.predicted import PredictedDevice
         from bevlite.export.operators import version_key
+        from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
         from bevlite.latency.predictor import check_precision, parse_version
         from bevlite.latency.shapes import parse_shapes
@@ -72,6 +91,7 @@ def register(app: typer.Typer) -> None:
             tensorrt=tensorrt,
             power_mode=power_mode or None,
             cuda_graph=cuda_graph,
+            coefficients=DEFAULT if calibration is None else load_calibration(calibration).coefficients,
             kept_kernels=None,
         )
         if compare != NEITHER:

@@ -10,7 +10,7 @@ import onnx
 
 from bevlite.devices.report import Ceilings, Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
 from bevlite.errors import BevliteError
-from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
+from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.identity import module_identity
 from bevlite.latency.kernels import KernelCost
@@ -88,7 +88,7 @@ class PredictedDevice:
             device=self.config.name,
             precision=words.pop() if len(words) == 1 else "mixed",
             conditions=Conditions(power_mode=self.power_mode, tensorrt=self.tensorrt, cuda_graph=self.cuda_graph),
-            predictor=PREDICTOR_VERSION,
+            predictor=predictor_name(self.coefficients),
             ceilings=self._ceilings(),
             modules=tuple(rows),
             pipeline=tuple(steps),

@@ -164,7 +164,9 @@ def emit_shapes(plan: ModulePlan, emission: Emission = "weak", opset: int | None
     """
     try:
         model = _trace(plan, opset or OPSETS[emission])
-        _hollow_initializers(model.graph, set(plan.inputs))
+        # What a layer set to a number (ones, say) has values: the export simplifies by them too.
+        known = {name: tensor for name, tensor in plan.network.state_dict().items() if not is_hollow(tensor)}
+        _hollow_initializers(model.graph, set(plan.inputs), known)
         _fold_batch_norms(model.graph)
         model = _slim(model)
         if emission == "strong":
@@ -199,13 +201,17 @@ def _trace(plan: ModulePlan, opset: int) -> onnx.ModelProto:
     return onnx.load_model_from_string(buffer.getvalue())
 
 
-def _hollow_initializers(graph: onnx.GraphProto, inputs: set[str]) -> None:
-    """Make every graph input that is a weight an initialiser without values."""
+def _hollow_initializers(graph: onnx.GraphProto, inputs: set[str], known: Mapping[str, Tensor] | None = None) -> None:
+    """Make every graph input that is a weight an initialiser, without values where they are not known."""
     weights = [value for value in graph.input if value.name not in inputs]
     for value in weights:
         kind = value.type.tensor_type
         dims = [dimension.dim_value for dimension in kind.shape.dim]
-        graph.initializer.append(_without_values(value.name, kind.elem_type, dims))
+        tensor = (known or {}).get(value.name)
+        if tensor is not None and list(tensor.shape) == dims:
+            graph.initializer.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), value.name))
+        else:
+            graph.initializer.append(_without_values(value.name, kind.elem_type, dims))
         graph.input.remove(value)
 
 
@@ -242,9 +248,11 @@ def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
     filled = onnx.ModelProto()
     filled.CopyFrom(model)
     try:
-        return slim(model)  # type: ignore[no-any-return]
+        return slim(model)
     except Exception:  # a fusion that computes new weights (a scale into a convolution): it gets some to compute with
         for number, tensor in enumerate(filled.graph.initializer, start=1):
+            if not tensor.doc_string:
+                continue
             kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
             # No two weights are equal, and none is all zeros or ones, which would be simplified away.
             values = np.full(tuple(tensor.dims), number / (number + 1.0)).astype(kind)

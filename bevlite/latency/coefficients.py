@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bevlite.config import Config, load_config
+from bevlite.config import Config, load_config, stable_hash
 from bevlite.errors import ConfigError
 
 PREDICTOR_VERSION = "0.2-kernels"
@@ -131,6 +131,12 @@ def load_calibration(path: Path) -> Calibration:
 def shipped() -> Coefficients:
     """The coefficients that come with this version."""
     return load_calibration(SHIPPED).coefficients
+
+
+def predictor_name(coefficients: Coefficients) -> str:
+    """The version, and which coefficients when they are not the shipped ones."""
+    own = "" if coefficients == DEFAULT else f"+{stable_hash(coefficients)[:8]}"
+    return PREDICTOR_VERSION + own
 
 
 DEFAULT = shipped() if SHIPPED.is_file() else Coefficients()

@@ -45,7 +45,7 @@ class PowerModes(Config):
 class DeviceConfig(Config):
     """A board that latency is predicted for. All ceilings hold in `power_modes.measured_in`."""
 
-    type: Literal["orin"]
+    type: Literal["orin", "gpu"]
     name: Annotated[str, Field(min_length=1)]
     title: Annotated[str, Field(min_length=1)]
     l2_cache_mb: Figure

@@ -52,7 +52,8 @@ def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> li
     """The kernels of a fused graph, in order of execution, with the reformatting of FP32 images before them."""
     reader = _Reader(graph, fused, precision)
     kernels = [reader.features(group) for group in fused.groups if not group.elided]
-    return [*_reformats(graph), *kernels] if precision != "fp32" else kernels
+    reformats = precision != "fp32" and fused.rules.reformat_inputs
+    return [*_reformats(graph), *kernels] if reformats else kernels
 
 
 def nms_plugin(anchors: int) -> KernelFeatures:

@@ -51,6 +51,10 @@ class Rules:
     """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
     layer_norm: bool = True
     """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
+    conv_epilogue: bool = True
+    """Norm, residual and activation in the store of a convolution; without it they are one elementwise kernel."""
+    reformat_inputs: bool = True
+    """FP32 maps that come in are rewritten once; without it they come in as the kernels want them."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class FusedGraph:
 def tensorrt_rules(version: tuple[int, int]) -> Rules:
     """The rules of a TensorRT version on Orin: 8.6 brought fused attention and normalisation, 10 GEMM epilogues."""
     return Rules(attention=version >= (8, 6), gemm_epilogue=version >= (10, 0), layer_norm=version >= (8, 6))
+
+
+INDUCTOR = Rules(gemm_epilogue=False, conv_epilogue=False, reformat_inputs=False)
+"""torch.compile: cuDNN and cuBLAS products as they are, Triton kernels for all that is elementwise between them."""
 
 
 def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
@@ -193,6 +201,8 @@ class _Fusion:
         It takes BatchNorm and bias, then one residual, then an activation of its own result, of however many
         nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own.
         """
+        if not self.rules.conv_epilogue:
+            return False
         others = [self.resolve(n) for n in node.inputs if n]
         foreign = [n for n in others if n not in self.constants and self.group_of.get(n) != host.index]
         if not foreign:

@@ -9,8 +9,8 @@ from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.features import KernelFeatures
 from bevlite.latency.kernels import KernelCost
 
-WINDOW_TOKENS = 144
-"""Windows of attention are smaller than this (49 or 64 tokens in Swin)."""
+WINDOW_TOKENS = range(16, 145)
+"""Tokens of a window (49 or 64 in Swin)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,4 @@ def interval(features: Sequence[KernelFeatures], kernels: Sequence[KernelCost], 
 
 def is_windowed(kernel: KernelFeatures) -> bool:
     """Whether a kernel multiplies the many small matrices of windowed attention (windows x heads of them)."""
-    return any(
-        p.batch > 1 and not p.convolution and p.m <= WINDOW_TOKENS and p.batch >= 2 * p.m for p in kernel.products
-    )
+    return any(p.m in WINDOW_TOKENS and not p.convolution and p.batch >= 2 * p.m for p in kernel.products)

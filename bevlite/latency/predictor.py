@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from bevlite.errors import BevliteError
-from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Coefficients
+from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.features import Precision, kernel_features
 from bevlite.latency.fusion import fuse, tensorrt_rules
@@ -93,7 +93,7 @@ def predict_onnx(
         device=device.name,
         power_mode=mode,
         tensorrt=tensorrt,
-        predictor=PREDICTOR_VERSION,
+        predictor=predictor_name(coefficients),
         notes=(*width.reasons, *_notes(chosen, fused.quantized, mode, device)),
     )
 

@@ -1,0 +1,50 @@
+"""`bevlite latency calibrate`: fit the latency model to what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command `calibrate`."""
+
+    @group.command("calibrate")
+    def calibrate_command(
+        reports: list[Path] = typer.Option(
+            ..., "--reports", metavar="CSV", help="Measured latencies (docs/latency.md)."
+        ),
+        device: str = typer.Option(..., "--device", help="Name in configs/devices, or a YAML file."),
+        out: Path = typer.Option(..., "--out", help="The calibration file to write."),
+        start: Path | None = typer.Option(
+            None, "--start", help="Calibration to start from; by default the shipped one.", show_default=False
+        ),
+    ) -> None:
+        """Fit the coefficients to measured latencies: as many as the data bears, cross-validated by family."""
+        from bevlite.config import to_yaml, write_atomic
+        from bevlite.latency.calibration import calibrate, predict_ms
+        from bevlite.latency.coefficients import DEFAULT, load_calibration
+        from bevlite.latency.device import find_device
+        from bevlite.latency.reports import read_reports
+
+        board = find_device(device)
+        begin = DEFAULT if start is None else load_calibration(start).coefficients
+        measured = read_reports(reports, board)
+        networks = len({m.network for m in measured})
+        typer.echo(f"{len(measured)} measurements of {networks} networks on {board.name}")
+        found = calibrate(measured, begin, board.name, say=typer.echo)
+        for name in found.fitted:
+            before, after = getattr(begin, name), getattr(found.coefficients, name)
+            typer.echo(f"fitted  {name}: {before:g} -> {after:g}")
+        for name, why in found.held.items():
+            typer.echo(f"held    {name} {getattr(begin, name):g}: {why}")
+        for row in found.left_out:
+            typer.echo(f"left out {row.family}: {row.rows} rows, mean error {row.mean_abs_error:.1%}")
+        for words, c in (("before", begin), ("after", found.coefficients)):
+            ratio = predict_ms(measured, c) / [m.latency_ms for m in measured]
+            typer.echo(f"{words}: mean error {abs(ratio - 1).mean():.1%} over the measurements themselves")
+        c = found.coefficients
+        typer.echo(f"interval: -{c.band_below:.1%} to +{c.band_above:.1%} (80 %)")
+        write_atomic(out, to_yaml(found))
+        typer.echo(f"written: {out}; use it with `bevlite latency ... --calibration {out}`")
