@@ -48,9 +48,7 @@ class Part:
 
 def conv(cin: int, cout: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
     """Convolution, norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout), nn.ReLU())
 
 
 def vtransform() -> nn.Module:
@@ -166,7 +164,11 @@ class Swin(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = timm.create_model(
-            "swin_tiny_patch4_window7_224", pretrained=False, img_size=(256, 704), features_only=True, out_indices=(1, 2, 3)
+            "swin_tiny_patch4_window7_224",
+            pretrained=False,
+            img_size=(256, 704),
+            features_only=True,
+            out_indices=(1, 2, 3),
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
