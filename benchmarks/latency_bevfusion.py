@@ -216,9 +216,10 @@ def main() -> None:
                 spent[kernel.op] = spent.get(kernel.op, 0.0) + kernel.latency_us / 1e3
             top = max(spent, key=lambda op: spent[op])
             published = f"{part.low_ms:g}" if part.low_ms == part.high_ms else f"{part.low_ms:g} to {part.high_ms:g}"
+            predicted = f"{found.latency_ms:.2f} [{found.lower_ms:.2f}, {found.upper_ms:.2f}]"
+            error, kind = f"{found.latency_ms / nearest - 1:+.0%}", f"{top} {spent[top]:.2f} ms"
             print(
-                f"| {part.name} | {published} | {found.latency_ms:.2f} [{found.lower_ms:.2f}, {found.upper_ms:.2f}] | "
-                f"{found.latency_ms / nearest - 1:+.0%} | {len(found.kernels)} | {top} {spent[top]:.2f} ms | {part.source} |"
+                f"| {part.name} | {published} | {predicted} | {error} | {len(found.kernels)} | {kind} | {part.source} |"
             )
 
 

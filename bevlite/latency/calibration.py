@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 
 FITTABLE: dict[str, tuple[float, float]] = {
     "launch_share": (0.1, 4.0),
+    "product_fill": (0.01, 10.0),
     "conv_efficiency": (0.05, 1.0),
     "gemm_efficiency": (0.05, 1.0),
     "attention_efficiency": (0.02, 1.0),

@@ -48,6 +48,9 @@ class Coefficients(Config):
     """Loads of a tile's edges against products of its area: efficiency 1 / (1 + tile_load (1/m + 1/n))."""
     launch_share: Positive = 1.0
     """What a kernel costs beyond its work, as a share of the board's launch figure."""
+    product_fill: NotNegative = 0.02
+    """What filling and draining the pipeline of a product costs, in launch figures. On Orin the published rows do not
+    tell it from the launch itself; on an H200 in CUDA graphs it is 2 to 3."""
     conv_efficiency: Share = 0.9
     """Convolution against the GEMM ceiling, tiles apart."""
     gemm_efficiency: Share = 0.8

@@ -95,7 +95,8 @@ class KernelTable:
         flops = self.element_flops + self.anchors * c.nms_flop_per_anchor
         compute = self._sum(self.owner, self._product_us(top, c)) + flops / top.fma_flop_per_us
         launches = self.launches + (self.anchors > 0) * c.nms_launches
-        launch = launches * top.launch_us * c.launch_share
+        has_product = np.bincount(self.owner, minlength=self.size) > 0
+        launch = (launches * c.launch_share + has_product * c.product_fill) * top.launch_us
         body = np.maximum(compute, memory)
         bound = np.where(launch > body, 0, np.where(compute >= memory, 1, 2))
         return KernelTimes(launch + body, launch, compute, memory, traffic, bound)

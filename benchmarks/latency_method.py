@@ -1,0 +1,101 @@
+"""The method of the latency model on hardware that was measured: modules on an H200 through torch's compiler.
+
+    python benchmarks/latency_method.py --graphs runs/graphs
+
+The same kernel models as for TensorRT, with Inductor's fusion rules, are fitted to two thirds of the families of
+benchmarks/data/modules_h200_2026-11-21.csv and tested on the third that was left out, three times. TensorRT's own
+fusion is not tested by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from pathlib import Path
+
+import modules
+import numpy as np
+import onnx
+from scipy.stats import kendalltau
+
+from bevlite.latency.calibration import FITTABLE, Measurement, band, cross_validate, fit, predict_ms
+from bevlite.latency.coefficients import Coefficients
+from bevlite.latency.device import find_device
+from bevlite.latency.features import kernel_features
+from bevlite.latency.fusion import INDUCTOR, fuse
+from bevlite.latency.graph import Graph, read_graph, strip_weights
+from bevlite.latency.timing import ceilings
+
+DATA = Path(__file__).parent / "data" / "modules_h200_2026-11-21.csv"
+NAMES = tuple(name for name in FITTABLE if not name.startswith("nms_"))
+START = Coefficients(product_fill=1.0)
+FOLDS = 3
+
+
+def graph_of(spec: modules.ModuleSpec, folder: Path) -> Graph:
+    """The module as a graph without weights, exported once."""
+    file = folder / f"module_{hashlib.sha256(spec.id.encode()).hexdigest()[:16]}.onnx"
+    if not file.is_file():
+        onnx.save(strip_weights(modules.to_onnx(spec)), file)
+    return read_graph(file)
+
+
+def measurements(folder: Path) -> list[Measurement]:
+    """Every measured module that has a kernel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    top = ceilings(find_device("h200"))
+    specs = {spec.id: spec for spec in modules.specs()}
+    found = []
+    with DATA.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(line for line in file if not line.startswith("#")):
+            if not row["ms"] or row["id"] not in specs:
+                continue
+            graph = graph_of(specs[row["id"]], folder)
+            kernels = kernel_features(graph, fuse(graph, INDUCTOR), "fp16")
+            if kernels:
+                found.append(Measurement(tuple(kernels), float(row["ms"]), top, row["family"], row["id"]))
+    return found
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--graphs", type=Path, default=Path("runs/graphs"), help="folder of exported graphs")
+    options = parser.parse_args()
+    rows = measurements(options.graphs)
+    measured = np.array([m.latency_ms for m in rows])
+    family = np.array([m.family for m in rows])
+    fold_of = {name: i % FOLDS for i, name in enumerate(sorted(set(family)))}
+    fold = np.array([fold_of[name] for name in family])
+    predicted, inside = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    for left in range(FOLDS):
+        train = [m for m, f in zip(rows, fold, strict=True) if f != left]
+        test = np.flatnonzero(fold == left)
+        coefficients, held = fit(train, START, NAMES)
+        # The interval must not come from what the fit has seen either.
+        halves = [Measurement(m.kernels, m.latency_ms, m.top, str(fold_of[m.family]), m.network) for m in train]
+        below, above = band(halves, cross_validate(halves, START, NAMES)[0])
+        predicted[test] = predict_ms([rows[i] for i in test], coefficients)
+        ratio = measured[test] / predicted[test]
+        inside[test] = (ratio >= 1 - below) & (ratio <= 1 + above)
+        values = ", ".join(f"{name} {getattr(coefficients, name):.3g}" for name in NAMES if name not in held)
+        print(f"Fold {left + 1}: {values}; interval -{below:.0%} to +{above:.0%}.\n")
+    error = predicted / measured - 1
+    print("| family | modules | median error | mean error | bias | inside the interval |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in sorted(set(family)):
+        mine = family == name
+        size = np.abs(error[mine])
+        cells = f"{np.median(size):.0%} | {size.mean():.0%} | {error[mine].mean():+.0%} | {inside[mine].mean():.0%}"
+        print(f"| {name} | {mine.sum()} | {cells} |")
+    size = np.abs(error)
+    print(
+        f"\n{len(rows)} modules, each family predicted by a fit that had not seen it: "
+        f"median error {np.median(size):.1%}, 90th percentile {np.quantile(size, 0.9):.1%}, "
+        f"Kendall's tau {kendalltau(predicted, measured).statistic:.3f}, {inside.mean():.0%} inside the 80 % interval."
+    )
+
+
+if __name__ == "__main__":
+    main()
