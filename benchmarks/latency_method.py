@@ -23,13 +23,13 @@ from bevlite.latency.calibration import FITTABLE, Measurement, band, cross_valid
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.device import find_device
 from bevlite.latency.features import kernel_features
-from bevlite.latency.fusion import INDUCTOR, fuse
 from bevlite.latency.graph import Graph, read_graph, strip_weights
+from bevlite.latency.inductor import fuse_inductor
 from bevlite.latency.timing import ceilings
 
-DATA = Path(__file__).parent / "data" / "modules_h200_2026-11-21.csv"
+DATA = Path("runs/h200f/modules_h200.csv")
 NAMES = tuple(name for name in FITTABLE if not name.startswith("nms_"))
-START = Coefficients(product_fill=1.0)
+START = Coefficients()
 FOLDS = 3
 
 
@@ -52,7 +52,7 @@ def measurements(folder: Path) -> list[Measurement]:
             if not row["ms"] or row["id"] not in specs:
                 continue
             graph = graph_of(specs[row["id"]], folder)
-            kernels = kernel_features(graph, fuse(graph, INDUCTOR), "fp16")
+            kernels = kernel_features(graph, fuse_inductor(graph), "fp16")
             if kernels:
                 found.append(Measurement(tuple(kernels), float(row["ms"]), top, row["family"], row["id"]))
     return found

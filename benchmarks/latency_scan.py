@@ -44,7 +44,12 @@ def main() -> int:
 
     source = LatencySource(search.device, search.config.device, None)
     choice = search.config.device
-    board = PredictedDevice(search.device, tensorrt=choice.tensorrt, power_mode=choice.power_mode)
+    board = PredictedDevice(
+        search.device,
+        tensorrt=choice.tensorrt,
+        power_mode=choice.power_mode,
+        coefficients=choice.coefficients(),
+    )
     rows = random.Random(options.seed).sample(result.rows, min(options.sample, len(result.rows)))
     largest, began = 0.0, time.monotonic()
     for row in rows:

@@ -3,10 +3,11 @@
     python benchmarks/measure_modules.py --backend inductor --out FILE.csv      # one NVIDIA GPU
     python benchmarks/measure_modules.py --backend onnxruntime --out FILE.csv   # the CPU, the small modules
 
-inductor: fp16, eval, torch.compile in its default mode with static shapes, captured in a CUDA graph. Worker processes
-compile; a file lock is held for all that runs on the GPU, so that no two modules are timed at once. Small modules are
-captured several times in a row in one graph (`calls_per_replay`), so that `ms` is what the module costs inside a
-larger graph, without the launch of the graph itself; `single_call_ms` is a graph of one call, its launch included.
+inductor: fp16, eval, torch.compile with static shapes, BatchNorm folded, pointwise kernels and convolutions tuned on
+the device, captured in a CUDA graph. Worker processes compile; a file lock is held for all that runs on the GPU, so
+that no two modules are timed at once. Small modules are captured several times in a row in one graph
+(`calls_per_replay`), so that `ms` is what the module costs inside a larger graph, without the launch of the graph
+itself; `single_call_ms` is a graph of one call, its launch included.
 Inputs, weights and intermediate maps stay where they lie: what fits the L2 cache is found there by the next call.
 
 onnxruntime: fp32, CPUExecutionProvider, two threads, all optimisations; the specs marked `cpu`, in rounds.
@@ -56,15 +57,19 @@ SINGLE_MS, SINGLE_REPLAYS, SINGLE_GROUPS = 40.0, 100, 8
 GRAPH_MS, GRAPH_CALLS = 0.5, 200
 WARM_MS = 40.0
 NOISY = 1.3  # p90 over p10
+PROFILED = 5  # replays whose kernels are traced
+TRACED = ("kernel", "gpu_memcpy", "gpu_memset")
 SPEC_LIMIT_S = 200.0
 HEAVY_SHARE = 0.5  # of the workers, as long as there are light modules to compile
 
 METHODS = {
     "inductor": (
-        "fp16, eval, torch.compile default mode (dynamic=False), CUDA graph of calls_per_replay calls in a row; ms is "
-        "the median over groups of replays per call, p10 and p90 over the groups; inputs, weights and maps stay where "
+        "fp16, eval, torch.compile (dynamic=False, freezing, max_autotune_pointwise), CUDA graph of calls_per_replay "
+        "calls in a row; ms is the median over groups of replays per call, p10 and p90 over the groups; inputs, "
+        "weights and maps stay where "
         "they lie between calls, so what fits the L2 is found there; 4-D inputs of convolutional modules are "
-        "channels_last, pillars, images and pooling tables as they come from outside; cuDNN by its heuristics alone"
+        "channels_last, pillars, images and pooling tables as they come from outside; cuDNN's quickest algorithm "
+        "(cudnn.benchmark); kernels.jsonl has of each kernel its number and its microseconds in a profiled replay"
     ),
     "onnxruntime": (
         "fp32, CPUExecutionProvider, all graph optimisations, rounds with other modules between them, each again when "
@@ -107,6 +112,14 @@ class GPULock:
             fcntl.flock(self.file, fcntl.LOCK_EX)
             self.held = True
 
+    def synchronize_and_release(self) -> None:
+        """Give it back when the GPU has done all that was started."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.release()
+
     def release(self) -> None:
         if self.held:
             fcntl.flock(self.file, fcntl.LOCK_UN)
@@ -129,7 +142,7 @@ class Results:
         self.kernels_path = path.with_name(path.stem + "_kernels.jsonl")
         self.conditions: dict[str, Any] = {"runs": []}
         self.rows: dict[str, Row] = {}
-        self.kernels: dict[str, dict[str, int]] = {}
+        self.kernels: dict[str, Row] = {}
         if resume and path.exists():
             with path.open(encoding="utf-8", newline="") as file:
                 self.rows = {row["id"]: dict(row) for row in csv.DictReader(file) if not row["error"]}
@@ -137,7 +150,7 @@ class Results:
                 self.conditions = json.loads(self.conditions_path.read_text(encoding="utf-8"))
             if self.kernels_path.exists():
                 lines = [json.loads(line) for line in self.kernels_path.read_text(encoding="utf-8").splitlines()]
-                self.kernels = {line["id"]: line["kernels"] for line in lines}
+                self.kernels = {line.pop("id"): line for line in lines}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -148,11 +161,12 @@ class Results:
     def add(self, row: Row) -> None:
         """Write one module at once."""
         kernels = row.pop("kernel_names", None)
+        times = row.pop("kernel_times", None)
         known = self.rows.get(row["id"])
         if known is None or known["error"] or (not row.get("error") and _ratio(row) < _ratio(known)):
             self.rows[row["id"]] = {name: row.get(name, "") for name in COLUMNS}
-            self.kernels |= {row["id"]: kernels} if kernels else {}
-        lines = [json.dumps({"id": key, "kernels": value}) for key, value in self.kernels.items()]
+            self.kernels |= {row["id"]: {"kernels": kernels} if times is None else {"us": times}} if kernels else {}
+        lines = [json.dumps({"id": key, **value}) for key, value in self.kernels.items()]
         _write(self.kernels_path, "".join(f"{line}\n" for line in lines))
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -205,6 +219,9 @@ class Compiled:
         lock.acquire()
         if self.cuda:
             torch.cuda.empty_cache()  # of the module before
+            torch.backends.cudnn.benchmark = True
+            torch._inductor.config.max_autotune_pointwise = True
+        torch._inductor.config.freezing = True  # folds BatchNorm into the weights, as every engine builder does
         module = module.to(device=device, dtype=dtype)
         if spec.channels_last:
             module = module.to(memory_format=torch.channels_last)
@@ -218,6 +235,7 @@ class Compiled:
             lock.acquire()  # what follows runs on the GPU
             return function
 
+        _lock_freezing(lock)
         self.module = torch.compile(module, backend=backend, dynamic=False)
 
     @staticmethod
@@ -231,6 +249,26 @@ class Compiled:
 
     def __call__(self) -> Any:
         return self.module(*self.inputs)
+
+
+def _lock_freezing(lock: GPULock) -> None:
+    """Folding constants runs on the GPU in the middle of a compilation: not while another module is timed."""
+    from torch._inductor import constant_folding, freezing
+    from torch._inductor.fx_passes import freezing_patterns
+
+    fold = getattr(constant_folding.constant_fold, "unlocked", constant_folding.constant_fold)
+
+    def locked(*arguments: Any, **options: Any) -> Any:
+        lock.acquire()
+        try:
+            return fold(*arguments, **options)
+        finally:
+            lock.synchronize_and_release()
+
+    locked.unlocked = fold  # type: ignore[attr-defined]
+    for module in (constant_folding, freezing, freezing_patterns):
+        if hasattr(module, "constant_fold"):
+            module.constant_fold = locked
 
 
 def measure_inductor(spec: modules_type.ModuleSpec, lock: GPULock, device: str) -> Row:
@@ -347,7 +385,32 @@ def _time_cuda(run: Compiled) -> Row:
     times = [t / calls for t in _replay_ms(graph, GROUPS, replays)]
     row["sm_mhz_after"] = sm_clock_mhz()
     row |= {"replays": GROUPS * replays, "calls_per_replay": calls, "single_call_ms": f"{single_ms:.6g}"}
+    row["kernel_times"] = _kernel_times(single)
     return row | spread(times)
+
+
+def _kernel_times(graph: Any) -> list[tuple[str, float]]:
+    """The kernels of one replay in order, each with its median microseconds over a few replays; empty if not traced."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    try:
+        with profile(activities=[ProfilerActivity.CUDA]) as trace:
+            for _ in range(PROFILED):
+                graph.replay()
+            torch.cuda.synchronize()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "trace.json"
+            trace.export_chrome_trace(str(file))
+            events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    except Exception as error:  # the time of the module is what counts
+        return [(f"not traced: {_line(error)}", 0.0)]
+    found = sorted((e["ts"], e["name"], e["dur"]) for e in events if e.get("cat") in TRACED)
+    count = len(found) // PROFILED
+    if count * PROFILED != len(found):
+        return [(f"not traced: {len(found)} kernels in {PROFILED} replays", 0.0)]
+    runs = [found[i * count : (i + 1) * count] for i in range(PROFILED)]
+    return [(k[0][1][:200], round(statistics.median(float(d) for _, _, d in k), 3)) for k in zip(*runs, strict=True)]
 
 
 def _per_group(replay_ms: float) -> int:

@@ -13,7 +13,7 @@ from pydantic import Field
 from bevlite.config import Config, apply_overrides, as_dict, merge, read_yaml, stable_hash, to_yaml, validate
 from bevlite.data.config import DataConfig, load_data_config
 from bevlite.errors import ConfigError
-from bevlite.latency.coefficients import PREDICTOR_VERSION
+from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Calibration, Coefficients, load_calibration
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.training.recipe import Recipe, load_recipe
 from bevlite.variant import Variant, load_variant
@@ -24,12 +24,48 @@ from search.space import Space
 
 
 class DeviceChoice(Config):
-    """The board that the latency is for. `precision: null` takes each variant's own."""
+    """The board that the latency is for. `precision: null` takes each variant's own.
+
+    `calibration` is the path of a file of `bevlite latency calibrate`, relative to the search file, or its content;
+    without it the shipped coefficients count.
+    """
 
     name: str = "agx-orin-64gb"
     tensorrt: str = "10.3"
     power_mode: str | None = None
     precision: Literal["fp32", "fp16"] | None = None
+    calibration: str | dict[str, Any] | None = None
+
+    def with_calibration_read(self, folder: Path) -> DeviceChoice:
+        """The same with the content of the calibration file in place of its path, which starts from `folder`.
+
+        Raises:
+            ConfigError: the file is missing, is none, or was made for another version of the predictor.
+        """
+        if not isinstance(self.calibration, str):
+            return self
+        return self.model_copy(update={"calibration": as_dict(load_calibration(folder / self.calibration))})
+
+    def coefficients(self) -> Coefficients:
+        """The coefficients to predict with.
+
+        Raises:
+            ConfigError: the calibration is none, was made for another version of the predictor, or was not read.
+        """
+        if self.calibration is None:
+            return DEFAULT
+        if isinstance(self.calibration, str):
+            raise ConfigError(f"device.calibration: found the path '{self.calibration}'; accepted: its content")
+        own = validate(self.calibration, Calibration, "device.calibration")
+        if own.predictor != PREDICTOR_VERSION:
+            found = f"predictor: found '{own.predictor}'"
+            raise ConfigError(f"device.calibration: {found}; accepted: '{PREDICTOR_VERSION}' (calibrate again)")
+        return own.coefficients
+
+    def identity(self) -> dict[str, Any]:
+        """What two predictions must share to be comparable: of a calibration its coefficients."""
+        own = {key: value for key, value in as_dict(self).items() if key != "calibration"}
+        return own if self.calibration is None else own | {"calibration": stable_hash(self.coefficients())}
 
 
 class SearchConfig(Config):
@@ -83,7 +119,7 @@ class ResolvedSearch:
             "space": as_dict(self.space)["choices"],
             "objectives": as_dict(self.config.objectives),
             "constraints": as_dict(self.config.constraints),
-            "device": as_dict(self.config.device) | {"board": stable_hash(self.device)},
+            "device": self.config.device.identity() | {"board": stable_hash(self.device)},
             "predictor": PREDICTOR_VERSION,
             "data": {**as_dict(self.data), "root": data_fingerprint(self.data)},
             "recipe": as_dict(self.recipe),
@@ -124,8 +160,9 @@ def load_search(
     content = apply_overrides(read_yaml(path), overrides)
     if limits:
         content = merge(content, {"constraints": dict(limits)})
-    config = validate(content, SearchConfig, str(path))
     folder = path.parent
+    config = validate(content, SearchConfig, str(path))
+    config = config.model_copy(update={"device": config.device.with_calibration_read(folder)})
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)

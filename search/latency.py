@@ -9,7 +9,7 @@ from bevlite.config import stable_hash
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.devices.report import LatencyReport
 from bevlite.errors import BevliteError
-from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION
+from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import PipelineStep, steps_for
 from bevlite.latency.predictor import parse_version
@@ -25,8 +25,8 @@ class LatencySource:
     """Predicts variants and their modules for one device, and keeps each report under what it depends on.
 
     The graphs come from shapes alone (`bevlite.export.graphs`): nothing is computed, and modules that variants share
-    are made once. The key of a report holds the variant (or the module), the board's description, the conditions and
-    the predictor's version, so a report is found again exactly when it would come out the same.
+    are made once. The key of a report holds the variant (or the module), the board's description, the conditions,
+    the predictor's version and its coefficients, so a report is found again exactly when it would come out the same.
     """
 
     def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path | None) -> None:
@@ -36,6 +36,8 @@ class LatencySource:
         self._store: GraphStore | None = None
         self._modules: dict[str, LatencyReport] = {}
         self._board = stable_hash(device)
+        self._coefficients = choice.coefficients()
+        self._coefficients_hash = stable_hash(self._coefficients)
 
     def __call__(self, variant: Variant) -> LatencyReport:
         """The report (raises BevliteError when the variant cannot be exported or predicted)."""
@@ -87,7 +89,7 @@ class LatencySource:
             "power_mode": self._device.mode(self._choice.power_mode)[0],
             "precision": precision,
             "predictor": PREDICTOR_VERSION,
-            "coefficients": _COEFFICIENTS,
+            "coefficients": self._coefficients_hash,
         }
 
     def _predict(self, variant: Variant) -> LatencyReport:
@@ -98,7 +100,12 @@ class LatencySource:
         return self._predictor().measure(models, pipeline_of(variant), self.precision(variant))
 
     def _predictor(self) -> PredictedDevice:
-        return PredictedDevice(self._device, tensorrt=self._choice.tensorrt, power_mode=self._choice.power_mode)
+        return PredictedDevice(
+            self._device,
+            tensorrt=self._choice.tensorrt,
+            power_mode=self._choice.power_mode,
+            coefficients=self._coefficients,
+        )
 
     def _graphs(self) -> GraphStore:
         if self._store is None:
@@ -126,9 +133,6 @@ class LatencySource:
         if folder is not None:
             report.write(folder / f"{key}.json")
         return report
-
-
-_COEFFICIENTS = stable_hash(DEFAULT)
 
 
 def pipeline_of(variant: Variant) -> list[PipelineStep]:

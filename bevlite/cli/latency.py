@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
     from bevlite.devices.predicted import PredictedDevice
     from bevlite.devices.report import LatencyReport
     from bevlite.export.operators import OperatorFinding
+    from bevlite.latency.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
     Findings = dict[str, list[OperatorFinding]]
@@ -61,6 +62,9 @@ def _register_predict(group: typer.Typer) -> None:
             show_default=False,
         ),
         overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+        dla: bool = typer.Option(
+            False, "--dla", help="On one DLA core instead: what runs there, what falls back, and how long it takes."
+        ),
         compare: tuple[str, str] = typer.Option(
             NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
         ),
@@ -94,6 +98,8 @@ def _register_predict(group: typer.Typer) -> None:
             coefficients=DEFAULT if calibration is None else load_calibration(calibration).coefficients,
             kept_kernels=None,
         )
+        if dla and (compare != NEITHER or json_path is not None or html_path is not None):
+            raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
         if compare != NEITHER:
             if source is not None or json_path is not None or html_path is not None:
                 raise BevliteError(
@@ -106,7 +112,13 @@ def _register_predict(group: typer.Typer) -> None:
                 "latency: found no network; accepted: a variant, a run folder, an ONNX file, or --compare"
             )
         network = _open(source, board, precision, overrides, sizes)
+        if dla:
+            from bevlite.cli.latency_dla import show_on_dla
+
+            show_on_dla(network, board, precision, _console())
+            return
         report = _predict(network, board)
+        int8 = _int8(network, board)
         findings = _check(network, version)
         rows = support(findings, network.versions)
         if json_path is not None:
@@ -114,8 +126,8 @@ def _register_predict(group: typer.Typer) -> None:
         if html_path is not None:
             from bevlite.reporting.latency_page import write_page
 
-            write_page(html_path, report, rows, source.name or str(source))
-        _show(report, rows)
+            write_page(html_path, report, rows, source.name or str(source), int8)
+        _show(report, rows, int8)
         _warn(findings, version, tensorrt)
 
 
@@ -162,10 +174,28 @@ def _check(network: Network, version: str) -> Findings:
     return {name: check_model(model, versions) for name, model in network.modules.items()}
 
 
-def _show(report: LatencyReport, support: Support) -> None:
+def _int8(network: Network, board: PredictedDevice) -> dict[str, Int8Findings]:
+    """What INT8 does to the modules: where it is asked for, or Q/DQ nodes say so."""
+    from bevlite.latency.fusion import fuse, tensorrt_rules
+    from bevlite.latency.graph import read_graph
+    from bevlite.latency.predictor import parse_version
+    from bevlite.latency.quantization import findings, scales_of
+
+    found = {}
+    for name, model in network.modules.items():
+        if network.precision == "int8" or any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+            graph = read_graph(model)
+            fused = fuse(graph, tensorrt_rules(parse_version(board.tensorrt)))
+            found[name] = findings(graph, fused, scales_of(model))
+    return found
+
+
+def _show(report: LatencyReport, support: Support, int8: dict[str, Int8Findings]) -> None:
+    from bevlite.reporting.latency_int8 import show_int8
     from bevlite.reporting.latency_text import show_latency
 
     show_latency(report, support, _console())
+    show_int8(int8, _console())
 
 
 def _warn(findings: Findings, version: str, tensorrt: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnx
 
-from bevlite.devices.report import Ceilings, Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
+from bevlite.devices.contract import Health, Inputs, Precision, precision_of, word_of
+from bevlite.devices.report import Ceilings, Conditions, Kernel, Kind, LatencyReport, ModuleRow, PipelineRow
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
@@ -25,6 +26,8 @@ COSTLIEST = 10
 class PredictedDevice:
     """Answers for a board that is not there. Its reports are always of kind `predicted`."""
 
+    kind: Kind = "predicted"
+
     def __init__(
         self,
         config: DeviceConfig,
@@ -36,23 +39,30 @@ class PredictedDevice:
         kept_kernels: int | None = COSTLIEST,
     ) -> None:
         self.config = config
+        self.name = config.name
         self.tensorrt = tensorrt
         self.power_mode, _ = config.mode(power_mode)
         self.cuda_graph = cuda_graph
         self.coefficients = coefficients
         self.kept_kernels = kept_kernels
 
+    def check(self) -> Health:
+        """There is nothing that could be wrong with it."""
+        return Health({"board": self.config.title, "predictor": predictor_name(self.coefficients)})
+
     def measure(
         self,
         modules: Mapping[str, Path | onnx.ModelProto],
         pipeline: Iterable[PipelineStep] = (),
-        precision: str | Mapping[str, str] = "fp16",
+        precision: Precision = "fp16",
+        *,
+        inputs: Mapping[str, Inputs] | None = None,
     ) -> LatencyReport:
         """Predict every module and add the steps around them; they run one after the other.
 
         `precision` is one word for all modules, or one for each. The ends of the interval are summed, as if
         all errors went the same way: they come from one model, so they may. Of each module the `kept_kernels`
-        costliest kernels are in the report (None: all of them).
+        costliest kernels are in the report (None: all of them). Values of `inputs` do not matter to it.
 
         Raises:
             BevliteError: no modules, or one that cannot be predicted (named by the message).
@@ -62,7 +72,7 @@ class PredictedDevice:
         predictions: dict[str, GraphPrediction] = {}
         owners: dict[str, list[str]] = {}
         for name, model in modules.items():
-            wanted = precision if isinstance(precision, str) else precision.get(name, "fp16")
+            wanted = precision_of(precision, name)
             prediction = predictions[name] = predict_onnx(
                 model,
                 self.config,
@@ -82,11 +92,10 @@ class PredictedDevice:
         total_ms = sum(p.latency_ms for p in predictions.values()) + sum(step.latency_ms for step in steps)
         rows = [self._row(name, modules[name], prediction, total_ms) for name, prediction in predictions.items()]
         everything = (*rows, *steps)
-        words = {precision} if isinstance(precision, str) else set(precision.values())
         return LatencyReport(
             kind="predicted",
             device=self.config.name,
-            precision=words.pop() if len(words) == 1 else "mixed",
+            precision=word_of(precision),
             conditions=Conditions(power_mode=self.power_mode, tensorrt=self.tensorrt, cuda_graph=self.cuda_graph),
             predictor=predictor_name(self.coefficients),
             ceilings=self._ceilings(),

@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bevlite.config import Config, validate, write_atomic
+from bevlite.devices.figures import Amount, Measured, Milliseconds
 from bevlite.errors import BevliteError
 
-Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Kind = Literal["measured", "predicted", "emulated"]
 
 
@@ -57,15 +56,17 @@ class Kernel(Config):
 
 
 class ModuleRow(Interval):
-    """One engine: its latency without transfers, and its kernels where they are known.
+    """One engine: its latency without transfers, and its kernels where they are predicted.
 
-    `kernels` stand costliest first: all `kernel_count` of them, or as many as the device was asked to keep.
+    `kernels` stand costliest first: all `kernel_count` of them, or as many as the device was asked to keep. Of a
+    measured module `latency_ms` is the median, and the interval that of the median; `measured` holds all the rest.
     """
 
     identity: str = ""
     kernel_count: int = 0
     gflops: Amount = 0.0
     kernels: tuple[Kernel, ...] = ()
+    measured: Measured | None = None
 
 
 class PipelineRow(Interval):
@@ -83,6 +84,15 @@ class Conditions(Config):
     clocks_locked: bool | None = None
     temperature_c: float | None = None
     cuda_graph: bool | None = None
+    module: str | None = None
+    l4t: str | None = None
+    cuda: str | None = None
+    driver: str | None = None
+    runtime: str | None = None
+    dla_cores: int | None = None
+    gpu_clock_mhz: float | None = None
+    cpu_governor: str | None = None
+    emulated: bool = False
 
 
 class Ceilings(Config):
@@ -98,7 +108,11 @@ class Ceilings(Config):
 
 
 class LatencyReport(Config):
-    """End-to-end latency of a network on a device: preprocessing, engines, decoding, one after the other."""
+    """End-to-end latency of a network on a device: preprocessing, engines, decoding, one after the other.
+
+    Of a measurement `total_ms` is the sum of the medians of the engines; `missing` names the steps around them that
+    were not measured and are not in it.
+    """
 
     kind: Kind
     device: str
@@ -113,13 +127,17 @@ class LatencyReport(Config):
     upper_ms: Milliseconds
     notes: tuple[str, ...] = ()
     samples_ms: tuple[Milliseconds, ...] | None = None
+    missing: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _honest(self) -> LatencyReport:
-        """A prediction names its predictor and has no samples; a measurement the reverse."""
+        """A prediction names its predictor and has no samples; a measurement the reverse; an emulation says so."""
+        sampled = bool(self.samples_ms) or (self.modules and all(row.measured for row in self.modules))
         if self.kind == "predicted" and (self.predictor is None or self.samples_ms):
             raise ValueError("kind: found 'predicted' without predictor or with samples_ms")
-        if self.kind == "measured" and (self.predictor is not None or not self.samples_ms):
+        if self.conditions.emulated != (self.kind == "emulated"):
+            raise ValueError(f"kind: found '{self.kind}' with conditions.emulated {self.conditions.emulated}")
+        if self.kind == "measured" and (self.predictor is not None or not sampled):
             raise ValueError("kind: found 'measured' with predictor or without samples_ms")
         if not self.lower_ms <= self.total_ms <= self.upper_ms:
             raise ValueError("total_ms: found outside lower_ms to upper_ms; accepted: inside")

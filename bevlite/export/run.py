@@ -108,7 +108,7 @@ def export_run(
     network = TorchNetwork(run)
     network.network.cpu()
     network.device = next(network.network.parameters()).device
-    batches, note = _batches(run, samples)
+    batches, note = real_batches(run, samples)
     reports = []
     for emission, opset, versions in plan:
         folder = path / "onnx" / emission
@@ -134,7 +134,7 @@ def _raise_problems(reports: Sequence[ExportReport]) -> None:
         raise ExportError(f"{emission} export: {text}{more}")
 
 
-def _batches(run: Run, samples: int) -> tuple[list[dict[str, Any]], str]:
+def real_batches(run: Run, samples: int) -> tuple[list[dict[str, Any]], str]:
     """Real batches of one sample, and where they come from."""
     try:
         data = run.data()

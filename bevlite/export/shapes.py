@@ -24,11 +24,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bevlite.errors import ExportError
 from bevlite.export.modules import OPSETS, Emission, ModulePlan
 from bevlite.export.strong import to_half
-from bevlite.latency.identity import SMALL_FLOATS
 
 T = TypeVar("T")
 _ATEN = torch.ops.aten
 _BATCH_NORM_CONSTANTS = 4
+SMALL_FLOATS = 16
+"""Readers of ONNX, such as `bevlite.latency.graph`, keep the values of float constants up to this size."""
 _ONE: dict[torch.dtype, Tensor] = {}
 """The one number behind all hollow tensors of a type; a tensor is hollow when it shares this memory."""
 

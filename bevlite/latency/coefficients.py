@@ -16,7 +16,7 @@ from pydantic import Field
 from bevlite.config import Config, load_config, stable_hash
 from bevlite.errors import ConfigError
 
-PREDICTOR_VERSION = "0.2-kernels"
+PREDICTOR_VERSION = "0.3-kernels"
 """Changes whenever the same graph and coefficients would get another prediction."""
 
 SHIPPED = Path(__file__).parent / "calibrations" / "orin.yaml"
@@ -44,19 +44,32 @@ class Coefficients(Config):
     """Output tiles; a layer takes the one that is quickest for it. Structure, never fitted."""
     split_k: tuple[int, ...] = (1, 2, 4, 8)
     """Ways to cut the reduction so that small maps fill all multiprocessors. Structure, never fitted."""
-    tile_load: NotNegative = 16.0
-    """Loads of a tile's edges against products of its area: efficiency 1 / (1 + tile_load (1/m + 1/n))."""
+    operand_bytes_per_cycle: Positive = 60.0
+    """Bytes a clock at which a multiprocessor loads the operands of matrix products through the L2 (its path is 64)."""
+    conv_operand_share: Share = 0.5
+    """The same for convolutions, whose windows are gathered, against matrix products."""
     launch_share: Positive = 1.0
     """What a kernel costs beyond its work, as a share of the board's launch figure."""
-    product_fill: NotNegative = 0.02
-    """What filling and draining the pipeline of a product costs, in launch figures. On Orin the published rows do not
-    tell it from the launch itself; on an H200 in CUDA graphs it is 2 to 3."""
-    conv_efficiency: Share = 0.9
+    product_fill_cycles: NotNegative = 1500.0
+    """Clocks to fill and drain the pipeline of a tile of a product, at full efficiency."""
+    k_step_cycles: NotNegative = 150.0
+    """Clocks that one step of 64 elements of K takes a tile at least, at full efficiency."""
+    conv_latency: Positive = 1.5
+    """How much longer than a matrix product's a convolution's tile takes to fill, and for each step."""
+    reduce_cycles: NotNegative = 900.0
+    """Clocks that a reduction waits for its partial results."""
+    conv_efficiency: Positive = 0.9
     """Convolution against the GEMM ceiling, tiles apart."""
-    gemm_efficiency: Share = 0.8
+    gemm_efficiency: Positive = 0.8
     """Matrix product against the GEMM ceiling, tiles apart."""
-    attention_efficiency: Share = 0.5
+    attention_efficiency: Positive = 0.5
     """Fused attention against the GEMM ceiling (softmax runs between its two products)."""
+    stem_efficiency: Share = 0.3
+    """Convolution of an image (up to four channels) against other convolutions."""
+    transposed_efficiency: Share = 0.7
+    """Transposed convolution against other convolutions."""
+    misaligned_efficiency: Share = 0.35
+    """Product with rows of a length that is no multiple of eight, where the backend does not pad them."""
     depthwise_efficiency: Share = 0.15
     """Depthwise convolution against the FP32 FMA ceiling (no tensor cores)."""
     int8_ratio: Positive = 2.0
@@ -71,6 +84,10 @@ class Coefficients(Config):
     """A tensor of this share of the L2 is half still there for the next kernel. Assumed."""
     gather_efficiency: Share = 0.4
     """Random rows against streaming. Assumed: no published Gather figure for Orin exists."""
+    gather_hit_cost: Positive = 0.3
+    """A row read from a table that stays in the cache, against streaming it from memory."""
+    strided_efficiency: Share = 0.2
+    """Reduction over values that do not lie together, in generated kernels."""
     grid_sample_efficiency: Share = 0.25
     """Four scattered taps an output. Assumed; TensorRT#4246 reports bilinear as unusually slow on Orin."""
     nms_launches: NotNegative = 10.0

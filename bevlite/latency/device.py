@@ -42,6 +42,20 @@ class PowerModes(Config):
         return self
 
 
+class Dla(Config):
+    """The deep learning accelerators of a board: fixed hardware for convolutions in INT8, beside the GPU.
+
+    `dense_int8_tops` is of one core at its clock in `power_modes.measured_in`; data sheets name twice that for
+    weights of which half are zero. `tensorrt_11` says whether TensorRT 11.4 brings the DLA back for this board.
+    """
+
+    cores: Annotated[int, Field(gt=0)]
+    dense_int8_tops: Figure
+    clock_mhz: dict[str, Positive]
+    tensorrt_11: bool = False
+    source: Annotated[str, Field(min_length=1)]
+
+
 class DeviceConfig(Config):
     """A board that latency is predicted for. All ceilings hold in `power_modes.measured_in`."""
 
@@ -56,6 +70,15 @@ class DeviceConfig(Config):
     launch_graph_us: Figure
     launch_stream_us: Figure
     power_modes: PowerModes
+    dla: Dla | None = None
+
+    @model_validator(mode="after")
+    def _dla_clocks(self) -> DeviceConfig:
+        modes = list(self.power_modes.modes)
+        if self.dla is not None and set(self.dla.clock_mhz) != set(modes):
+            found = ", ".join(self.dla.clock_mhz)
+            raise ValueError(f"dla.clock_mhz: found modes {found}; accepted: exactly {', '.join(modes)}")
+        return self
 
     def mode(self, name: str | None) -> tuple[str, PowerMode]:
         """The power mode of that name (by default the one the ceilings were measured in).

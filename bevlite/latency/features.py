@@ -8,16 +8,30 @@ from typing import Literal
 
 from onnx import TensorProto
 
-from bevlite.latency.fusion import FusedGraph, Group
-from bevlite.latency.gemm import CHANNEL_ALIGNMENT, Product, products
-from bevlite.latency.graph import Graph, Tensor
-from bevlite.latency.operators import KNOWN_OPS, UNCERTAIN_OPS
+from bevlite.latency.fusion import FusedGraph, Group, takes_int8
+from bevlite.latency.gemm import CHANNEL_ALIGNMENT, Product, library_products, products
+from bevlite.latency.graph import Graph, Node, Tensor
+from bevlite.latency.operators import (
+    CONV_OPS,
+    KNOWN_OPS,
+    NORM_OPS,
+    RECURRENT_OPS,
+    REDUCE_OPS,
+    RESIZE_OPS,
+    UNCERTAIN_OPS,
+)
+from bevlite.latency.recurrent import recurrent_work
 
 Precision = Literal["fp32", "fp16", "int8"]
-Role = Literal["constant", "read", "write", "gathered", "sampled"]
+Role = Literal["constant", "read", "write", "gathered", "sampled", "strided"]
 
 SECTOR_BYTES = 32
 """Memory moves in sectors of this size: a gathered row that is shorter still costs one."""
+LINEAR_TAPS, FLOPS_A_TAP, MOST_NODES = 4, 10, 4
+"""Interpolation in two axes, what a node of its kernel costs at one tap (measured on an H200 in generated kernels),
+and how many nodes count: what feeds an interpolation is computed anew at every tap."""
+SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}
+"""What a value of a function costs beyond the plain arithmetic (measured on an H200)."""
 TOPK_PASSES = 8
 """Kernels that a TopK takes (assumed)."""
 NMS_PLUGIN = "EfficientNMS_TRT"
@@ -39,6 +53,12 @@ class KernelFeatures:
     traffic: tuple[tuple[Role, float], ...]
     element_flops: float
     uncertain: str = ""
+    resident_bytes: float = 0.0
+    """What the constants of the whole graph take: they stay in a cache that holds them all."""
+    table_bytes: float = 0.0
+    """The largest table that the kernel gathers from."""
+    reduces: bool = False
+    """It brings together values of different threads: a reduction, a Softmax, a normalisation."""
     anchors: float = 0.0
     """Candidates of an EfficientNMS plugin."""
 
@@ -79,11 +99,16 @@ class _Reader:
         self.graph, self.precision = graph, precision
         self.constants = fused.constants
         self.rules = fused.rules
+        # Constants count where they are read: an exporter merges equal ones.
+        read = [name for group in fused.groups for name in group.inputs if name in fused.constants]
+        self.constant_bytes = sum(self._bytes(graph.tensor(name), precision) for name in read)
         self.explicit_int8 = fused.quantized  # the file's own Q/DQ nodes decide what runs in INT8
 
     def features(self, group: Group) -> KernelFeatures:
         op = group.anchor.op
-        work = products(self.graph, group)
+        work = (library_products if self.rules.library else products)(self.graph, group)
+        loop = recurrent_work(self.graph, group.anchor)
+        work = list(loop.products) if loop is not None else work
         precision = self._kernel_precision(group, work)
         uncertain = UNCERTAIN_OPS.get(op, "")
         if op != NMS_PLUGIN and (op not in KNOWN_OPS or group.anchor.domain):
@@ -93,12 +118,21 @@ class _Reader:
             op="Attention" if group.attention else op,
             nodes=tuple(node.name for node in group.nodes),
             precision=precision,
-            launches=self._launches(group),
+            launches=loop.launches if loop is not None else self._launches(group),
             products=tuple(work),
             attention=group.attention is not None,
-            traffic=tuple(self._traffic(group, precision, op)) * self._passes(group),
+            traffic=(
+                *self._traffic(group, precision) * self._passes(group),
+                *self._copied(group, precision),
+                *(loop.traffic(BYTES[precision]) if loop is not None else ()),
+            ),
             element_flops=self._element_flops(group, bool(work)),
             uncertain=uncertain,
+            resident_bytes=self.constant_bytes,
+            table_bytes=max(
+                (self._bytes(self.graph.tensor(name), precision) for name in self._tables(group)), default=0.0
+            ),
+            reduces=not work and any(node.op in REDUCE_OPS | NORM_OPS for node in group.nodes),
             anchors=self._anchors(group),
         )
 
@@ -106,7 +140,8 @@ class _Reader:
         op = group.anchor.op
         if op == "CumSum":
             return self._loop_steps(group)
-        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else 1
+        one = group.launches + group.copies
+        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else one
 
     def _passes(self, group: Group) -> int:
         """How often a kernel's data moves: a normalisation taken apart reads for mean, variance and result."""
@@ -122,7 +157,21 @@ class _Reader:
         elements = sum(t.numel for t in (*group.inputs.values(), *group.outputs.values()))
         if group.anchor.op == "DeformConv":
             return 200.0 * elements
-        return 0.0 if has_products else 4.0 * len(group.nodes) * elements
+        if has_products:
+            return 0.0
+        plain = 4.0 * len(group.nodes) * elements
+        return plain + sum(self._special_flops(n) + self._resized_flops(group, n) for n in group.nodes)
+
+    def _special_flops(self, node: Node) -> float:
+        return SPECIAL_FLOPS.get(node.op, 0.0) * self.graph.tensor(node.outputs[0]).numel
+
+    def _resized_flops(self, group: Group, node: Node) -> float:
+        """Interpolation computes where it reads, and reads (and makes anew) each of its inputs at every tap."""
+        if node.op not in RESIZE_OPS or node.attribute("mode", "nearest") == "nearest":
+            return 0.0
+        target = self.graph.tensor(node.outputs[0])
+        read = sum(t.numel < target.numel for name, t in group.inputs.items() if name not in self.constants)
+        return float(FLOPS_A_TAP * LINEAR_TAPS * max(1, read) * min(MOST_NODES, len(group.nodes)) * target.numel)
 
     def _loop_steps(self, group: Group) -> int:
         """Iterations of a CumSum, which TensorRT imports as a loop: the size of the summed axis."""
@@ -133,9 +182,11 @@ class _Reader:
     def _kernel_precision(self, group: Group, work: list[Product]) -> Precision:
         if self.explicit_int8:
             return "int8" if group.quantized else ("fp32" if self.precision == "fp32" else "fp16")
+        op = group.anchor.op
         weights = [name for name in group.anchor.inputs[1:2] if name in self.constants]
         depthwise = bool(work) and all(p.depthwise for p in work)
         eligible = bool(work) and bool(weights) and not depthwise and group.attention is None
+        eligible = eligible and op not in RECURRENT_OPS and (op not in CONV_OPS or takes_int8(self.graph, group.anchor))
         if self.precision == "int8":
             return "int8" if eligible else "fp16"  # NVIDIA leaves attention products and depthwise in FP16
         return self.precision
@@ -146,28 +197,38 @@ class _Reader:
         declared = tensor.stored_bytes() / tensor.numel if tensor.numel else BYTES[precision]
         return tensor.numel * float(min(BYTES[precision], declared))
 
-    def _traffic(self, group: Group, precision: Precision, op: str) -> list[tuple[Role, float]]:
+    def _traffic(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
         found: list[tuple[Role, float]] = []
+        tables = self._tables(group)
         for name, tensor in group.inputs.items():
-            if op.startswith("Gather") and name == group.anchor.inputs[0]:
-                found.append(("gathered", self._gathered_bytes(group, tensor, precision)))
-            elif op == "GridSample" and name == group.anchor.inputs[0]:
-                found.append(("sampled", self._sampled_bytes(group, precision)))
+            reader = tables.get(name)
+            if reader is None:
+                role: Role = "constant" if name in self.constants else "strided" if group.strided else "read"
+                found += [(role, self._bytes(tensor, precision))] * (group.reads if role != "constant" else 1)
+            elif reader.op == "GridSample":
+                found.append(("sampled", self._sampled_bytes(reader, precision)))
             else:
-                role: Role = "constant" if name in self.constants else "read"
-                found.append((role, self._bytes(tensor, precision)))
+                found.append(("gathered", self._gathered_bytes(reader, tensor, precision)))
         found += [("write", self._bytes(tensor, precision)) for tensor in group.outputs.values()]
         return found
 
-    def _gathered_bytes(self, group: Group, table: Tensor, precision: Precision) -> float:
+    def _tables(self, group: Group) -> dict[str, Node]:
+        """What is read at computed places, with the node that does it."""
+        return {n.inputs[0]: n for n in group.nodes if n.op.startswith("Gather") or n.op == "GridSample"}
+
+    def _copied(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
+        sizes = [self._bytes(tensor, precision) for tensor in group.outputs.values()]
+        return [(role, size) for size in sizes for role in ("read", "write")] * group.copies
+
+    def _gathered_bytes(self, node: Node, table: Tensor, precision: Precision) -> float:
         """Rows of a table in random order: whole sectors."""
-        out = sum(t.numel for t in group.outputs.values())
-        plain = group.anchor.op == "Gather"
-        axis = int(group.anchor.attribute("axis", 0)) if plain else len(table.shape) - 1
+        out = self.graph.tensor(node.outputs[0]).numel
+        plain = node.op == "Gather"
+        axis = int(node.attribute("axis", 0)) if plain else len(table.shape) - 1
         row = max(1, prod(table.shape[axis + 1 :])) if plain and axis >= 0 else 1
         element = self._bytes(table, precision) / max(1, table.numel)
         return out / row * ceil(row * element / SECTOR_BYTES) * SECTOR_BYTES
 
-    def _sampled_bytes(self, group: Group, precision: Precision) -> float:
-        taps = 1 if group.anchor.attribute("mode", "bilinear") == "nearest" else 4
-        return taps * self._bytes(self.graph.tensor(group.anchor.outputs[0]), precision)
+    def _sampled_bytes(self, node: Node, precision: Precision) -> float:
+        taps = 1 if node.attribute("mode", "bilinear") == "nearest" else 4
+        return taps * self._bytes(self.graph.tensor(node.outputs[0]), precision)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from bevlite.latency.graph import Graph, Node, Tensor
 from bevlite.latency.operators import (
+    COMMUTING_OPS,
     CONV_OPS,
     COPY_OPS,
     GEMM_OPS,
@@ -23,6 +24,9 @@ from bevlite.latency.operators import (
     UNCERTAIN_OPS,
     VIEW_OPS,
 )
+
+INT8_GROUP = 4
+"""Channels of a group of an INT8 convolution come in fours (reference: TensorRT's rules for explicit quantisation)."""
 
 
 @dataclass
@@ -37,6 +41,14 @@ class Group:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     quantized: bool = False
     attention: tuple[Node, Node] | None = None
+    launches: int = 1
+    """Kernels that the backend really starts for it."""
+    reads: int = 1
+    """How often its maps are read."""
+    strided: bool = False
+    """It reduces values that do not lie together, by a kernel that reads them one by one."""
+    copies: int = 0
+    """Further kernels that copy the output: padding, or a bias that the backend adds by itself."""
     elided: bool = False
     """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
 
@@ -55,6 +67,8 @@ class Rules:
     """Norm, residual and activation in the store of a convolution; without it they are one elementwise kernel."""
     reformat_inputs: bool = True
     """FP32 maps that come in are rewritten once; without it they come in as the kernels want them."""
+    library: bool = False
+    """Products are those of cuDNN and cuBLAS: 1 x 1 convolutions are matrix products, and no row is padded."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +86,20 @@ def tensorrt_rules(version: tuple[int, int]) -> Rules:
     return Rules(attention=version >= (8, 6), gemm_epilogue=version >= (10, 0), layer_norm=version >= (8, 6))
 
 
-INDUCTOR = Rules(gemm_epilogue=False, conv_epilogue=False, reformat_inputs=False)
-"""torch.compile: cuDNN and cuBLAS products as they are, Triton kernels for all that is elementwise between them."""
+def takes_int8(graph: Graph, convolution: Node) -> bool:
+    """Whether there are INT8 kernels for a convolution: groups have a multiple of four channels."""
+    groups = int(convolution.attribute("group", 1))
+    return groups == 1 or graph.tensor(convolution.inputs[1]).shape[1] % INT8_GROUP == 0
 
 
 def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
     """Group the nodes of a graph into kernels (by default with all that the newest TensorRT fuses)."""
-    return _Fusion(graph, rules or Rules()).run()
+    return Fusion(graph, rules or Rules()).run()
 
 
-class _Fusion:
+class Fusion:
+    """Groups the nodes of one graph; a backend of other habits overrides where a node goes."""
+
     def __init__(self, graph: Graph, rules: Rules) -> None:
         self.graph = graph
         self.rules = rules
@@ -119,6 +137,8 @@ class _Fusion:
         if node.op in VIEW_OPS or node.op in QUANTIZE_OPS or self._is_free(node):
             self._make_view(node, real[0])
             return
+        if node.op in COMMUTING_OPS and node.inputs[0] in self.dequantized:
+            self.dequantized.update(node.outputs)
         host = self._host(node, real)
         if host is not None:
             host.nodes.append(node)
@@ -159,9 +179,10 @@ class _Fusion:
         return False
 
     def _is_quantized(self, node: Node) -> bool:
-        """A product runs in INT8 when both of its operands come out of DequantizeLinear."""
+        """A product runs in INT8 when both of its operands come out of DequantizeLinear, and there is a kernel."""
         operands = node.inputs[:2]
-        return node.op in GEMM_OPS and len(operands) == 2 and set(operands) <= self.dequantized
+        fits = node.op not in CONV_OPS or takes_int8(self.graph, node)
+        return node.op in GEMM_OPS and len(operands) == 2 and set(operands) <= self.dequantized and fits
 
     def _host(self, node: Node, real: list[str]) -> Group | None:
         """The kernel that takes the node in, if one does.
@@ -243,6 +264,10 @@ class _Fusion:
                 for name in member.outputs:
                     self.group_of[name] = last.index
             first.nodes, group.nodes = [], []
+        self._renumber()
+
+    def _renumber(self) -> None:
+        """Drop the kernels that have gone into others."""
         self.groups = [g for g in self.groups if g.nodes]
         renumbered = {g.index: position for position, g in enumerate(self.groups)}
         self.group_of = {name: renumbered[index] for name, index in self.group_of.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from bevlite.latency.fusion import Group
@@ -10,6 +10,16 @@ from bevlite.latency.graph import Graph, Node
 
 CHANNEL_ALIGNMENT = 8
 """16-bit tensor-core kernels read channels in eights; fewer are padded."""
+STEM_CHANNELS = 4
+"""A convolution of an image has kernels of its own, which read pixels of up to four channels."""
+STEM_COLUMNS = 64
+"""They are bound by gathering the windows: fewer output channels than this make them no quicker."""
+LIBRARY_WINDOW = 25
+"""Larger windows of depthwise convolutions fall back to a general kernel of the library."""
+PACKED_CHANNELS = 32
+"""Channels that the groups of one tile of a grouped convolution have together."""
+HEAD_ALIGNMENT = 64
+"""Fused attention works on heads of this size or less, padded."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,60 @@ class Product:
     flops: float
     convolution: bool = False
     depthwise: bool = False
+    transposed: bool = False
+    stem: bool = False
+    """A convolution that reads an image of up to four channels."""
+    misaligned: bool = False
+    """Rows whose length is no multiple of eight, in a backend that does not pad them."""
 
 
 def products(graph: Graph, group: Group) -> list[Product]:
     """The matrix products of a kernel: none, one, or the two of an attention."""
-    nodes: tuple[Node, ...] = group.attention or (group.anchor,)
-    return [p for p in (product(graph, node) for node in nodes) if p is not None]
+    if group.attention is not None:
+        return [_attention(graph, *group.attention)]
+    found = product(graph, group.anchor)
+    return [] if found is None else [found]
+
+
+def library_products(graph: Graph, group: Group) -> list[Product]:
+    """The same for a backend that runs 1 x 1 convolutions as matrix products of a library, and pads no rows."""
+    found = products(graph, group)
+    if group.attention is not None or not found:
+        return found
+    first = found[0]
+    gemm = group.anchor.op == "Conv" and is_pointwise(graph, group.anchor)
+    if first.depthwise:
+        return [replace(first, misaligned=group_window(graph, group) > LIBRARY_WINDOW)]
+    if loops_over_groups(graph, group):
+        return [replace(first, batch=1, flops=first.flops / groups_of(group)) for _ in range(groups_of(group))]
+    if first.convolution and not gemm:
+        return found
+    rows = first.n % CHANNEL_ALIGNMENT != 0 and first.m > 1
+    return [replace(first, convolution=False, misaligned=rows)]
+
+
+def loops_over_groups(graph: Graph, group: Group) -> bool:
+    """Whether a library runs a grouped convolution group by group: channels that no kernel of it is made for."""
+    weight = graph.tensor(group.anchor.inputs[1]).shape
+    each_in, each_out = weight[1], weight[0] // groups_of(group)
+    return groups_of(group) > 1 and each_in > 1 and (each_in != each_out or each_in & (each_in - 1) != 0)
+
+
+def groups_of(group: Group) -> int:
+    """Groups of the convolution that a kernel is."""
+    return int(group.anchor.attribute("group", 1)) if group.anchor.op in ("Conv", "ConvTranspose") else 1
+
+
+def group_window(graph: Graph, group: Group) -> int:
+    """Elements of the window of a convolution."""
+    return prod(graph.tensor(group.anchor.inputs[1]).shape[2:])
+
+
+def is_pointwise(graph: Graph, node: Node) -> bool:
+    """Whether a convolution is a matrix product as it stands: window 1 x 1, stride 1, one group."""
+    window = graph.tensor(node.inputs[1]).shape[2:]
+    strides = node.attribute("strides", [1] * len(window))
+    return node.op == "Conv" and prod(window) == 1 and prod(strides) == 1 and int(node.attribute("group", 1)) == 1
 
 
 def product(graph: Graph, node: Node) -> Product | None:
@@ -49,15 +107,38 @@ def _convolution(graph: Graph, node: Node) -> Product:
     target = graph.tensor(node.outputs[0]).shape
     groups = int(node.attribute("group", 1))
     window = prod(weight[2:])
+    stem = node.op == "Conv" and groups == 1 and weight[1] <= STEM_CHANNELS
     if node.op == "Conv":
         pixels, channels_in, channels_out = target[0] * prod(target[2:]), weight[1], weight[0] // groups
-        m, n, k = pixels, channels_out, _aligned(channels_in) * window
+        m, n, k = pixels, channels_out, (STEM_CHANNELS if stem else _aligned(channels_in)) * window
+        if channels_in > 1 and groups > 1:  # small groups share a tile, which then multiplies their zeros too
+            together = max(1, min(groups, PACKED_CHANNELS // max(channels_in, channels_out)))
+            pixels_flops = 2.0 * pixels * groups * channels_in * channels_out * window
+            return Product(-(-groups // together), m, n * together, k * together, pixels_flops, convolution=True)
+        n = max(n, STEM_COLUMNS) if stem else n
     else:
         # every input pixel makes a window of output pixels
         pixels, channels_in, channels_out = source[0] * prod(source[2:]), weight[0] // groups, weight[1]
         m, n, k = pixels, channels_out * window, _aligned(channels_in)
     flops = 2.0 * pixels * groups * channels_in * channels_out * window
-    return Product(groups, m, n, k, flops, convolution=True, depthwise=groups > 1 and channels_in == 1)
+    return Product(
+        groups,
+        m,
+        n,
+        k,
+        flops,
+        convolution=True,
+        depthwise=groups > 1 and channels_in == 1,
+        stem=stem,
+        transposed=node.op != "Conv",
+    )
+
+
+def _attention(graph: Graph, scores: Node, values: Node) -> Product:
+    """Both products of a fused attention as one: M queries, N keys, K both sides of a padded head."""
+    first, second = _matmul(graph, scores), _matmul(graph, values)
+    head = -(-max(first.k, second.n) // HEAD_ALIGNMENT) * HEAD_ALIGNMENT
+    return Product(first.batch, first.m, first.n, 2 * head, first.flops + second.flops)
 
 
 def _matmul(graph: Graph, node: Node) -> Product:

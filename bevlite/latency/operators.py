@@ -28,6 +28,9 @@ POINTWISE_OPS = _names(
 VIEW_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 """Another reading of the same memory: no kernel."""
 
+COMMUTING_OPS = VIEW_OPS | frozenset({"MaxPool", "Relu", "Transpose", "Slice", "Split"})
+"""They pick or move values: DequantizeLinear may as well stand behind them."""
+
 REDUCE_OPS = _names(
     """
     ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
@@ -47,7 +50,10 @@ MOVE_OPS = COPY_OPS - {"Concat"}
 RESIZE_OPS = frozenset({"Resize", "Upsample"})
 QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
+RECURRENT_OPS = frozenset({"LSTM", "GRU", "RNN"})
+
 UNCERTAIN_OPS = {
+    **dict.fromkeys(sorted(RECURRENT_OPS), "recurrent layers were not measured"),
     "Gather": "no published Gather figure on Orin",
     "GatherElements": "no published Gather figure on Orin",
     "GatherND": "no published Gather figure on Orin",

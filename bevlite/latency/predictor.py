@@ -12,9 +12,10 @@ from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.features import Precision, kernel_features
 from bevlite.latency.fusion import fuse, tensorrt_rules
-from bevlite.latency.graph import read_graph
+from bevlite.latency.graph import load_model, read_graph
 from bevlite.latency.interval import interval
 from bevlite.latency.kernels import KernelCost, price
+from bevlite.latency.quantization import findings, scales_of
 from bevlite.latency.timing import ceilings
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -78,12 +79,17 @@ def predict_onnx(
     """
     chosen = check_precision(precision)
     version = parse_version(tensorrt)
-    graph = read_graph(model)
+    proto, _ = load_model(model)
+    graph = read_graph(proto)
     mode, _ = device.mode(power_mode)
     fused = fuse(graph, tensorrt_rules(version))
     features = kernel_features(graph, fused, chosen)
     kernels = tuple(price(features, ceilings(device, mode, cuda_graph), coefficients))
     width = interval(features, kernels, coefficients)
+    int8: list[str] = []
+    if fused.quantized or chosen == "int8":
+        scales = scales_of(proto) if fused.quantized else {}
+        int8 = findings(graph, fused, scales).notes(version)
     return GraphPrediction(
         latency_ms=sum(kernel.latency_us for kernel in kernels) / 1e3,
         lower_ms=width.lower_us / 1e3,
@@ -94,7 +100,7 @@ def predict_onnx(
         power_mode=mode,
         tensorrt=tensorrt,
         predictor=predictor_name(coefficients),
-        notes=(*width.reasons, *_notes(chosen, fused.quantized, mode, device)),
+        notes=(*width.reasons, *_notes(chosen, fused.quantized, mode, device), *int8),
     )
 
 

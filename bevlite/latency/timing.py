@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.features import KernelFeatures
+from bevlite.latency.tiles import ProductTable
 
 Array = NDArray[np.float64]
-PARTIAL_BYTES = 2 * 4
-"""A partial sum of a split reduction is written and read once in FP32."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Ceilings:
     read_bytes_per_us: float
     copy_bytes_per_us: float
     launch_us: float
+    clock_mhz: float
     sm_count: int
     l2_bytes: float
 
@@ -48,6 +48,7 @@ def ceilings(device: DeviceConfig, power_mode: str | None = None, cuda_graph: bo
         read_bytes_per_us=device.dram_read_gb_per_s.value * 1e3 * memory,
         copy_bytes_per_us=device.dram_copy_gb_per_s.value * 1e3 * memory,
         launch_us=launch_us / clock,
+        clock_mhz=mode.gpu_clock_mhz,
         sm_count=mode.sm_count,
         l2_bytes=device.l2_cache_mb.value * 1e6,
     )
@@ -72,31 +73,27 @@ class KernelTable:
         self.size = len(kernels)
         self.launches = np.array([k.launches for k in kernels], dtype=np.float64)
         self.anchors = np.array([k.anchors for k in kernels], dtype=np.float64)
+        self.reduces = np.array([k.reduces for k in kernels], dtype=np.float64)
         self.element_flops = np.array([k.element_flops for k in kernels], dtype=np.float64)
-        work = [(i, p, k) for i, k in enumerate(kernels) for p in k.products]
-        self.owner = np.array([i for i, _, _ in work], dtype=np.int64)
-        self.batch, self.m, self.n, self.k, self.flops = (
-            np.array([float(getattr(p, name)) for _, p, _ in work]) for name in ("batch", "m", "n", "k", "flops")
-        )
-        self.depthwise = np.array([p.depthwise for _, p, _ in work], dtype=bool)
-        self.convolution = np.array([p.convolution for _, p, _ in work], dtype=bool)
-        self.attention = np.array([k.attention for _, _, k in work], dtype=bool)
-        self.fp32 = np.array([k.precision == "fp32" for _, _, k in work], dtype=bool)
-        self.int8 = np.array([k.precision == "int8" for _, _, k in work], dtype=bool)
+        self.products = ProductTable(kernels)
         moved = [(i, role, size) for i, k in enumerate(kernels) for role, size in k.traffic]
         self.mover = np.array([i for i, _, _ in moved], dtype=np.int64)
         self.role = np.array([role for _, role, _ in moved], dtype="U8")
         self.bytes = np.array([size for _, _, size in moved], dtype=np.float64)
+        self.resident = np.array([kernels[i].resident_bytes for i, _, _ in moved], dtype=np.float64)
+        self.table = np.array([kernels[i].table_bytes for i, _, _ in moved], dtype=np.float64)
 
     def times(self, top: Ceilings, c: Coefficients) -> KernelTimes:
         """Price every kernel on a board."""
         traffic = self._traffic(top, c)
         memory = traffic / (top.read_bytes_per_us * c.dram_efficiency)
         flops = self.element_flops + self.anchors * c.nms_flop_per_anchor
-        compute = self._sum(self.owner, self._product_us(top, c)) + flops / top.fma_flop_per_us
+        products, filling = self.products.times(top, c)
+        owner = self.products.owner
+        compute = self._sum(owner, products) + flops / top.fma_flop_per_us
         launches = self.launches + (self.anchors > 0) * c.nms_launches
-        has_product = np.bincount(self.owner, minlength=self.size) > 0
-        launch = (launches * c.launch_share + has_product * c.product_fill) * top.launch_us
+        waiting = self._sum(owner, filling) + self.reduces * c.reduce_cycles / top.clock_mhz
+        launch = launches * c.launch_share * top.launch_us + waiting
         body = np.maximum(compute, memory)
         bound = np.where(launch > body, 0, np.where(compute >= memory, 1, 2))
         return KernelTimes(launch + body, launch, compute, memory, traffic, bound)
@@ -106,37 +103,15 @@ class KernelTable:
 
     def _traffic(self, top: Ceilings, c: Coefficients) -> Array:
         """Bytes of DRAM traffic; what the cache still holds counts by the cache's speed."""
-        # Not a step: of a tensor about as large as its share of the cache, half is still there.
-        held = 1 / (1 + (self.bytes / (top.l2_bytes * c.l2_resident_share)) ** 2)
+        # Not a step: of a tensor about as large as its share of the cache, half is still there. Constants are read
+        # once a run, so they are there only where all of them stay.
+        competing = np.where(self.role == "constant", self.resident, self.bytes)
+        held = 1 / (1 + (competing / (top.l2_bytes * c.l2_resident_share)) ** 2)
         factor = 1 - held * (1 - 1 / c.l2_speedup)
-        factor = np.where(self.role == "constant", 1.0, factor)
         factor = np.where(self.role == "write", factor * top.read_bytes_per_us / top.copy_bytes_per_us, factor)
-        factor = np.where(self.role == "gathered", 1 / c.gather_efficiency, factor)
+        hit = 1 / (1 + (self.table / (top.l2_bytes * c.l2_resident_share)) ** 2)
+        gathered = hit * c.gather_hit_cost + (1 - hit) / c.gather_efficiency
+        factor = np.where(self.role == "gathered", gathered, factor)
         factor = np.where(self.role == "sampled", 1 / c.grid_sample_efficiency, factor)
+        factor = np.where(self.role == "strided", 1 / c.strided_efficiency, factor)
         return self._sum(self.mover, self.bytes * factor)
-
-    def _product_us(self, top: Ceilings, c: Coefficients) -> Array:
-        """Time of each product on the tensor cores: the quickest tile and split, in whole waves."""
-        share = np.where(self.convolution, c.conv_efficiency, c.gemm_efficiency)
-        share = np.where(self.attention, c.attention_efficiency, share)
-        ratio = np.where(self.fp32, c.tf32_ratio, np.where(self.int8, c.int8_ratio, 1.0))
-        per_sm = top.tensor_flop_per_us * share * ratio / top.sm_count
-        step = np.where(self.int8, 32.0, 16.0)
-        best = np.full(len(self.owner), np.inf)
-        for tile in c.tiles:
-            # A tile loads its edges and multiplies its area: the smaller, the more loads a product.
-            efficiency = 1 / (1 + c.tile_load * (1 / tile.m + 1 / tile.n))
-            count = self.batch * np.ceil(self.m / tile.m) * np.ceil(self.n / tile.n)
-            for split in c.split_k:
-                k = np.ceil(self.k / split / step) * step
-                load = count * split / top.sm_count
-                # A last, partly filled wave costs half of what it leaves empty.
-                waves = np.maximum(1.0, (load + np.ceil(load)) / 2)
-                time = waves * tile.m * tile.n * k * 2 / (per_sm * efficiency)
-                if split > 1:
-                    partial = PARTIAL_BYTES * split * self.batch * self.m * self.n
-                    time = time + partial / (top.read_bytes_per_us * c.l2_speedup)
-                    time = np.where(self.k < 2 * step * split, np.inf, time)
-                best = np.minimum(best, time)
-        slow = self.flops / (top.fma_flop_per_us * c.depthwise_efficiency)
-        return np.where(self.depthwise, slow, best)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 
@@ -26,6 +27,9 @@ from bevlite.reporting.latency_rows import (
 )
 from bevlite.reporting.latency_support import Support
 
+if TYPE_CHECKING:
+    from bevlite.latency.quantization import Int8Findings
+
 COSTLIEST = 10
 
 
@@ -40,13 +44,21 @@ class Bar:
     interval: tuple[float, float] | None = None
 
 
-def write_page(path: Path | str, report: LatencyReport, support: Support, title: str) -> None:
+def write_page(
+    path: Path | str,
+    report: LatencyReport,
+    support: Support,
+    title: str,
+    int8: Mapping[str, Int8Findings] | None = None,
+) -> None:
     """Write the page of a report, whole or not at all."""
-    write_atomic(path, render_page(report, support, title))
+    write_atomic(path, render_page(report, support, title, int8))
 
 
-def render_page(report: LatencyReport, support: Support, title: str) -> str:
-    """The page as text; `title` says which network it is."""
+def render_page(
+    report: LatencyReport, support: Support, title: str, int8: Mapping[str, Int8Findings] | None = None
+) -> str:
+    """The page as text; `title` says which network it is, `int8` what INT8 does to its modules."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(flagged=flagged, gflops=gflops, megabytes=megabytes, percent=percent)
@@ -58,6 +70,7 @@ def render_page(report: LatencyReport, support: Support, title: str) -> str:
         title=title,
         report=report,
         support=support,
+        int8_rows=[(name, row) for name, found in (int8 or {}).items() for row in found.rows],
         kernels=kernels,
         costliest=COSTLIEST,
         module_bars=_module_bars(report),

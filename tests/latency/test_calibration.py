@@ -42,9 +42,9 @@ def networks(truth: Coefficients, noise: float = 0.0) -> list[Measurement]:
     for family in ("dense", "depthwise", "products"):
         for i in range(4):
             size = 256 * (i + 1)
-            kernels = [kernel(size, 64 * (i + 1), 576) for _ in range(5 + 3 * i)]
+            kernels = [kernel(8 * size, 256, 1152) for _ in range(5 + 3 * i)]  # bound by compute, not by their operands
             kernels += [kernel(400 * size, 64, 9, depthwise=True)] * (6 if family == "depthwise" else 1)
-            kernels += [kernel(size, 768, 768, conv=False)] * (8 if family == "products" else 1)
+            kernels += [kernel(4 * size, 768, 768, conv=False)] * (8 if family == "products" else 1)
             row = Measurement(tuple(kernels), 1.0, TOP, family, f"{family}-{i}")
             ms = float(predict_ms([row], truth)[0]) * float(np.exp(noise * random.normal()))
             found.append(Measurement(row.kernels, ms, TOP, family, row.network))

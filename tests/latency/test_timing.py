@@ -10,9 +10,10 @@ from onnx import helper
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
 from bevlite.latency.features import KernelFeatures, Role, kernel_features
-from bevlite.latency.fusion import INDUCTOR, Rules, fuse, tensorrt_rules
+from bevlite.latency.fusion import Rules, fuse, tensorrt_rules
 from bevlite.latency.gemm import Product
 from bevlite.latency.graph import read_graph
+from bevlite.latency.inductor import fuse_inductor
 from bevlite.latency.interval import is_windowed
 from bevlite.latency.kernels import price
 from bevlite.latency.predictor import predict_onnx
@@ -22,14 +23,22 @@ from .graphs import model, weight
 
 BOARD = find_device("agx-orin-64gb")
 TOP = ceilings(BOARD)
-PLAIN = Coefficients(tiles=(Tile(m=128, n=64),), split_k=(1,), tile_load=0.0, gemm_efficiency=1.0, product_fill=0.0)
+PLAIN = Coefficients(
+    tiles=(Tile(m=128, n=64),),
+    split_k=(1,),
+    gemm_efficiency=1.0,
+    product_fill_cycles=0.0,
+    k_step_cycles=0.0,
+    operand_bytes_per_cycle=1e9,
+)
 node = helper.make_node
 
 
 def kernel(
     products: tuple[Product, ...] = (), traffic: tuple[tuple[Role, float], ...] = (), **more: float
 ) -> KernelFeatures:
-    return KernelFeatures("k", "MatMul", (), "fp16", 1, products, False, traffic, more.get("element_flops", 0.0))
+    element_flops = more.pop("element_flops", 0.0)
+    return KernelFeatures("k", "MatMul", (), "fp16", 1, products, False, traffic, element_flops, **more)  # type: ignore[arg-type]
 
 
 def test_a_product_takes_whole_waves_of_whole_tiles() -> None:
@@ -45,24 +54,39 @@ def test_a_product_takes_whole_waves_of_whole_tiles() -> None:
     assert more.compute_us == pytest.approx(cost.compute_us * (18 / 16 + 2) / 2)
 
 
-def test_small_tiles_load_more_a_product() -> None:
-    loaded = PLAIN.model_copy(update={"tile_load": 16.0})
-    work = kernel((Product(1, 1000, 100, 512, 1.0),))
-    (plain,), (cost,) = price([work], TOP, PLAIN), price([work], TOP, loaded)
-    assert cost.compute_us / plain.compute_us == pytest.approx(1 + 16 * (1 / 128 + 1 / 64))
+def test_a_tile_waits_for_its_operands_where_the_cache_is_slow() -> None:
+    slow = PLAIN.model_copy(update={"operand_bytes_per_cycle": 4.0})
+    (cost,) = price([kernel((Product(1, 1000, 100, 512, 1.0),))], TOP, slow)
+    assert cost.compute_us == pytest.approx((128 + 64) * 512 * 2 / (4.0 * TOP.clock_mhz))
+
+
+def test_a_tile_is_bound_by_its_latency_where_there_are_few() -> None:
+    waiting = PLAIN.model_copy(update={"product_fill_cycles": 1000.0, "k_step_cycles": 2000.0})
+    (cost,) = price([kernel((Product(1, 64, 64, 512, 1.0),))], TOP, waiting)
+    assert cost.compute_us == pytest.approx(512 / 64 * 2000 / TOP.clock_mhz)
+    assert cost.launch_us == pytest.approx(TOP.launch_us + 1000 / TOP.clock_mhz)
+
+
+def test_splitting_k_fills_idle_multiprocessors() -> None:
+    split = PLAIN.model_copy(update={"split_k": (1, 2, 4, 8)})
+    deep = kernel((Product(1, 128, 64, 65536, 1.0),))
+    (whole,), (parts,) = price([deep], TOP, PLAIN), price([deep], TOP, split)
+    assert whole.compute_us / 8 < parts.compute_us < whole.compute_us / 6  # eight parts, and bringing them together
 
 
 def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     large, small = 1e9, 1e3
     costs = price(
         [kernel(traffic=(("read", large),)), kernel(traffic=(("write", large),)), kernel(traffic=(("read", small),)),
-         kernel(traffic=(("constant", small),))], TOP, PLAIN,
+         kernel(traffic=(("constant", small),)), kernel(traffic=(("constant", small),), resident_bytes=1e9)],
+        TOP, PLAIN,
     )  # fmt: skip
     assert costs[0].memory_us == pytest.approx(large / 152.8e3, rel=1e-3)
     assert costs[1].memory_us == pytest.approx(large / 183.3e3, rel=1e-3)
     assert costs[2].memory_us == pytest.approx(small / 152.8e3 / PLAIN.l2_speedup, rel=1e-3)
-    assert costs[3].memory_us == pytest.approx(small / 152.8e3)  # weights come from memory every time
-    assert [cost.bound for cost in costs] == ["memory", "memory", "launch", "launch"]
+    assert costs[3].memory_us == pytest.approx(small / 152.8e3 / PLAIN.l2_speedup, rel=1e-3)
+    assert costs[4].memory_us == pytest.approx(small / 152.8e3)  # weights that do not all fit come from memory
+    assert [cost.bound for cost in costs] == ["memory", "memory", "launch", "launch", "launch"]
 
 
 def test_fewer_clocks_and_multiprocessors_slow_compute_and_not_memory() -> None:
@@ -118,17 +142,9 @@ def test_rules_by_version() -> None:
     assert tensorrt_rules((10, 3)) == tensorrt_rules((11, 4)) == Rules()
 
 
-def test_activation_of_a_product_is_a_kernel_before_tensorrt_10_and_under_inductor() -> None:
+def test_activation_of_a_product_is_a_kernel_before_tensorrt_10() -> None:
     nodes = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Erf", ["a"], ["y"])]
     graph = read_graph(model(nodes, {"x": (64, 32)}, ["y"], [weight("w", 32, 32), weight("b", 32)]))
     counts = {v: len(fuse(graph, tensorrt_rules(v)).groups) for v in ((8, 6), (10, 3))}
     assert counts == {(8, 6): 2, (10, 3): 1}
-    assert len(fuse(graph, INDUCTOR).groups) == 2
-
-
-def test_inductor_leaves_convolutions_as_they_are() -> None:
-    nodes = [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["r"]), node("Sigmoid", ["r"], ["y"])]
-    graph = read_graph(model(nodes, {"x": (1, 8, 4, 4)}, ["y"], [weight("w", 8, 8, 1, 1)]))
-    assert [[n.op for n in group.nodes] for group in fuse(graph, INDUCTOR).groups] == [["Conv"], ["Relu", "Sigmoid"]]
-    assert all(k.op != "Reformat" for k in kernel_features(graph, fuse(graph, INDUCTOR), "fp16"))
-    assert kernel_features(graph, fuse(graph), "fp16")[0].op == "Reformat"
+    assert [[n.op for n in g.nodes] for g in fuse_inductor(graph).groups] == [["MatMul", "Add"], ["Erf"]]

@@ -2,18 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import numpy_helper
 
-from bevlite.errors import BevliteError, ConfigError
+from bevlite.errors import ConfigError
 from bevlite.latency.device import device_folders, find_device
-from bevlite.latency.identity import module_identity
 from bevlite.latency.pipeline import steps_for
-
-from .graphs import conv_relu, integers, model
 
 BOARD = next(f / "agx-orin-64gb.yaml" for f in device_folders() if (f / "agx-orin-64gb.yaml").is_file())
 
@@ -41,34 +35,6 @@ def test_a_missing_figure_and_an_unknown_device(tmp_path: Path) -> None:
 def test_device_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_device("agx-orin-64gb").dram_read_gb_per_s.value == 152.8
-
-
-def ident(m: onnx.ModelProto, precision: str = "fp16", device: str = "orin/MAXN") -> str:
-    return module_identity(m, precision, device)
-
-
-def test_identity_ignores_weights_and_names_but_not_shapes_precision_or_device() -> None:
-    base = conv_relu()
-    other = conv_relu()
-    other.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((64, 64, 3, 3), np.float32), "w"))
-    other.graph.node[0].name = "renamed"
-    other.graph.node[0].output[0] = other.graph.node[1].input[0] = "elsewhere"
-    first, second = other.graph.initializer
-    del other.graph.initializer[:]
-    other.graph.initializer.extend([second, first])
-    assert ident(base) == ident(other)
-    assert ident(conv_relu(32)) != ident(base) != ident(base, "int8")
-    assert ident(base) != ident(base, device="orin/50W")
-
-
-def test_identity_keeps_integer_constants() -> None:
-    def gather(*rows: int) -> onnx.ModelProto:
-        node = onnx.helper.make_node("Gather", ["x", "i"], ["y"])
-        return model([node], {"x": (9, 4)}, ["y"], [integers("i", *rows)])
-
-    assert ident(gather(1, 2)) != ident(gather(1, 3))
-    with pytest.raises(BevliteError, match="no such file"):
-        module_identity("absent.onnx", "fp16", "orin")
 
 
 def test_only_the_steps_that_a_network_needs() -> None:

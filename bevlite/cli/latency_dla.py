@@ -1,0 +1,51 @@
+"""`bevlite latency --dla`: what one DLA core of the board would do with a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bevlite.cli.latency_sources import Network
+    from bevlite.devices.predicted import PredictedDevice
+
+
+def show_on_dla(network: Network, board: PredictedDevice, precision: str, console: Console) -> None:
+    """Predict every module on one DLA core and on the GPU alone, and print both; INT8 unless `precision` says else.
+
+    Raises:
+        BevliteError: the board has no DLA, its TensorRT version does not drive it, or the precision is none of its.
+    """
+    from bevlite.latency.dla import require_dla
+    from bevlite.latency.dla_predictor import predict_dla
+    from bevlite.latency.graph import read_graph
+    from bevlite.latency.predictor import check_precision, parse_version, predict_onnx
+    from bevlite.reporting.latency_dla import show_dla
+
+    chosen = check_precision(precision or "int8")
+    require_dla(board.config, parse_version(board.tensorrt), chosen)
+    on_dla = {
+        name: predict_dla(
+            read_graph(model),
+            board.config,
+            chosen,
+            board.tensorrt,
+            power_mode=board.power_mode,
+            coefficients=board.coefficients,
+        )
+        for name, model in network.modules.items()
+    }
+    on_gpu = {
+        name: predict_onnx(
+            model,
+            board.config,
+            chosen,
+            board.tensorrt,
+            power_mode=board.power_mode,
+            cuda_graph=board.cuda_graph,
+            coefficients=board.coefficients,
+        )
+        for name, model in network.modules.items()
+    }
+    show_dla(on_dla, on_gpu, console)

@@ -1,0 +1,233 @@
+"""A device that an agent answers for: a Jetson over ssh, or this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bevlite.board.protocol import Protocol
+from bevlite.devices.assemble import conditions_of, measured_of, report_of
+from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
+from bevlite.devices.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
+from bevlite.devices.graph_file import GraphFile
+from bevlite.devices.report import Kind, LatencyReport
+from bevlite.devices.session import Session
+from bevlite.devices.settings import BuildSettings, Limits
+from bevlite.devices.transport import Connection
+from bevlite.errors import BevliteError
+from bevlite.latency.pipeline import PipelineStep
+
+T = TypeVar("T")
+LONGEST_PAUSE_S = 30.0
+
+
+class BoardDevice:
+    """Builds and measures on a board through its agent. Keeps one connection, and the lease while it measures."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        *,
+        protocol: Protocol,
+        limits: Limits,
+        build: BuildSettings,
+        tensorrt_root: str | None = None,
+        power_mode: str | None = None,
+        may_sudo: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.name = name
+        self.protocol = protocol
+        self._connect, self._limits, self._build_settings = connect, limits, build
+        self._root, self._power_mode, self._may_sudo, self._say = tensorrt_root, power_mode, may_sudo, say
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._session: Session | None = None
+        self._identity: dict[str, Any] = {}
+        self._events: list[str] = []
+
+    @property
+    def kind(self) -> Kind:
+        """Emulated as soon as the board has said so."""
+        return "emulated" if self._identity.get("emulated") else "measured"
+
+    def close(self) -> None:
+        """End the connection, and with it everything on the board."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> BoardDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check(self) -> Health:
+        """Identity, conditions and everything that stands in the way; a fault becomes a problem."""
+        try:
+            found = self._attempt(lambda session: session.conditions(dataclasses.asdict(self.protocol)))
+        except DeviceFault as fault:
+            return Health(self._identity, problems=(Problem(fault.code, str(fault), fault.fix),), emulated=self._fake)
+        problems = [Problem(row["code"], row["message"], row["fix"]) for row in found["problems"]]
+        mode = found["conditions"]["power_mode"]
+        if self._power_mode and mode != self._power_mode:
+            number = found["modes"].get(self._power_mode, "?")
+            message = f"power mode {mode}, not {self._power_mode}"
+            problems.append(Problem("power_mode", message, f"sudo nvpmodel -m {number}"))
+        return Health(self._identity, found["conditions"], tuple(problems), self._fake)
+
+    def acquire(self, wait_s: float) -> None:
+        """Take the board's lease (raises DeviceFault, LeaseHeld among)."""
+        self._attempt(lambda session: session.lease(self._owner, wait_s, self._limits.lease_ttl_s, self._say))
+
+    def release(self) -> None:
+        """Give the lease back; a lost connection has done so already."""
+        if self._session is not None:
+            with contextlib.suppress(DeviceFault):
+                self._session.release()
+
+    def measure(
+        self,
+        modules: Mapping[str, Path],
+        pipeline: Iterable[PipelineStep] = (),
+        precision: Precision = "fp16",
+        *,
+        inputs: Mapping[str, Inputs] | None = None,
+    ) -> LatencyReport:
+        """Build and measure every module under one lease (raises DeviceFault or BevliteError)."""
+        if not modules:
+            raise BevliteError(f"{self.name}: found no ONNX modules; accepted: at least one")
+        self._events = []
+        rows, notes, answer = {}, [], {}
+        graphs = {name: GraphFile.read(path) for name, path in modules.items()}
+        try:
+            for name, graph in graphs.items():
+                self._say(f"{name}: copy")
+                tensors, made_up = graph.complete((inputs or {}).get(name, {}))
+                if made_up:
+                    notes.append(f"{name}: made-up values for {', '.join(made_up)}: latency may depend on them")
+                answer = self._job("measure", name, graph, tensors, precision_of(precision, name))
+                rows[name] = measured_of(answer, self.protocol.half_width)
+        finally:
+            self.release()
+        notes = [*dict.fromkeys(self._events), *notes]
+        return report_of(self.name, modules, rows, conditions_of(answer), precision, pipeline, notes)
+
+    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
+        """Outputs of an engine for the given inputs, as float32 (raises DeviceFault, NanOutputs among)."""
+        graph = GraphFile.read(module)
+        tensors, made_up = graph.complete(inputs)
+        if made_up:
+            raise BevliteError(f"{module}: inputs: found none for {', '.join(made_up)}; accepted: a tensor for each")
+        try:
+            answer = self._job("outputs", module.stem, graph, tensors, precision)
+            return self._attempt(lambda session: {row["name"]: session.fetch(row) for row in answer["outputs"]})
+        finally:
+            self.release()
+
+    @property
+    def _fake(self) -> bool:
+        return bool(self._identity.get("emulated"))
+
+    def _job(
+        self, operation: str, name: str, graph: GraphFile, tensors: Mapping[str, np.ndarray], precision: str
+    ) -> dict[str, Any]:
+        """One job with everything that it needs on the board. A repeated attempt asks for the same job."""
+        job = uuid.uuid4().hex
+        blobs = {key: tensor.tobytes() for key, tensor in tensors.items()}
+        names = {key: hashlib.sha256(blob).hexdigest() for key, blob in blobs.items()}
+        files: dict[str, Path | bytes] = {graph.sha256: graph.path, **{names[key]: blob for key, blob in blobs.items()}}
+        build = self._build_of(name, graph, precision, files)
+
+        def work(session: Session) -> dict[str, Any]:
+            session.upload(files)
+            session.lease(self._owner, self._limits.lease_wait_s, self._limits.lease_ttl_s, self._say)
+            if self._may_sudo:
+                for done in session.prepare(self._power_mode, True):
+                    self._say(f"{name}: {done}")
+            answer = session.job(
+                operation,
+                lambda text: self._say(f"{name}: {text}"),
+                job=job,
+                onnx=graph.sha256,
+                inputs=names,
+                build=build,
+                protocol=dataclasses.asdict(self.protocol),
+            )
+            session.forget(job)
+            return answer
+
+        return self._attempt(work)
+
+    def _build_of(
+        self, name: str, graph: GraphFile, precision: str, files: dict[str, Path | bytes]
+    ) -> dict[str, object]:
+        settings = self._build_settings
+        calibration = None
+        if name in settings.calibration and precision == "int8" and not graph.quantized:
+            try:
+                content = Path(settings.calibration[name]).expanduser().read_bytes()
+            except OSError as error:
+                raise BevliteError(f"{self.name}: calibration: {name}: {error.strerror}: {error.filename}") from None
+            calibration = hashlib.sha256(content).hexdigest()
+            files[calibration] = content
+        return {
+            "precision": precision,
+            "strongly_typed": graph.strongly_typed,
+            "quantized": graph.quantized,
+            "calibration": calibration,
+            "workspace_mb": settings.workspace_mb,
+            "optimization_level": settings.optimization_level,
+            "dla_core": settings.dla.get(name),
+        }
+
+    def _attempt(self, work: Callable[[Session], T]) -> T:
+        """Do it, again where the fault allows; a board that was there before is waited for."""
+        used: Counter[type[DeviceFault]] = Counter()
+        was_there = bool(self._identity)
+        lost_at = 0.0
+        while True:
+            try:
+                return work(self._open())
+            except DeviceFault as fault:
+                if isinstance(fault, ConnectionLost | Unreachable | TruncatedAnswer):
+                    self.close()
+                used[type(fault)] += 1
+                lost_at = lost_at or time.monotonic()
+                waiting = isinstance(fault, Unreachable) and was_there
+                if waiting and time.monotonic() - lost_at > self._limits.reconnect_s:
+                    raise
+                if not waiting and used[type(fault)] > fault.tries:
+                    raise
+                was_there = was_there or bool(self._identity)
+                self._events.append(f"tried again after {fault.code}: {fault}")
+                self._say(f"{fault}; trying again")
+                pause = self._limits.backoff_s * 2 ** (used[type(fault)] - 1)
+                time.sleep(min(LONGEST_PAUSE_S, pause))
+
+    def _open(self) -> Session:
+        """The session, connected if need be (raises DeviceFault, BoardRebooted among)."""
+        if self._session is not None:
+            return self._session
+        session = Session(self._connect(), self._root)
+        try:
+            found = session.identify()
+        except BaseException:
+            session.close()
+            raise
+        before, self._identity, self._session = self._identity, found, session
+        if before and before["boot_id"] != found["boot_id"]:
+            raise BoardRebooted(self.name, "the board was booted since the work began")
+        return session

@@ -1,0 +1,100 @@
+"""What a device must know of an ONNX file before it builds it: inputs, precision carried, quantised layers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from bevlite.devices.contract import Inputs
+from bevlite.errors import ExportError
+from bevlite.latency.graph import load_model
+
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An ONNX file. `inputs` are type and shape by name; `quantized` counts products between Q/DQ nodes."""
+
+    path: Path
+    sha256: str
+    inputs: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]
+    strongly_typed: bool
+    quantized: int
+
+    @classmethod
+    def read(cls, path: Path) -> GraphFile:
+        """Read a file.
+
+        Raises:
+            BevliteError: it is missing, no ONNX, has dynamic inputs, or keeps its weights in another file.
+        """
+        model, _ = load_model(path)
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+            raise ExportError(f"{path}: keeps weights in other files; accepted: one file with its weights")
+        weights = {tensor.name for tensor in model.graph.initializer}
+        inputs = {}
+        for value in model.graph.input:
+            if value.name in weights:
+                continue
+            kind = value.type.tensor_type
+            shape = tuple(d.dim_value for d in kind.shape.dim)
+            if not all(shape):
+                raise ExportError(f"{path}: input '{value.name}' has no static shape; accepted: static shapes")
+            inputs[value.name] = (np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+        return cls(path, _sha256(path), inputs, _carries_half(model), _quantized(model))
+
+    def complete(self, given: Inputs) -> tuple[dict[str, np.ndarray], list[str]]:
+        """All inputs of the engine in their type, and the names of those that had to be made up.
+
+        Made up are normal numbers for real inputs and zeros for integers: an index must be a valid one, and 0 is.
+
+        Raises:
+            BevliteError: a given tensor is unknown or has another shape.
+        """
+        unknown = sorted(set(given) - set(self.inputs))
+        if unknown:
+            raise ExportError(f"{self.path}: inputs: found '{unknown[0]}'; accepted: {', '.join(self.inputs)}")
+        found, made_up = {}, []
+        source = np.random.default_rng(0)
+        for name, (kind, shape) in self.inputs.items():
+            if name in given:
+                if tuple(given[name].shape) != shape:
+                    raise ExportError(f"{self.path}: input '{name}': found {given[name].shape}; accepted: {shape}")
+                found[name] = np.ascontiguousarray(given[name].astype(kind, copy=False))
+                continue
+            made_up.append(name)
+            if np.issubdtype(kind, np.floating):
+                found[name] = source.standard_normal(prod(shape), dtype=np.float32).reshape(shape).astype(kind)
+            elif kind == np.uint8:
+                found[name] = source.integers(0, 256, shape, dtype=np.uint8)
+            else:
+                found[name] = np.zeros(shape, kind)
+        return found, made_up
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _carries_half(model: onnx.ModelProto) -> bool:
+    half = TensorProto.FLOAT16
+    values = (*model.graph.input, *model.graph.output)
+    return any(t.data_type == half for t in model.graph.initializer) or any(
+        v.type.tensor_type.elem_type == half for v in values
+    )
+
+
+def _quantized(model: onnx.ModelProto) -> int:
+    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return sum(node.op_type in _PRODUCTS and node.input[0] in dequantized for node in model.graph.node)

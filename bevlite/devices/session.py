@@ -1,0 +1,106 @@
+"""One conversation with an agent: each request as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bevlite.board.frames import CHUNK
+from bevlite.devices.faults import TruncatedAnswer
+from bevlite.devices.transport import Connection
+
+QUICK_S = 60.0
+"""Limit of a request that measures nothing."""
+JOB_S = 6 * 3600.0
+"""Limit of a whole job: its phases have limits of their own on the board."""
+Say = Callable[[str], None]
+
+
+class Session:
+    """Requests over one connection (every method raises DeviceFault)."""
+
+    def __init__(self, connection: Connection, tensorrt_root: str | None) -> None:
+        self._connection = connection
+        self._root = tensorrt_root
+
+    def close(self) -> None:
+        """End the agent."""
+        self._connection.close()
+
+    def identify(self) -> dict[str, Any]:
+        """What the board is."""
+        self._connection.phase = "identify"
+        return self._ask("identify", tensorrt_root=self._root)
+
+    def conditions(self, protocol: Mapping[str, Any]) -> dict[str, Any]:
+        """Conditions, problems and power modes."""
+        self._connection.phase = "conditions"
+        return self._ask("conditions", tensorrt_root=self._root, protocol=dict(protocol))
+
+    def prepare(self, power_mode: str | None, lock_clocks: bool) -> list[str]:
+        """Set mode and clocks through sudo that asks nothing; what was done."""
+        self._connection.phase = "prepare"
+        done: list[str] = self._ask("prepare", power_mode=power_mode, lock_clocks=lock_clocks)["done"]
+        return done
+
+    def lease(self, owner: str, wait_s: float, ttl_s: float, say: Say) -> None:
+        """Take the board, or go on holding it."""
+        self._connection.phase = "lease"
+        request = {"op": "lease", "owner": owner, "wait_s": wait_s, "ttl_s": ttl_s}
+        self._connection.request(request, limit_s=wait_s + QUICK_S, on_progress=say)
+
+    def release(self) -> None:
+        """Give the board back."""
+        self._ask("release")
+
+    def upload(self, files: Mapping[str, Path | bytes]) -> None:
+        """Send files by their SHA-256; what is there, whole or in part, is not sent again."""
+        self._connection.phase = "copy"
+        present = self._ask("have", files=list(files))["present"]
+        for sha256, content in files.items():
+            total = content.stat().st_size if isinstance(content, Path) else len(content)
+            offset = int(present[sha256])
+            while offset < total:
+                answer = self._put(sha256, offset, total, _piece(content, offset))
+                offset = int(answer["present"])
+
+    def job(self, operation: str, say: Say, **values: Any) -> dict[str, Any]:
+        """A long job; its result stays on the board until `forget`."""
+        self._connection.phase = "build"
+        request = {"op": operation, "tensorrt_root": self._root, **values}
+        answer, _ = self._connection.request(request, limit_s=JOB_S, on_progress=say)
+        return answer
+
+    def forget(self, job: str) -> None:
+        """The result has arrived."""
+        self._ask("forget", job=job)
+
+    def fetch(self, row: Mapping[str, Any]) -> np.ndarray:
+        """An output tensor that a job left on the board."""
+        self._connection.phase = "result"
+        content = b""
+        while len(content) < row["size"]:
+            request = {"op": "get", "sha256": row["sha256"], "offset": len(content)}
+            _, piece = self._connection.request(request, limit_s=QUICK_S)
+            if not piece:
+                raise TruncatedAnswer(self._connection.device, f"output '{row['name']}' is not whole")
+            content += piece
+        return np.frombuffer(content, np.float32).reshape(row["shape"])
+
+    def _put(self, sha256: str, offset: int, total: int, piece: bytes) -> dict[str, Any]:
+        request = {"op": "put", "sha256": sha256, "offset": offset, "total": total}
+        return self._connection.request(request, piece, limit_s=QUICK_S)[0]
+
+    def _ask(self, operation: str, **values: Any) -> dict[str, Any]:
+        return self._connection.request({"op": operation, **values}, limit_s=QUICK_S)[0]
+
+
+def _piece(content: Path | bytes, offset: int) -> bytes:
+    if isinstance(content, bytes):
+        return content[offset : offset + CHUNK]
+    with content.open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(CHUNK)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bevlite.config import to_yaml, write_atomic
+from bevlite.data.config import DataConfig
+from bevlite.devices.graph_file import GraphFile
+from bevlite.errors import BevliteError
+from bevlite.export.modules import export_network
+from bevlite.export.run_modules import inputs_of_run, modules_of_run
+from bevlite.models.detector import Detector
+from bevlite.run_folder import Run
+from tests.tiny import lidar_only
+
+
+@pytest.fixture
+def run(tmp_path: Path, world: DataConfig) -> Run:
+    run, variant = Run(tmp_path / "run"), lidar_only()
+    write_atomic(run.path / "variant.yaml", to_yaml(variant))
+    write_atomic(run.path / "data.yaml", to_yaml(world))
+    network = Detector(variant).eval()
+    run.checkpoints.mkdir()
+    torch.manual_seed(0)
+    save_file(network.state_dict(), run.weights_file)
+    write_atomic(run.weights_file.with_suffix(".json"), f'{{"variant_hash": "{variant.hash}"}}')
+    export_network(network, run.path / "onnx" / "weak", "weak")
+    return run
+
+
+def test_every_module_gets_its_inputs_on_a_real_sample(run: Run) -> None:
+    found = modules_of_run(run, "8.6.2")
+    assert list(found.modules) == ["lidar", "fusion_heads"] and found.emission == "weak"
+    assert [step.name for step in found.pipeline] == ["pillarisation", "decoding"]
+    inputs, note = inputs_of_run(run, found.modules)
+    assert "sample" in note
+    for name, path in found.modules.items():
+        tensors, made_up = GraphFile.read(path).complete(inputs[name])
+        assert made_up == [] and all(tensor.any() for tensor in tensors.values()), name
+
+
+def test_the_emission_is_the_one_that_the_version_takes(run: Run) -> None:
+    assert modules_of_run(run, None).emission == "weak"
+    with pytest.raises(BevliteError, match=r"for TensorRT 10\.3\.0; accepted: a run after `bevlite export`"):
+        modules_of_run(run, "10.3.0")
+
+
+def test_without_data_it_says_so(run: Run, tmp_path: Path) -> None:
+    write_atomic(run.path / "data.yaml", to_yaml(DataConfig(root=str(tmp_path / "gone"))))
+    inputs, note = inputs_of_run(run, modules_of_run(run, None).modules)
+    assert inputs == {} and note.startswith("no real inputs")
