@@ -1,10 +1,11 @@
-"""The method of the latency model on hardware that was measured: modules on an H200 through torch's compiler.
+"""The method of the latency model on hardware that was measured.
 
-    python benchmarks/latency_method.py --graphs runs/graphs
+    python benchmarks/latency_method.py                        # modules on an H200 through torch's compiler
+    python benchmarks/latency_method.py --backend onnxruntime  # the small modules on a CPU, through ONNX Runtime
 
-The same kernel models as for TensorRT, with Inductor's fusion rules, are fitted to two thirds of the families of
-benchmarks/data/modules_h200_2026-11-21.csv and tested on the third that was left out, three times. TensorRT's own
-fusion is not tested by it.
+The same kernel models as for TensorRT, with the fusion rules of the declared backend, are fitted to two thirds of the
+families of measurements and tested on the third that was left out, three times. TensorRT's own fusion is not tested
+by it. `measure_modules.py` makes the measurements.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import modules
@@ -20,17 +23,62 @@ import onnx
 from scipy.stats import kendalltau
 
 from bevlite.latency.calibration import FITTABLE, Measurement, band, cross_validate, fit, predict_ms
-from bevlite.latency.coefficients import Coefficients
+from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
-from bevlite.latency.features import kernel_features
+from bevlite.latency.features import Precision, kernel_features
+from bevlite.latency.fusion import FusedGraph, Rules, fuse
 from bevlite.latency.graph import Graph, read_graph, strip_weights
 from bevlite.latency.inductor import fuse_inductor
 from bevlite.latency.timing import ceilings
 
-DATA = Path("runs/h200f/modules_h200.csv")
+HERE = Path(__file__).parent
 NAMES = tuple(name for name in FITTABLE if not name.startswith("nms_"))
-START = Coefficients()
 FOLDS = 3
+ONNXRUNTIME = Rules(attention=False, gemm_epilogue=False, reformat_inputs=False)
+"""Convolutions take norm, residual and activation, matrix products a bias; LayerNorm is one kernel."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where measurements come from, and how they are modelled. What starts the fit was chosen while looking at them."""
+
+    data: Path
+    device: str
+    precision: Precision
+    fuse: Callable[[Graph], FusedGraph]
+    start: Coefficients
+
+
+BACKENDS = {
+    "inductor": Backend(
+        HERE / "data" / "modules_h200_2026-11-21.csv",
+        "h200",
+        "fp16",
+        fuse_inductor,
+        Coefficients(
+            product_fill_cycles=2600.0,
+            k_step_cycles=250.0,
+            conv_latency=1.8,
+            gather_efficiency=0.9,
+            stem_efficiency=0.1,
+            l2_speedup=1.3,
+        ),
+    ),
+    "onnxruntime": Backend(
+        HERE / "data" / "modules_ort_cpu_2026-11-21.csv",
+        str(HERE / "devices" / "xeon_2_threads.yaml"),
+        "fp32",
+        lambda graph: fuse(graph, ONNXRUNTIME),
+        Coefficients(
+            tiles=tuple(Tile(m=m, n=n) for m, n in ((128, 128), (64, 64), (16, 64), (16, 16), (4, 16), (1, 16))),
+            tf32_ratio=1.0,
+            launch_share=8.0,
+            product_fill_cycles=5000.0,
+            stem_efficiency=1.0,
+            gather_efficiency=1.0,
+        ),
+    ),
+}
 
 
 def graph_of(spec: modules.ModuleSpec, folder: Path) -> Graph:
@@ -41,18 +89,18 @@ def graph_of(spec: modules.ModuleSpec, folder: Path) -> Graph:
     return read_graph(file)
 
 
-def measurements(folder: Path) -> list[Measurement]:
-    """Every measured module that has a kernel."""
+def measurements(backend: Backend, folder: Path) -> list[Measurement]:
+    """Every module that was measured quietly and has a kernel."""
     folder.mkdir(parents=True, exist_ok=True)
-    top = ceilings(find_device("h200"))
+    top = ceilings(find_device(backend.device))
     specs = {spec.id: spec for spec in modules.specs()}
     found = []
-    with DATA.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(line for line in file if not line.startswith("#")):
-            if not row["ms"] or row["id"] not in specs:
+    with backend.data.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["ms"] or row["noisy"] or row["id"] not in specs:
                 continue
             graph = graph_of(specs[row["id"]], folder)
-            kernels = kernel_features(graph, fuse_inductor(graph), "fp16")
+            kernels = kernel_features(graph, backend.fuse(graph), backend.precision)
             if kernels:
                 found.append(Measurement(tuple(kernels), float(row["ms"]), top, row["family"], row["id"]))
     return found
@@ -61,9 +109,11 @@ def measurements(folder: Path) -> list[Measurement]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=BACKENDS, default="inductor")
     parser.add_argument("--graphs", type=Path, default=Path("runs/graphs"), help="folder of exported graphs")
     options = parser.parse_args()
-    rows = measurements(options.graphs)
+    backend = BACKENDS[options.backend]
+    rows = measurements(backend, options.graphs)
     measured = np.array([m.latency_ms for m in rows])
     family = np.array([m.family for m in rows])
     fold_of = {name: i % FOLDS for i, name in enumerate(sorted(set(family)))}
@@ -72,10 +122,10 @@ def main() -> None:
     for left in range(FOLDS):
         train = [m for m, f in zip(rows, fold, strict=True) if f != left]
         test = np.flatnonzero(fold == left)
-        coefficients, held = fit(train, START, NAMES)
+        coefficients, held = fit(train, backend.start, NAMES)
         # The interval must not come from what the fit has seen either.
         halves = [Measurement(m.kernels, m.latency_ms, m.top, str(fold_of[m.family]), m.network) for m in train]
-        below, above = band(halves, cross_validate(halves, START, NAMES)[0])
+        below, above = band(halves, cross_validate(halves, backend.start, NAMES)[0])
         predicted[test] = predict_ms([rows[i] for i in test], coefficients)
         ratio = measured[test] / predicted[test]
         inside[test] = (ratio >= 1 - below) & (ratio <= 1 + above)

@@ -20,6 +20,7 @@ from scipy.optimize import least_squares  # type: ignore[import-untyped]
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import PREDICTOR_VERSION, Calibration, Coefficients, FamilyError
 from bevlite.latency.features import KernelFeatures
+from bevlite.latency.kinds import KINDS, factor_name
 from bevlite.latency.timing import Ceilings, KernelTable
 
 Array = NDArray[np.float64]
@@ -46,7 +47,10 @@ FITTABLE: dict[str, tuple[float, float]] = {
     "nms_launches": (0.1, 100.0),
     "nms_flop_per_anchor": (1e2, 1e7),
 }
-"""Coefficients that a fit may change, with their bounds."""
+"""Coefficients of the model itself, with their bounds: fitted to published latencies of many networks."""
+FACTORS: dict[str, tuple[float, float]] = {factor_name(kind): (0.1, 10.0) for kind in KINDS}
+"""Corrections for one board, from its own measurements."""
+BOUNDS = FITTABLE | FACTORS
 PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of a coefficient before any measurement: a factor of two."""
 NOISE_FLOOR = 0.05
@@ -120,9 +124,9 @@ def fit(
     """
     if not measurements:
         raise BevliteError("calibration: found no measurements; accepted: at least two networks")
-    unknown = [name for name in names if name not in FITTABLE]
+    unknown = [name for name in names if name not in BOUNDS]
     if unknown:
-        raise BevliteError(f"calibration: found '{unknown[0]}'; accepted: {', '.join(FITTABLE)}")
+        raise BevliteError(f"calibration: found '{unknown[0]}'; accepted: {', '.join(BOUNDS)}")
     rows = _Rows(measurements)
     held: dict[str, str] = {}
     chosen = list(names)
@@ -216,7 +220,7 @@ def calibrate(
 def _solve(rows: _Rows, start: Coefficients, names: list[str]) -> tuple[Array, Array]:
     """The best logarithms of coefficients, and how uncertain each remains (standard deviation of its logarithm)."""
     prior = np.log([getattr(start, name) for name in names])
-    low, high = np.log([FITTABLE[name] for name in names]).T
+    low, high = np.log([BOUNDS[name] for name in names]).T
     root = np.sqrt(rows.weights())
 
     def residuals(x: Array) -> Array:

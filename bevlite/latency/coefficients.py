@@ -94,6 +94,20 @@ class Coefficients(Config):
     """EfficientNMS plugin: kernels that it starts."""
     nms_flop_per_anchor: NotNegative = 1e5
     """EfficientNMS plugin: work an anchor at the FMA ceiling (80 classes)."""
+    convolution_factor: Positive = 1.0
+    depthwise_factor: Positive = 1.0
+    matmul_factor: Positive = 1.0
+    attention_factor: Positive = 1.0
+    elementwise_factor: Positive = 1.0
+    copy_factor: Positive = 1.0
+    reduction_factor: Positive = 1.0
+    pool_factor: Positive = 1.0
+    resize_factor: Positive = 1.0
+    gather_factor: Positive = 1.0
+    other_factor: Positive = 1.0
+    """How much longer each kind of kernel takes on a board than the published rows say (`bevlite latency calibrate`)."""
+    emulated: bool = False
+    """Fitted to the answers of an emulated board: whatever is predicted with it says so."""
     band_below: Share = 0.25
     """How far below the prediction the truth lies at most, at 80 % (cross-validated)."""
     band_above: Positive = 0.35
@@ -156,7 +170,8 @@ def shipped() -> Coefficients:
 def predictor_name(coefficients: Coefficients) -> str:
     """The version, and which coefficients when they are not the shipped ones."""
     own = "" if coefficients == DEFAULT else f"+{stable_hash(coefficients)[:8]}"
-    return PREDICTOR_VERSION + own
+    emulated = "+emulated" if coefficients.emulated else ""
+    return PREDICTOR_VERSION + emulated + own
 
 
 DEFAULT = shipped() if SHIPPED.is_file() else Coefficients()

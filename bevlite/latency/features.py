@@ -27,7 +27,7 @@ Role = Literal["constant", "read", "write", "gathered", "sampled", "strided"]
 
 SECTOR_BYTES = 32
 """Memory moves in sectors of this size: a gathered row that is shorter still costs one."""
-LINEAR_TAPS, FLOPS_A_TAP, MOST_NODES = 4, 10, 4
+LINEAR_TAPS, FLOPS_A_TAP, MOST_NODES = 4, 14, 3
 """Interpolation in two axes, what a node of its kernel costs at one tap (measured on an H200 in generated kernels),
 and how many nodes count: what feeds an interpolation is computed anew at every tap."""
 SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}

@@ -65,21 +65,49 @@ def _measurement(row: dict[str, str | None], path: Path, line: int, device: Devi
     graphs = values.get("cuda_graph", "").lower()
     if graphs not in YES_NO:
         raise BevliteError(f"{where}: cuda_graph: found '{graphs}'; accepted: yes, no")
-    try:
-        precision = check_precision(values.get("precision") or "fp16")
-        graph = read_graph(file)
-        fused = fuse(graph, tensorrt_rules(parse_version(values.get("tensorrt") or "10.3")))
-        top = ceilings(device, values.get("power_mode") or None, YES_NO[graphs])
-    except BevliteError as error:
-        raise BevliteError(f"{where}: {error}") from None
-    return Measurement(
-        kernels=tuple(kernel_features(graph, fused, precision)),
+    return measurement_of(
+        file,
+        device,
+        where,
         latency_ms=_positive(values["latency_ms"], where, "latency_ms"),
-        top=top,
+        precision=values.get("precision") or "fp16",
+        tensorrt=values.get("tensorrt") or "10.3",
+        cuda_graph=YES_NO[graphs],
+        power_mode=values.get("power_mode") or None,
         family=values.get("family") or file.resolve().parent.name,
         network=values.get("network") or file.stem,
         extra_ms=_positive(values["extra_ms"], where, "extra_ms") if values.get("extra_ms") else 0.0,
     )
+
+
+def measurement_of(
+    file: Path,
+    device: DeviceConfig,
+    where: str,
+    *,
+    latency_ms: float,
+    precision: str,
+    tensorrt: str,
+    cuda_graph: bool,
+    power_mode: str | None,
+    family: str,
+    network: str,
+    extra_ms: float = 0.0,
+) -> Measurement:
+    """A measured latency of an ONNX file, with the kernels that it is made of.
+
+    Raises:
+        BevliteError: the file, the precision, the version or the power mode is not accepted; begins with `where`.
+    """
+    try:
+        checked = check_precision(precision)
+        graph = read_graph(file)
+        fused = fuse(graph, tensorrt_rules(parse_version(tensorrt)))
+        top = ceilings(device, power_mode, cuda_graph)
+    except BevliteError as error:
+        raise BevliteError(f"{where}: {error}") from None
+    kernels = tuple(kernel_features(graph, fused, checked))
+    return Measurement(kernels, latency_ms, top, family, network, extra_ms)
 
 
 def _positive(text: str, where: str, column: str) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.features import KernelFeatures
+from bevlite.latency.kinds import KINDS, factor_name, kind_of
 from bevlite.latency.tiles import ProductTable
 
 Array = NDArray[np.float64]
@@ -76,6 +77,7 @@ class KernelTable:
         self.reduces = np.array([k.reduces for k in kernels], dtype=np.float64)
         self.element_flops = np.array([k.element_flops for k in kernels], dtype=np.float64)
         self.products = ProductTable(kernels)
+        self.kind = np.array([KINDS.index(kind_of(k)) for k in kernels], dtype=np.int64)
         moved = [(i, role, size) for i, k in enumerate(kernels) for role, size in k.traffic]
         self.mover = np.array([i for i, _, _ in moved], dtype=np.int64)
         self.role = np.array([role for _, role, _ in moved], dtype="U8")
@@ -94,6 +96,8 @@ class KernelTable:
         launches = self.launches + (self.anchors > 0) * c.nms_launches
         waiting = self._sum(owner, filling) + self.reduces * c.reduce_cycles / top.clock_mhz
         launch = launches * c.launch_share * top.launch_us + waiting
+        factor = np.array([getattr(c, factor_name(kind)) for kind in KINDS])[self.kind]
+        launch, compute, memory = launch * factor, compute * factor, memory * factor
         body = np.maximum(compute, memory)
         bound = np.where(launch > body, 0, np.where(compute >= memory, 1, 2))
         return KernelTimes(launch + body, launch, compute, memory, traffic, bound)
