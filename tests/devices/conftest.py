@@ -20,11 +20,16 @@ class Served:
     server: RunningBoard
 
 
+def require_sshd() -> None:
+    """Skip where a board cannot be served."""
+    if shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
+        pytest.skip("needs the OpenSSH server (Debian: openssh-server); CI installs it")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One emulated AGX Orin with TensorRT 10.3 for the tests of a file."""
-    if shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
-        pytest.skip("needs the OpenSSH server (Debian: openssh-server); CI installs it")
+    require_sshd()
     board = EmulatedBoard.create(tmp_path_factory.mktemp("board") / "orin", tensorrt="10.3.0", time_scale=0.01)
     with board.serve() as server:
         yield Served(board, server)
