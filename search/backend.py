@@ -9,14 +9,16 @@ from bevlite.data.config import DataConfig
 from bevlite.devices.report import LatencyReport
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
-from search.latency import LatencySource
 
 
 class Backend(Protocol):
     """The work behind a trial. Tests have a fast one."""
 
     def latency(self, variant: Variant) -> LatencyReport:
-        """End-to-end latency on the search's device; nothing is trained for it."""
+        """Latency on the search's device; nothing is trained for it. NoLatency says that no trial can have one now."""
+
+    def whole(self, variant: Variant) -> LatencyReport | None:
+        """The network measured as one engine; None where nothing measures."""
 
     def parameters(self, variant: Variant) -> int:
         """Number of parameters."""
@@ -31,18 +33,32 @@ class Backend(Protocol):
         """Write the ONNX modules of a trained run."""
 
 
+class Latencies(Protocol):
+    """What latencies come from: predictions or boards."""
+
+    def __call__(self, variant: Variant) -> LatencyReport:
+        """The report of a variant."""
+
+    def whole(self, variant: Variant) -> LatencyReport | None:
+        """The network measured as one engine; None where nothing measures."""
+
+
 class LocalBackend:
     """All of it on this machine. What needs torch is imported when it is first used."""
 
-    def __init__(self, data: DataConfig, latency: LatencySource, devices: int = 1, progress: bool = False) -> None:
+    def __init__(self, data: DataConfig, latency: Latencies, devices: int = 1, progress: bool = False) -> None:
         self._data = data
         self._latency = latency
         self._devices = devices
         self._progress = progress
 
     def latency(self, variant: Variant) -> LatencyReport:
-        """From the study's cache, or predicted."""
+        """What was known before, else measured or predicted."""
         return self._latency(variant)
+
+    def whole(self, variant: Variant) -> LatencyReport | None:
+        """Measured where the search measures."""
+        return self._latency.whole(variant)
 
     def parameters(self, variant: Variant) -> int:
         """Counted without building weights."""

@@ -20,12 +20,15 @@ def run_command(
     data: str | None = typer.Option(None, "--data", help="A nuScenes-format root, or a data YAML file."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) per network."),
     workers: int = typer.Option(1, "--workers", min=1, help="Networks trained at once, on this machine."),
+    replay: Path | None = typer.Option(
+        None, "--replay", metavar="LOG", help="Latencies from the measurement log of another study, without a board."
+    ),
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Search. Ctrl-C stops it at any time; the same command goes on."""
     from search import commands
 
-    commands.run(config, out, budget_ms, trials, data, devices, workers, overrides)
+    commands.run(config, out, budget_ms, trials, data, devices, workers, replay, overrides)
 
 
 @app.command("status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 from collections.abc import Iterable
@@ -11,11 +12,12 @@ import typer
 from rich.console import Console
 
 from bevlite.errors import BevliteError
-from search.backend import Backend, LocalBackend
+from search.backend import Backend, Latencies, LocalBackend
+from search.board_latency import BoardLatency
 from search.config import ResolvedSearch, load_search
 from search.latency import LatencySource
 from search.locks import FileLock, held_elsewhere
-from search.outcome import BUDGET_WORDS, Outcome, no_feasible
+from search.outcome import Outcome, budget_words, no_feasible
 from search.report import write_report
 from search.scan import LISTED, available_cores
 from search.scan import scan as scan_space
@@ -36,10 +38,13 @@ def run(
     data: str | None,
     devices: int,
     workers: int,
+    replay: Path | None,
     overrides: Iterable[str],
 ) -> None:
     """Search until there are enough trials, then finish the winner and write the report."""
     limits = {} if budget_ms is None else {"budget_ms": budget_ms}
+    if replay is not None:
+        overrides = [*overrides, f"device.replay={json.dumps(str(replay.resolve()))}"]
     search = load_search(config, overrides, data, limits)
     if trials is not None:
         search = search.with_trials(trials)
@@ -67,7 +72,7 @@ def status(study: Path) -> None:
                 words = "is running" if alive else "was interrupted; `bevlite search run` goes on with it"
             done = f"epoch {record.last_epoch} done"
             typer.echo(f"trial {record.number} {words} ({done})  {record.params_text}")
-    typer.echo(f"budget {outcome.budget_ms:g} ms, {search.config.device.name}; accuracy on {outcome.where}")
+    typer.echo(f"budget {outcome.budget_ms:g} ms, {search.config.device.title}; accuracy on {outcome.where}")
     typer.echo(_best_line(search, outcome))
 
 
@@ -118,7 +123,12 @@ def scan(
 
 def make_backend(search: ResolvedSearch, out: Path, devices: int) -> Backend:
     """What trains and predicts for real."""
-    latency = LatencySource(search.device, search.config.device, out / "latency")
+    choice, folder = search.config.device, out / "latency"
+    latency: Latencies = (
+        BoardLatency(search.device, choice, search.data, folder)
+        if choice.measures
+        else LatencySource(search.device, choice, folder)
+    )
     return LocalBackend(search.data, latency, devices)
 
 
@@ -131,20 +141,23 @@ def run_search(
     combinations = f"{size} combinations" if size is not None else "very many combinations"
     say(
         f"study {out}: {len(search.space.choices)} choices ({combinations}), "
-        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.name}, "
+        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.title}, "
         f"{search.config.trials} trials"
     )
     if workers > 1:
         run_workers(study, workers, devices, say)
     else:
         study.run()
-    outcome = Outcome(tuple(study.records), search.config.constraints.budget_ms)
+    outcome = study.outcome
     if outcome.choice is not None:
         lock = FileLock(out / ".winner.lock")
         if study.busy_elsewhere or not lock.acquire(wait=False):
             say("another process is still at work on this study; the last one to finish trains the winner")
         else:
             try:
+                study.measure_winner(wait=True)
+                outcome = study.outcome
+                assert outcome.choice is not None
                 trained = study.trial_folder(outcome.choice[0].number)
                 finish_winner(search, outcome, out, trained, backend, say)
             finally:
@@ -178,7 +191,7 @@ def _best_line(search: ResolvedSearch, outcome: Outcome) -> str:
     return (
         f"best: trial {record.number}, {label} {record.accuracy:.4f} after {record.last_epoch} epochs "
         f"({outcome.where}), {record.latency.text}, budget {outcome.budget_ms:g} ms: "
-        f"{BUDGET_WORDS[winner.certainty]}  {record.params_text}"
+        f"{budget_words(record, winner)}  {record.params_text}"
     )
 
 

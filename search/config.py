@@ -6,66 +6,22 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from bevlite.config import Config, apply_overrides, as_dict, merge, read_yaml, stable_hash, to_yaml, validate
 from bevlite.data.config import DataConfig, load_data_config
 from bevlite.errors import ConfigError
-from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Calibration, Coefficients, load_calibration
+from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.training.recipe import Recipe, load_recipe
 from bevlite.variant import Variant, load_variant
 from search.constraints import Limits
+from search.device import DeviceChoice
 from search.fidelity import Fidelity
 from search.objectives import Objectives
 from search.space import Space
-
-
-class DeviceChoice(Config):
-    """The board that the latency is for. `precision: null` takes each variant's own.
-
-    `calibration` is the path of a file of `bevlite latency calibrate`, relative to the search file, or its content;
-    without it the shipped coefficients count.
-    """
-
-    name: str = "agx-orin-64gb"
-    tensorrt: str = "10.3"
-    power_mode: str | None = None
-    precision: Literal["fp32", "fp16"] | None = None
-    calibration: str | dict[str, Any] | None = None
-
-    def with_calibration_read(self, folder: Path) -> DeviceChoice:
-        """The same with the content of the calibration file in place of its path, which starts from `folder`.
-
-        Raises:
-            ConfigError: the file is missing, is none, or was made for another version of the predictor.
-        """
-        if not isinstance(self.calibration, str):
-            return self
-        return self.model_copy(update={"calibration": as_dict(load_calibration(folder / self.calibration))})
-
-    def coefficients(self) -> Coefficients:
-        """The coefficients to predict with.
-
-        Raises:
-            ConfigError: the calibration is none, was made for another version of the predictor, or was not read.
-        """
-        if self.calibration is None:
-            return DEFAULT
-        if isinstance(self.calibration, str):
-            raise ConfigError(f"device.calibration: found the path '{self.calibration}'; accepted: its content")
-        own = validate(self.calibration, Calibration, "device.calibration")
-        if own.predictor != PREDICTOR_VERSION:
-            found = f"predictor: found '{own.predictor}'"
-            raise ConfigError(f"device.calibration: {found}; accepted: '{PREDICTOR_VERSION}' (calibrate again)")
-        return own.coefficients
-
-    def identity(self) -> dict[str, Any]:
-        """What two predictions must share to be comparable: of a calibration its coefficients."""
-        own = {key: value for key, value in as_dict(self).items() if key != "calibration"}
-        return own if self.calibration is None else own | {"calibration": stable_hash(self.coefficients())}
 
 
 class SearchConfig(Config):
@@ -162,7 +118,7 @@ def load_search(
         content = merge(content, {"constraints": dict(limits)})
     folder = path.parent
     config = validate(content, SearchConfig, str(path))
-    config = config.model_copy(update={"device": config.device.with_calibration_read(folder)})
+    config = config.model_copy(update={"device": config.device.with_files_of(folder)})
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)
@@ -179,7 +135,8 @@ def load_search(
     if device_name.endswith((".yaml", ".yml")):
         device_name = str(folder / device_name)
     device = find_device(device_name)
-    device.mode(config.device.power_mode)
+    if not config.device.measures or config.device.unmeasured == "predict":
+        device.mode(config.device.power_mode)  # nvpmodel's own names of a board are not known here
     loaded = _load_data(data, config.data, folder, path) if need_data else _unchecked_data(config.data)
     resolved = ResolvedSearch(config, base, space, recipe, loaded, device)
     _ = resolved.final_recipe  # a wrong `final` is found now, not after hours

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from bevlite.config import Config
-from bevlite.devices.report import LatencyReport
+from search.records import LatencySummary
 
 
 class Limits(Config):
-    """`budget_ms` is end to end: preprocessing, engines and decoding."""
+    """`budget_ms` is end to end: preprocessing, engines and decoding; of a measurement, what was measured of it."""
 
     budget_ms: float = Field(gt=0)
     max_params_m: float | None = Field(default=None, gt=0, description="millions of parameters")
 
-    def violations(self, latency: LatencyReport, parameters: int | None) -> dict[str, float]:
+    def violations(self, latency: LatencySummary, parameters: int | None) -> dict[str, float]:
         """How far each limit is exceeded, relative to it; zero or less is within.
 
         The budget is compared with the lower end of the latency: what may still fit is not thrown away.
@@ -24,7 +24,7 @@ class Limits(Config):
             found["max_params_m"] = parameters / 1e6 / self.max_params_m - 1
         return found
 
-    def reason(self, latency: LatencyReport, parameters: int | None) -> str | None:
+    def reason(self, latency: LatencySummary, parameters: int | None) -> str | None:
         """Why a network is rejected before training, in words; None when it keeps all limits."""
         broken = {name for name, value in self.violations(latency, parameters).items() if value > 0}
         words = []

@@ -14,7 +14,7 @@ from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import PipelineStep, steps_for
 from bevlite.latency.predictor import parse_version
 from bevlite.variant import Variant
-from search.config import DeviceChoice
+from search.device import DeviceChoice
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graphs import GraphStore, ModuleGraph
@@ -27,10 +27,12 @@ class LatencySource:
     The graphs come from shapes alone (`bevlite.export.graphs`): nothing is computed, and modules that variants share
     are made once. The key of a report holds the variant (or the module), the board's description, the conditions,
     the predictor's version and its coefficients, so a report is found again exactly when it would come out the same.
+    Without `steps` a total is of the engines alone, and the steps around them are named as missing.
     """
 
-    def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path | None) -> None:
+    def __init__(self, device: DeviceConfig, choice: DeviceChoice, folder: Path | None, *, steps: bool = True) -> None:
         self._device = device
+        self._steps = steps
         self._choice = choice
         self._folder = folder
         self._store: GraphStore | None = None
@@ -80,7 +82,7 @@ class LatencySource:
 
     def fresh(self) -> LatencySource:
         """The same for another process, with nothing in memory yet."""
-        return LatencySource(self._device, self._choice, self._folder)
+        return LatencySource(self._device, self._choice, self._folder, steps=self._steps)
 
     def _conditions(self, precision: str) -> dict[str, str]:
         return {
@@ -97,7 +99,13 @@ class LatencySource:
 
         store = self._graphs()
         models = {module.name: store(module, self.emission) for module in module_graphs(variant)}
-        return self._predictor().measure(models, pipeline_of(variant), self.precision(variant))
+        steps = pipeline_of(variant)
+        report = self._predictor().measure(models, steps if self._steps else (), self.precision(variant))
+        missing = () if self._steps else tuple(step.name for step in steps)
+        return report.model_copy(update={"missing": missing})
+
+    def whole(self, variant: Variant) -> None:
+        """Nothing measures a network here."""
 
     def _predictor(self) -> PredictedDevice:
         return PredictedDevice(

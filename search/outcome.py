@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from search.correction import Correction
 from search.pareto import Winner, choose_winner, front
 from search.records import STATES, TrialRecord
 
@@ -19,16 +20,32 @@ class Outcome:
     @property
     def pareto(self) -> list[TrialRecord]:
         """Completed and feasible trials that no other dominates, fastest first."""
-        eligible = [record for record in self.records if record.eligible]
+        eligible = self._eligible
         points = [(record.accuracy or 0.0, record.latency_ms or 0.0) for record in eligible]
         return [eligible[i] for i in front(points)]
 
     @property
     def choice(self) -> tuple[TrialRecord, Winner] | None:
         """The winner and how certain its budget is; None when no trial is eligible."""
-        eligible = [record for record in self.records if record.eligible]
+        eligible = self._eligible
         winner = choose_winner(eligible, self.budget_ms)
         return (eligible[winner.index], winner) if winner is not None else None
+
+    @property
+    def _eligible(self) -> list[TrialRecord]:
+        """What may win; a network may have turned out slower since it was a candidate, when it was measured whole."""
+        return [r for r in self.records if r.eligible and (r.lower_ms or 0.0) <= self.budget_ms]
+
+    @property
+    def corrections(self) -> dict[str, Correction]:
+        """Of each kind of measurement, what the whole is to the sum of its engines."""
+        kinds = [r.engines.kind for r in self.records if r.engines is not None and r.engines.basis == "engines"]
+        return {kind: Correction.of(self.records, kind) for kind in dict.fromkeys(kinds)}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Steps around the engines that are in no latency of this study, because nothing measures them yet."""
+        return tuple(dict.fromkeys(name for r in self.records if r.latency is not None for name in r.latency.missing))
 
     @property
     def more_accurate(self) -> TrialRecord | None:
@@ -67,9 +84,25 @@ class Outcome:
 
 BUDGET_WORDS = {
     "within": "the upper end of its latency is within the budget",
-    "likely": "NOT CERTAIN until measured: its median is within the budget, its upper end is not",
-    "possible": "NOT CERTAIN until measured: only the lower end of its latency is within the budget",
+    "likely": "its median is within the budget, its upper end is not",
+    "possible": "only the lower end of its latency is within the budget",
 }
+
+
+def budget_words(record: TrialRecord, winner: Winner) -> str:
+    """How sure it is that a winner keeps the budget, and what that rests on."""
+    latency = record.latency
+    assert latency is not None
+    words = BUDGET_WORDS[winner.certainty]
+    if winner.flagged:
+        words = f"NOT CERTAIN{' until measured' if latency.kind == 'predicted' else ''}: {words}"
+    if latency.kind == "emulated":
+        words += "; EMULATED, which says nothing of a real board"
+    if latency.basis == "engines":
+        words += f"; not measured as a whole ({record.whole_problem or 'no board answered'})"
+    if latency.missing:
+        words += f"; not in it: {', '.join(latency.missing)}"
+    return words
 
 
 def no_feasible(outcome: Outcome, label: str) -> str:

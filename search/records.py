@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,12 +11,15 @@ from optuna.trial import FrozenTrial, TrialState
 from bevlite.devices.report import LatencyReport
 
 State = Literal["rejected", "stopped", "completed", "failed", "running", "waiting"]
+Basis = Literal["", "engines", "whole"]
+"""Of a measurement: the sum of engines measured apart, or the network as one engine."""
+BASIS_WORDS = {"engines": "from its engines", "whole": "as a whole"}
 STATES: tuple[State, ...] = ("completed", "stopped", "rejected", "failed", "running", "waiting")
 
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Of a latency report what tables and plots need."""
+    """Of a latency report what tables and plots need. `missing` names steps that are not in the total."""
 
     kind: str
     total_ms: float
@@ -23,9 +27,11 @@ class LatencySummary:
     upper_ms: float
     modules: dict[str, float]
     pipeline: dict[str, float]
+    basis: Basis = ""
+    missing: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, report: LatencyReport) -> LatencySummary:
+    def of(cls, report: LatencyReport, basis: Basis = "") -> LatencySummary:
         """The summary of a report."""
         return cls(
             report.kind,
@@ -34,23 +40,38 @@ class LatencySummary:
             report.upper_ms,
             {row.name: row.latency_ms for row in report.modules},
             {row.name: row.latency_ms for row in report.pipeline},
+            basis,
+            report.missing,
         )
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> LatencySummary:
+        """From the storage, that of an older version as well."""
+        return cls(**{**data, "missing": tuple(data.get("missing", ()))})
 
     @property
     def text(self) -> str:
-        """`predicted 48.2 ms [40.1, 57.0]`: the kind is always said."""
-        return f"{self.kind} {self.total_ms:.1f} ms [{self.lower_ms:.1f}, {self.upper_ms:.1f}]"
+        """`predicted 48.2 ms [40.1, 57.0]`: the kind is always said, and whether engines were summed."""
+        words = f"{self.kind} {self.total_ms:.1f} ms [{self.lower_ms:.1f}, {self.upper_ms:.1f}]"
+        return f"{words} {BASIS_WORDS[self.basis]}" if self.basis else words
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial. `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics)."""
+    """One trial. `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics).
+
+    `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
+    network as one engine, where it was measured so; `whole_problem` says why it cannot be.
+    """
 
     number: int
     state: State
     params: dict[str, Any]
     variant_hash: str | None = None
     latency: LatencySummary | None = None
+    engines: LatencySummary | None = None
+    whole: LatencySummary | None = None
+    whole_problem: str = ""
     parameters: int | None = None
     rungs: dict[int, dict[str, Any]] = field(default_factory=dict)
     full_epochs: int = 0
@@ -116,20 +137,24 @@ class TrialRecord:
         return " ".join(f"{name}={value}" for name, value in self.params.items())
 
 
-def read_record(trial: FrozenTrial, full_epochs: int) -> TrialRecord:
-    """The record of a trial in the storage."""
+def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mapping[str, Any]]) -> TrialRecord:
+    """The record of a trial in the storage; `wholes` are the networks measured whole, by the hash of their variant."""
     attrs = trial.user_attrs
     # The attribute is written a moment before the trial ends: only the end makes it count.
     state: State = "running" if trial.state == TrialState.RUNNING else "waiting"
     if trial.state.is_finished():
         state = attrs.get("state", "failed")
-    latency = attrs.get("latency")
+    latency = LatencySummary.read(attrs["latency"]) if attrs.get("latency") else None
+    whole = wholes.get(attrs.get("variant_hash", ""), {})
     return TrialRecord(
         number=trial.number,
         state=state,
         params=dict(trial.params or trial.system_attrs.get("fixed_params", {})),
         variant_hash=attrs.get("variant_hash"),
-        latency=LatencySummary(**latency) if latency else None,
+        latency=latency,
+        engines=latency,
+        whole=LatencySummary.read(whole["latency"]) if "latency" in whole else None,
+        whole_problem=str(whole.get("problem", "")),
         parameters=attrs.get("parameters"),
         rungs={int(epoch): score for epoch, score in attrs.get("rungs", {}).items()},
         full_epochs=full_epochs,

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from bevlite.config import as_dict, to_yaml, write_atomic
 from search.config import ResolvedSearch
-from search.outcome import BUDGET_WORDS, Outcome, no_feasible
+from search.outcome import Outcome, budget_words, no_feasible
 from search.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.tables import pareto_rows, trial_rows, write_csv
 from search.winner import read_result, winner_variant, write_winner_yaml
@@ -79,7 +79,7 @@ def _headline(search: ResolvedSearch, outcome: Outcome, folder: Path) -> dict[st
     return {
         "found": True,
         "record": record,
-        "certainty": BUDGET_WORDS[winner.certainty],
+        "certainty": budget_words(record, winner),
         "flagged": winner.flagged,
         "final": final,
         "other": other,

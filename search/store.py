@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -18,10 +18,12 @@ from optuna.study import StudyDirection
 from bevlite.config import stable_hash, write_atomic
 from bevlite.errors import BevliteError, ConfigError
 from search.config import ResolvedSearch, differences
-from search.records import TrialRecord, read_record
+from search.correction import corrected
+from search.records import LatencySummary, TrialRecord, read_record
 
 HEARTBEAT_S = 30
 STUDY_NAME = "search"
+WHOLE = "whole:"
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 
@@ -121,8 +123,19 @@ def open_for_reading(folder: Path, url: str | None) -> optuna.Study:
 
 
 def records_of(study: optuna.Study, full_epochs: int) -> list[TrialRecord]:
-    """All trials in order."""
-    return [read_record(trial, full_epochs) for trial in study.get_trials(deepcopy=False)]
+    """All trials in order, each with the latency that counts of it."""
+    prefix = len(WHOLE)
+    wholes = {name[prefix:]: value for name, value in study.user_attrs.items() if name.startswith(WHOLE)}
+    return corrected([read_record(trial, full_epochs, wholes) for trial in study.get_trials(deepcopy=False)])
+
+
+def keep_whole(study: optuna.Study, variant_hash: str, found: LatencySummary | str) -> None:
+    """Keep the latency of a network measured whole, or why it cannot be measured so.
+
+    It is kept with the study, because a trial that has ended takes no more attributes.
+    """
+    value = {"problem": found} if isinstance(found, str) else {"latency": asdict(found)}
+    study.set_user_attr(WHOLE + variant_hash, value)
 
 
 class Heartbeat:

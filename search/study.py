@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import platform
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -17,9 +17,11 @@ from bevlite.errors import BevliteError
 from search.backend import Backend
 from search.config import ResolvedSearch
 from search.locks import FileLock
-from search.records import TrialRecord
+from search.measurements import NoLatency
+from search.outcome import Outcome
+from search.records import LatencySummary, TrialRecord
 from search.sampling import draw, sampler_for, tried_all
-from search.store import Heartbeat, OpenStudy, open_for_run, quiet_optuna, records_of
+from search.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.terminal import Say
 from search.trial import TrialRunner
 
@@ -54,6 +56,11 @@ class Study:
         return records_of(self.study, self.search.config.fidelity.epochs)
 
     @property
+    def outcome(self) -> Outcome:
+        """What all trials so far amount to."""
+        return Outcome(tuple(self.records), self.search.config.constraints.budget_ms)
+
+    @property
     def busy_elsewhere(self) -> bool:
         """Whether another process still runs a trial."""
         return any(record.state == "running" for record in self.records)
@@ -82,6 +89,47 @@ class Study:
                     self._run(job)
             finally:
                 job.lock.release()
+            self.measure_winner()
+
+    def measure_winner(self, wait: bool = False) -> None:
+        """Measure the winner so far as a whole network; when another one wins by that, this one too.
+
+        Without `wait`, it is left to another worker that is at it.
+
+        Raises:
+            NoLatency: no board answers, and the search may not do without.
+        """
+        lock = FileLock(self.folder / ".whole.lock")
+        if self.search.config.device.measures and lock.acquire(wait=wait):
+            try:
+                self._measure_winner()
+            finally:
+                lock.release()
+
+    def _measure_winner(self) -> None:
+        while (record := self._unmeasured_winner()) is not None:
+            assert record.variant_hash is not None
+            variant = self.search.space.build(self.search.base, record.params, f"trial-{record.number}")
+            try:
+                report = self.backend.whole(variant)
+            except NoLatency:
+                raise
+            except BevliteError as error:
+                keep_whole(self.study, record.variant_hash, str(error))
+                self._say(f"trial {record.number:<3d} whole     cannot be measured as a whole: {error}")
+                continue
+            if report is None:
+                return
+            summary = LatencySummary.of(report, "whole")
+            missing = record.latency.missing if record.latency is not None else ()
+            keep_whole(self.study, record.variant_hash, replace(summary, missing=missing))
+            self._say(f"trial {record.number:<3d} whole     {summary.text}; before: {_before(record)}")
+
+    def _unmeasured_winner(self) -> TrialRecord | None:
+        choice = self.outcome.choice
+        if choice is None or choice[0].whole is not None or choice[0].whole_problem:
+            return None
+        return choice[0]
 
     def _run(self, job: Job) -> None:
         folder = self.trial_folder(job.trial.number)
@@ -149,3 +197,8 @@ class Study:
 
     def _lock_file(self, number: int) -> Path:
         return self.folder / "trials" / f".{number:04d}.lock"
+
+
+def _before(record: TrialRecord) -> str:
+    """The plain sum of the engines, or the prediction that stood for it."""
+    return f"{record.engines.kind} {record.engines.total_ms:.2f} ms" if record.engines is not None else "unknown"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bevlite.config import write_atomic
 from search.outcome import Outcome
-from search.records import TrialRecord
+from search.records import BASIS_WORDS, TrialRecord
 
 Rows = list[list[str]]
 METRICS = ("NDS", "mAP", "occ_miou")
@@ -29,13 +29,19 @@ def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
             f"{record.accuracy:.4f}",
             *(f"{_metrics(record)[m]:.4f}" if m in _metrics(record) else "" for m in shown),
             latency_text(record),
-            "within" if (record.upper_ms or 0) <= outcome.budget_ms else "until measured",
+            _budget(record, outcome.budget_ms),
             millions(record),
             record.params_text,
         ]
         for record in outcome.pareto
     ]
     return head, rows
+
+
+def _budget(record: TrialRecord, budget_ms: float) -> str:
+    if (record.upper_ms or 0) <= budget_ms:
+        return "within"
+    return "until measured" if record.latency is not None and record.latency.kind == "predicted" else "not certain"
 
 
 def trial_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
@@ -73,6 +79,7 @@ def write_csv(path: Path, records: Sequence[TrialRecord]) -> None:
         "samples",
         "epochs",
         "latency_kind",
+        "latency_basis",
         "latency_ms",
     ]
     head += ["lower_ms", "upper_ms", "parameters", *names, "duplicate_of", "reason", "seconds"]
@@ -82,11 +89,12 @@ def write_csv(path: Path, records: Sequence[TrialRecord]) -> None:
     for record in records:
         score: dict[str, Any] = record.score or {}
         kind = record.latency.kind if record.latency else None
+        basis = record.latency.basis if record.latency else None
         latency = [None if ms is None else round(ms, 4) for ms in _latencies(record)]
         writer.writerow(
             [record.number, record.state, record.last_accuracy]
             + [_metrics(record).get(m) for m in metrics]
-            + [score.get("split"), score.get("samples"), record.last_epoch or None, kind, *latency]
+            + [score.get("split"), score.get("samples"), record.last_epoch or None, kind, basis, *latency]
             + [record.parameters, *(record.params.get(name) for name in names)]
             + [record.duplicate_of, record.reason, record.seconds]
         )
@@ -105,11 +113,12 @@ def terminal_table(title: str, head: list[str], rows: Rows) -> Table:
 
 
 def latency_text(record: TrialRecord) -> str:
-    """`34.0 ms [27.2, 44.2] predicted`."""
+    """`34.0 ms [27.2, 44.2] predicted`, and of a measurement whether the network was one engine."""
     latency = record.latency
     if latency is None:
         return ""
-    return f"{latency.total_ms:.1f} ms [{latency.lower_ms:.1f}, {latency.upper_ms:.1f}] {latency.kind}"
+    figures = f"{latency.total_ms:.1f} ms [{latency.lower_ms:.1f}, {latency.upper_ms:.1f}] {latency.kind}"
+    return f"{figures} {BASIS_WORDS[latency.basis]}" if latency.basis else figures
 
 
 def millions(record: TrialRecord) -> str:

@@ -15,8 +15,9 @@ from bevlite.variant import Variant
 from search.backend import Backend
 from search.config import ResolvedSearch
 from search.fidelity import RungPoint, stop_reason
+from search.measurements import NoLatency
 from search.objectives import Score
-from search.records import LatencySummary, State, TrialRecord, read_record
+from search.records import Basis, LatencySummary, State, TrialRecord
 from search.store import records_of
 from search.terminal import Say
 
@@ -48,14 +49,13 @@ class TrialRunner:
     @property
     def record(self) -> TrialRecord:
         """What the storage knows of it now."""
-        frozen = self.study.get_trials(deepcopy=False)[self.trial.number]
-        return read_record(frozen, self.search.config.fidelity.epochs)
+        return records_of(self.study, self.search.config.fidelity.epochs)[self.trial.number]
 
     def run(self) -> TrialRecord:
         """Bring the trial to its end.
 
         Raises:
-            DataError, OSError: nothing that is the trial's fault; it stays open and is gone on with later.
+            DataError, NoLatency, OSError: nothing that is the trial's fault; it stays open and is gone on with later.
         """
         params = self.search.space.sample(self.trial)
         try:
@@ -70,7 +70,7 @@ class TrialRunner:
         try:
             rejection = self._measure(variant)
             return self._finish("rejected", rejection) if rejection else self._train(variant)
-        except DataError:
+        except (DataError, NoLatency):
             raise
         except BevliteError as error:
             return self._finish("failed", str(error))
@@ -88,8 +88,8 @@ class TrialRunner:
 
     def _reuse(self, original: TrialRecord) -> TrialRecord:
         self.trial.set_user_attr("duplicate_of", original.number)
-        if original.latency is not None:
-            self.trial.set_user_attr("latency", asdict(original.latency))
+        if original.engines is not None:
+            self.trial.set_user_attr("latency", asdict(original.engines))
         self.trial.set_user_attr("parameters", original.parameters)
         self.trial.set_user_attr("rungs", {str(epoch): score for epoch, score in original.rungs.items()})
         self._constrain(original.violations)
@@ -100,12 +100,14 @@ class TrialRunner:
         """Latency and size before any training; the reason for which the network is rejected."""
         report = self.backend.latency(variant)
         parameters = self.backend.parameters(variant)
-        summary = LatencySummary.of(report)
-        self.trial.set_user_attr("latency", asdict(summary))
+        basis: Basis = "" if report.kind == "predicted" else "engines"
+        self.trial.set_user_attr("latency", asdict(LatencySummary.of(report, basis)))
         self.trial.set_user_attr("parameters", parameters)
         limits = self.search.config.constraints
-        self._constrain(limits.violations(report, parameters))
-        reason = limits.reason(report, parameters)
+        summary = self.record.latency
+        assert summary is not None
+        self._constrain(limits.violations(summary, parameters))
+        reason = limits.reason(summary, parameters)
         if reason is None:
             size = f"{parameters / 1e6:.2f} M parameters"
             self._event("starts", f"{summary.text}, {size}  {self.record.params_text}")

@@ -14,7 +14,7 @@ from bevlite.variant import Variant
 from search.backend import Backend
 from search.config import ResolvedSearch
 from search.objectives import Score
-from search.outcome import BUDGET_WORDS, Outcome
+from search.outcome import Outcome, budget_words
 from search.terminal import Say
 
 NOTE = "winner.json"
@@ -58,8 +58,8 @@ def write_winner_yaml(search: ResolvedSearch, outcome: Outcome, path: Path) -> N
     head = [
         f"Trial {record.number} of {len(outcome.records)}: {record.params_text}",
         f"{label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
-        f"Latency {record.latency.text} on {search.config.device.name}, budget {outcome.budget_ms:g} ms: "
-        f"{BUDGET_WORDS[winner.certainty]}",
+        f"Latency {record.latency.text} on {search.config.device.title}, budget {outcome.budget_ms:g} ms: "
+        f"{budget_words(record, winner)}",
     ]
     text = "".join(f"# {line}\n" for line in head) + to_yaml(winner_variant(search, outcome))
     write_atomic(path, text)

@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import IO, Any, Callable
 
-from bevlite.board import conditions, guard, identity, jobs, process, settings
+from bevlite.board import conditions, engines, guard, identity, jobs, process, settings
 from bevlite.board.fault import Fault
 from bevlite.board.frames import CHUNK, MAGIC, FrameError, Message, read_frame, write_frame
 from bevlite.board.lease import Lease
@@ -48,6 +48,8 @@ class Agent:
             "put": self._put,
             "measure": self._measure,
             "outputs": self._outputs,
+            "infer": self._infer,
+            "drop": self._drop,
             "get": self._get,
             "forget": self._forget,
         }
@@ -167,6 +169,14 @@ class Agent:
 
     def _outputs(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, jobs.outputs), b""
+
+    def _infer(self, request: Message, _: bytes) -> tuple[Message, bytes]:
+        return self._kept(request, engines.infer), b""
+
+    def _drop(self, request: Message, _: bytes) -> tuple[Message, bytes]:
+        for sha in request["files"]:
+            self._files().drop(sha)
+        return {}, b""
 
     def _kept(self, request: Message, work: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         """The result of a job: if it was finished before a connection was lost, it is still here."""

@@ -13,6 +13,9 @@ from bevlite.board import commands, precisions, process, trtexec_json, trtexec_l
 from bevlite.board.fault import Fault
 from bevlite.board.store import Store, disk_fault
 
+REBUILT = ("engine_other_version", "engine_other_module", "engine_unreadable")
+"""Codes of faults of a cached engine: it is built again, once."""
+
 
 class Engine(NamedTuple):
     """A built engine on the board, and what is known of it (plain JSON, as it lies beside it)."""
@@ -146,6 +149,6 @@ def with_usable_engine(builder: Builder, onnx: str, build: commands.Build, use: 
     try:
         return use(engine)
     except Fault as fault:
-        if fault.code not in ("engine_other_version", "engine_other_module", "engine_unreadable"):
+        if fault.code not in REBUILT:
             raise
         return use(builder.rebuild(onnx, build, fault.message))

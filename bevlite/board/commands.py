@@ -118,6 +118,15 @@ def profile_command(trtexec: str, version: TensorRT, engine: str, run: Run, prof
 
 def outputs_command(trtexec: str, version: TensorRT, engine: str, inputs: dict[str, str], outputs: str) -> list[str]:
     """Run an engine once and write its outputs to `outputs`; they must be copied back, so with transfers."""
+    return [*_once(trtexec, version, engine, inputs), "--exportOutput=" + outputs]
+
+
+def raw_outputs_command(trtexec: str, version: TensorRT, engine: str, inputs: dict[str, str]) -> list[str]:
+    """Run an engine once and write its bindings as raw files into the working folder (8.6 and later)."""
+    return [*_once(trtexec, version, engine, inputs), "--dumpRawBindingsToFile"]
+
+
+def _once(trtexec: str, version: TensorRT, engine: str, inputs: dict[str, str]) -> list[str]:
     return [
         trtexec,
         "--loadEngine=" + engine,
@@ -126,7 +135,6 @@ def outputs_command(trtexec: str, version: TensorRT, engine: str, inputs: dict[s
         "--iterations=1",
         *_way(version, False, True),
         *_inputs(inputs),
-        "--exportOutput=" + outputs,
     ]
 
 

@@ -40,7 +40,7 @@ def end_all() -> None:
                 os.killpg(group, signal.SIGKILL)
 
 
-def start(argv: Sequence[str]) -> subprocess.Popen:
+def start(argv: Sequence[str], folder: str | None = None) -> subprocess.Popen:
     """Start a program in a process group of its own; it dies with the agent, even if that is killed."""
     child = subprocess.Popen(
         list(argv),
@@ -49,6 +49,7 @@ def start(argv: Sequence[str]) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=_die_with_parent,
+        cwd=folder,
         env=dict(os.environ, LC_ALL="C"),
     )
     with _lock:
@@ -65,15 +66,21 @@ def stop(child: subprocess.Popen) -> None:
         _groups.discard(child.pid)
 
 
-def run(argv: Sequence[str], limit_s: float, phase: str, on_line: Callable[[str], None] | None = None) -> Finished:
-    """Run a program to its end.
+def run(
+    argv: Sequence[str],
+    limit_s: float,
+    phase: str,
+    on_line: Callable[[str], None] | None = None,
+    folder: str | None = None,
+) -> Finished:
+    """Run a program to its end, in a working folder if one is given.
 
     Raises:
         Fault: `hang` when it takes longer than `limit_s`; `program_missing` when it cannot be started.
     """
     began = time.monotonic()
     try:
-        child = start(argv)
+        child = start(argv, folder)
     except OSError as error:
         raise Fault("program_missing", f"{argv[0]}: cannot be started ({error.strerror})") from None
     lines: queue.Queue = queue.Queue()

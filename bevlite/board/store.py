@@ -80,6 +80,11 @@ class Store:
             raise Fault("upload_missing", f"file {sha256[:12]} is not on the board")
         return path
 
+    def drop(self, sha256: str) -> None:
+        """Delete an uploaded file, or an output that was fetched."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.upload(sha256))
+
     def engine(self, key: str) -> str:
         """Folder of an engine."""
         return os.path.join(self.root, "engines", key)

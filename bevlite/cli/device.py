@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
@@ -21,13 +22,17 @@ PROBLEM, EMULATED = 1, 3
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    from bevlite.cli.device_check_engine import check_engine
     from bevlite.cli.device_emulate import emulate
 
-    group = typer.Typer(help="Boards and other devices: add, list, check, run, emulate.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Boards and other devices: add, list, check, run, check-engine, emulate.", no_args_is_help=True
+    )
     group.command("add")(add)
     group.command("list")(list_devices)
     group.command("check")(check)
     group.command("run")(run)
+    group.command("check-engine")(check_engine)
     group.command("emulate")(emulate)
     app.add_typer(group, name="device")
 
@@ -80,7 +85,7 @@ def check(name: str = typer.Argument(help="Name of a device, or a device file.")
     from bevlite.cli.device_text import show_health
     from bevlite.devices.files import open_device
 
-    device = open_device(name, say=_say)
+    device = open_device(name, say=say)
     try:
         health = device.check()
     finally:
@@ -103,7 +108,7 @@ def run(
     from bevlite.cli.device_text import show_report
     from bevlite.devices.files import open_device
 
-    device = open_device(name, say=_say)
+    device = open_device(name, say=say)
     try:
         report, place = _measure(device, sources, precision)
     finally:
@@ -161,7 +166,3 @@ def _close(device: Device) -> None:
     close = getattr(device, "close", None)
     if close is not None:
         close()
-
-
-def _say(text: str) -> None:
-    typer.echo(f"  {text}", err=True)

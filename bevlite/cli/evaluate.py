@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.say import news
 from bevlite.errors import BevliteError
+
+if TYPE_CHECKING:
+    from bevlite.evaluation.run import Backend
 
 
 def eval_command(
     run: Path = typer.Argument(help="A run folder."),
     split: str | None = typer.Option(None, "--split", help="An official split; the validation split by default."),
-    backend: str = typer.Option("torch", "--backend", help="torch or onnx (the exported modules)."),
+    backend: str = typer.Option("torch", "--backend", help="torch, onnx (the exported modules) or tensorrt (engines)."),
+    device: str = typer.Option("", "--device", help="The board that runs the engines (bevlite device list)."),
+    batch_size: int | None = typer.Option(None, "--batch", min=1, help="Samples at a time: 4, on a board 16."),
     data: str | None = typer.Option(None, "--data", help="Another data root or data YAML file than the run's."),
 ) -> None:
     """NDS, mAP, the five errors and occupancy mIoU of a run."""
     from bevlite.data.config import load_data_config
-    from bevlite.evaluation.run import evaluate_run
+    from bevlite.devices.files import open_board
+    from bevlite.evaluation.run import evaluate_run, evaluation_folder
     from bevlite.reporting.accuracy import accuracy_table
 
-    if backend not in ("torch", "onnx"):
-        raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx")
-    summary = evaluate_run(
-        run,
-        split=split,
-        backend="onnx" if backend == "onnx" else "torch",
-        data=load_data_config(data) if data else None,
-        progress=True,
-    )
+    if backend not in ("torch", "onnx", "tensorrt"):
+        raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx, tensorrt")
+    if bool(device) != (backend == "tensorrt"):
+        raise BevliteError("eval: --backend tensorrt and --device NAME go together; accepted: both, or neither")
+    kind = cast("Backend", backend)
+    with open_board(device, news()) if device else nullcontext() as board:
+        summary = evaluate_run(
+            run,
+            split=split,
+            backend=kind,
+            device=board,
+            data=load_data_config(data) if data else None,
+            batch_size=batch_size,
+            progress=True,
+        )
+    if summary.get("emulated"):
+        typer.echo(f"EMULATED: {device} is no board; this is not the accuracy of one")
     typer.echo(accuracy_table(summary))
-    typer.echo(f"written: {run / 'eval' / (summary['split'] + '-' + backend) / 'metrics.json'}")
+    if summary.get("runner_note"):
+        typer.echo(f"note: {summary['runner_note']}")
+    typer.echo(f"written: {evaluation_folder(run, summary['split'], kind, board) / 'metrics.json'}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -13,26 +13,37 @@ def register(group: typer.Typer) -> None:
     @group.command("calibrate")
     def calibrate_command(
         reports: list[Path] = typer.Option(
-            ..., "--reports", metavar="CSV", help="Measured latencies (docs/latency.md)."
+            ...,
+            "--reports",
+            metavar="FILE",
+            help="Measured latencies: reports of `bevlite device run` (.json), the measurement log of a search "
+            "(.jsonl), or a table (.csv, docs/latency.md).",
         ),
         device: str = typer.Option(..., "--device", help="Name in configs/devices, or a YAML file."),
         out: Path = typer.Option(..., "--out", help="The calibration file to write."),
         start: Path | None = typer.Option(
             None, "--start", help="Calibration to start from; by default the shipped one.", show_default=False
         ),
+        graphs: list[Path] = typer.Option(
+            [], "--graphs", metavar="ONNX|FOLDER", help="Where the measured modules of a report lie, if not beside it."
+        ),
     ) -> None:
         """Fit the coefficients to measured latencies: as many as the data bears, cross-validated by family."""
         from bevlite.config import to_yaml, write_atomic
+        from bevlite.devices.calibration import read_evidence
         from bevlite.latency.calibration import calibrate, predict_ms
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
-        from bevlite.latency.reports import read_reports
 
         board = find_device(device)
         begin = DEFAULT if start is None else load_calibration(start).coefficients
-        measured = read_reports(reports, board)
+        evidence = read_evidence(reports, board, graphs)
+        measured = evidence.measurements
         networks = len({m.network for m in measured})
         typer.echo(f"{len(measured)} measurements of {networks} networks on {board.name}")
+        if evidence.emulated:
+            typer.echo("EMULATED: fitted to an emulated board; the file and every prediction with it say so", err=True)
+            begin = begin.model_copy(update={"emulated": True})
         found = calibrate(measured, begin, board.name, say=typer.echo)
         for name in found.fitted:
             before, after = getattr(begin, name), getattr(found.coefficients, name)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from th
     import typer
 
 # A command is a module here with a function `register(app)`.
-COMMANDS = ("variant", "data", "train", "evaluate", "show", "export", "latency", "device")
+COMMANDS = ("variant", "data", "train", "evaluate", "show", "export", "latency", "device", "deploy")
 
 
 class Stopped(Exception):
@@ -59,7 +59,7 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C."""
+    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 emulated only, 130 Ctrl-C."""
     try:
         code = _run()
     except (KeyboardInterrupt, Stopped):

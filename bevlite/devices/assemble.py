@@ -82,10 +82,7 @@ def report_of(
     notes: Sequence[str],
 ) -> LatencyReport:
     """The report of a measurement. The steps of the pipeline are named as missing: nothing measures them yet."""
-    runtime = conditions.runtime or f"tensorrt-{conditions.tensorrt}"
-    where = f"{conditions.module or device}/{conditions.power_mode}/{runtime}"
-    if conditions.emulated:
-        where = f"emulated/{where}"
+    where = place_of(device, conditions)
     listed = tuple(
         row_of(name, modules[name], precision_of(precision, name), where, measured) for name, measured in rows.items()
     )
@@ -104,6 +101,13 @@ def report_of(
         notes=tuple(dict.fromkeys([*notes, *own, *extra])),
         missing=missing,
     )
+
+
+def place_of(device: str, conditions: Conditions) -> str:
+    """The conditions that two figures must share to be compared, as one word: it goes into a module's identity."""
+    runtime = conditions.runtime or f"tensorrt-{conditions.tensorrt}"
+    where = f"{conditions.module or device}/{conditions.power_mode}/{runtime}"
+    return f"emulated/{where}" if conditions.emulated else where
 
 
 def scope_of(nodes: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,9 @@ from bevlite.board.protocol import Protocol
 from bevlite.devices.assemble import conditions_of, measured_of, report_of
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
 from bevlite.devices.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
+from bevlite.devices.figures import EngineFacts
 from bevlite.devices.graph_file import GraphFile
+from bevlite.devices.inference import Blobs, Chain, Inference
 from bevlite.devices.report import Kind, LatencyReport
 from bevlite.devices.session import Session
 from bevlite.devices.settings import BuildSettings, Limits
@@ -50,12 +52,14 @@ class BoardDevice:
     ) -> None:
         self.name = name
         self.protocol = protocol
-        self._connect, self._limits, self._build_settings = connect, limits, build
-        self._root, self._power_mode, self._may_sudo, self._say = tensorrt_root, power_mode, may_sudo, say
+        self.build = build
+        self._connect, self._limits = connect, limits
+        self._root, self.power_mode, self._may_sudo, self._say = tensorrt_root, power_mode, may_sudo, say
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._session: Session | None = None
         self._identity: dict[str, Any] = {}
         self._events: list[str] = []
+        self._sent: set[str] = set()
 
     @property
     def kind(self) -> Kind:
@@ -82,11 +86,16 @@ class BoardDevice:
             return Health(self._identity, problems=(Problem(fault.code, str(fault), fault.fix),), emulated=self._fake)
         problems = [Problem(row["code"], row["message"], row["fix"]) for row in found["problems"]]
         mode = found["conditions"]["power_mode"]
-        if self._power_mode and mode != self._power_mode:
-            number = found["modes"].get(self._power_mode, "?")
-            message = f"power mode {mode}, not {self._power_mode}"
+        if self.power_mode and mode != self.power_mode:
+            number = found["modes"].get(self.power_mode, "?")
+            message = f"power mode {mode}, not {self.power_mode}"
             problems.append(Problem("power_mode", message, f"sudo nvpmodel -m {number}"))
         return Health(self._identity, found["conditions"], tuple(problems), self._fake)
+
+    def tensorrt(self) -> str:
+        """The version that it builds with (raises DeviceFault)."""
+        self._attempt(lambda session: None)
+        return str(self._identity["tensorrt"])
 
     def acquire(self, wait_s: float) -> None:
         """Take the board's lease (raises DeviceFault, LeaseHeld among)."""
@@ -137,6 +146,65 @@ class BoardDevice:
         finally:
             self.release()
 
+    def infer(
+        self,
+        modules: Mapping[str, Path],
+        frames: Sequence[Inputs],
+        outputs: Sequence[str],
+        precision: Precision = "fp16",
+    ) -> Inference:
+        """Run frames through a network: its modules, one after the other, without the tensors leaving the board.
+
+        Values that are not finite are returned as they are.
+
+        Args:
+            modules: ONNX files by name, in their order of execution.
+            frames: what each frame takes from outside.
+            outputs: which tensors come back; borders between modules may be among them.
+            precision: of the engines.
+
+        Raises:
+            DeviceFault: the board cannot build or run a module.
+            BevliteError: an input or output that the modules do not have.
+        """
+        chain = Chain(modules)
+        chain.require_outputs(outputs)
+        blobs = Blobs.of([chain.frame(frame) for frame in frames])
+        files: dict[str, Path | bytes] = {graph.sha256: graph.path for graph in chain.graphs.values()}
+        files |= blobs.files
+        plan = [
+            {
+                "name": name,
+                "onnx": graph.sha256,
+                "inputs": list(graph.inputs),
+                "outputs": {output: str(kind) for output, kind in graph.outputs.items()},
+                "build": self._build_of(name, graph, precision_of(precision, name), files),
+            }
+            for name, graph in chain.graphs.items()
+        ]
+        try:
+            answer = self._work("infer", "engines", files, modules=plan, frames=blobs.frames, keep=list(outputs))
+            found = self._attempt(lambda session: self._fetch_frames(session, answer["frames"], set(blobs.files)))
+        finally:
+            self.release()
+        return Inference(
+            found,
+            {name: EngineFacts.model_validate(facts) for name, facts in answer["engines"].items()},
+            answer["runner"],
+            answer["runner_note"],
+            answer["memory_mb"],
+            answer["power_mode"],
+        )
+
+    def _fetch_frames(
+        self, session: Session, rows: Sequence[Sequence[Mapping[str, Any]]], sent: set[str]
+    ) -> tuple[dict[str, np.ndarray], ...]:
+        """The tensors of all frames. What was sent for the frames before these is deleted on the board."""
+        found = tuple({row["name"]: session.fetch(row) for row in frame} for frame in rows)
+        session.drop({row["sha256"] for frame in rows for row in frame} | (self._sent - sent))
+        self._sent = sent
+        return found
+
     @property
     def _fake(self) -> bool:
         return bool(self._identity.get("emulated"))
@@ -145,26 +213,26 @@ class BoardDevice:
         self, operation: str, name: str, graph: GraphFile, tensors: Mapping[str, np.ndarray], precision: str
     ) -> dict[str, Any]:
         """One job with everything that it needs on the board. A repeated attempt asks for the same job."""
-        job = uuid.uuid4().hex
-        blobs = {key: tensor.tobytes() for key, tensor in tensors.items()}
-        names = {key: hashlib.sha256(blob).hexdigest() for key, blob in blobs.items()}
-        files: dict[str, Path | bytes] = {graph.sha256: graph.path, **{names[key]: blob for key, blob in blobs.items()}}
+        blobs = Blobs.of([tensors])
+        files: dict[str, Path | bytes] = {graph.sha256: graph.path, **blobs.files}
         build = self._build_of(name, graph, precision, files)
+        return self._work(operation, name, files, onnx=graph.sha256, inputs=blobs.frames[0], build=build)
+
+    def _work(self, operation: str, name: str, files: Mapping[str, Path | bytes], **values: Any) -> dict[str, Any]:
+        job = uuid.uuid4().hex
 
         def work(session: Session) -> dict[str, Any]:
             session.upload(files)
             session.lease(self._owner, self._limits.lease_wait_s, self._limits.lease_ttl_s, self._say)
             if self._may_sudo:
-                for done in session.prepare(self._power_mode, True):
+                for done in session.prepare(self.power_mode, True):
                     self._say(f"{name}: {done}")
             answer = session.job(
                 operation,
                 lambda text: self._say(f"{name}: {text}"),
                 job=job,
-                onnx=graph.sha256,
-                inputs=names,
-                build=build,
                 protocol=dataclasses.asdict(self.protocol),
+                **values,
             )
             session.forget(job)
             return answer
@@ -174,7 +242,7 @@ class BoardDevice:
     def _build_of(
         self, name: str, graph: GraphFile, precision: str, files: dict[str, Path | bytes]
     ) -> dict[str, object]:
-        settings = self._build_settings
+        settings = self.build
         calibration = None
         if name in settings.calibration and precision == "int8" and not graph.quantized:
             try:

@@ -91,6 +91,14 @@ def open_device(name: str, say: Say = lambda text: None) -> Device:
     raise ConfigError(f"--device: found '{name}'; accepted: {', '.join(names())} (bevlite device add)")
 
 
+def open_board(name: str, say: Say = lambda text: None) -> BoardDevice:
+    """The device of that name, which must be one that builds engines (raises ConfigError)."""
+    device = open_device(name, say)
+    if not isinstance(device, BoardDevice):
+        raise ConfigError(f"--device: found '{name}'; accepted: one board (type orin or tensorrt)")
+    return device
+
+
 def _open(name: str, settings: DeviceSettings, say: Say) -> Device:
     if isinstance(settings, PoolSettings):
         return _pool(name, settings, say)

@@ -20,11 +20,12 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class GraphFile:
-    """An ONNX file. `inputs` are type and shape by name; `quantized` counts products between Q/DQ nodes."""
+    """An ONNX file. `inputs` are type and shape by name, `outputs` types; `quantized` counts products between Q/DQ."""
 
     path: Path
     sha256: str
     inputs: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]
+    outputs: dict[str, np.dtype[np.generic]]
     strongly_typed: bool
     quantized: int
 
@@ -48,7 +49,11 @@ class GraphFile:
             if not all(shape):
                 raise ExportError(f"{path}: input '{value.name}' has no static shape; accepted: static shapes")
             inputs[value.name] = (np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
-        return cls(path, _sha256(path), inputs, _carries_half(model), _quantized(model))
+        outputs = {
+            value.name: np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+            for value in model.graph.output
+        }
+        return cls(path, _sha256(path), inputs, outputs, _carries_half(model), _quantized(model))
 
     def complete(self, given: Inputs) -> tuple[dict[str, np.ndarray], list[str]]:
         """All inputs of the engine in their type, and the names of those that had to be made up.

@@ -13,13 +13,34 @@ from pathlib import Path
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Health, Inputs, Precision
 from bevlite.devices.faults import (
+    AuthRefused,
     BadRequest,
+    ClockChanged,
+    ClockJump,
+    ClocksUnlocked,
+    ConnectionLost,
     DeviceFault,
+    DiskFailed,
+    DiskFull,
     DlaUnavailable,
+    HostKeyChanged,
     LeaseHeld,
+    LeaseLost,
     NanOutputs,
+    NoGpu,
+    NvpmodelReboot,
+    OtherGpuProcess,
     OutOfMemory,
+    ProgramMissing,
+    PythonMissing,
+    SettingsFailed,
+    SudoPassword,
+    Throttling,
+    TooHot,
     TrtexecFailed,
+    TrtexecMissing,
+    UnknownVersion,
+    Unreachable,
     UnsupportedOperator,
     WrongPrecision,
 )
@@ -29,7 +50,19 @@ from bevlite.latency.pipeline import PipelineStep
 
 OF_THE_WORK = (BadRequest, DlaUnavailable, NanOutputs, OutOfMemory, TrtexecFailed, UnsupportedOperator, WrongPrecision)
 """Faults that another board would answer with as well: the work is at fault, not the board."""
+PASSING = (
+    ClockChanged, ClockJump, ConnectionLost, LeaseHeld, LeaseLost, OtherGpuProcess, Throttling, TooHot, Unreachable,
+)  # fmt: skip
+"""Faults of a board that may be gone after a while, without anybody's help."""
+BLOCKED = (
+    AuthRefused, ClocksUnlocked, DiskFailed, DiskFull, HostKeyChanged, NoGpu, NvpmodelReboot, ProgramMissing,
+    PythonMissing, SettingsFailed, SudoPassword, TrtexecMissing, UnknownVersion,
+)  # fmt: skip
+"""Faults of a board that somebody has to mend. What is in none of the three may be the work's fault or the board's."""
 POLL_S = 0.1
+SLICE_S = 1.0
+"""How long a worker waits at one busy board before it looks at the others. It waits on the board itself, where
+looking costs nothing, and is there when the board gets free."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +96,7 @@ class BoardPool:
             raise BevliteError(f"{name}: devices: found none; accepted: at least one board")
         self.name = name
         self._boards, self._wait_s, self._rest_s = list(boards), wait_s, rest_s
+        self._resting: dict[str, tuple[float, DeviceFault]] = {}
 
     @property
     def kind(self) -> Kind:
@@ -92,27 +126,48 @@ class BoardPool:
         *,
         inputs: Mapping[str, Inputs] | None = None,
     ) -> LatencyReport:
-        """Measure on the first board that is free (raises BevliteError; of several failing boards, the last's)."""
+        """Measure on the first board that is free.
+
+        A board that fails the work rests for a while, and another one takes over.
+
+        Raises:
+            BevliteError: the work is at fault, no board was free in time, or every board failed; of their faults one
+                that may be the work's, else one that may pass, else the last.
+        """
         steps = tuple(pipeline)
         deadline = time.monotonic() + self._wait_s
-        resting: dict[str, DeviceFault] = {}
+        wait_s = 0.0  # the first time round only whether one is free
         while True:
-            awake = [board for board in self._boards if board.name not in resting]
-            for board in random.sample(awake, len(awake)):
+            awake = self._awake()
+            if not awake:
+                raise self._verdict()
+            for board in awake:
                 try:
-                    board.acquire(0.0)
+                    board.acquire(wait_s)
                     return board.measure(modules, steps, precision, inputs=inputs)
                 except LeaseHeld:
                     continue
                 except OF_THE_WORK:
                     raise
                 except DeviceFault as fault:
-                    resting[board.name] = fault
-            if len(resting) == len(self._boards):
-                raise list(resting.values())[-1]
+                    self._resting[board.name] = (time.monotonic() + self._rest_s, fault)
             if time.monotonic() > deadline:
                 raise LeaseHeld(self.name, f"no board was free for {self._wait_s:.0f} s")
-            time.sleep(POLL_S)
+            wait_s = SLICE_S
+
+    def _awake(self) -> list[BoardDevice]:
+        """Boards that do not rest, in any order: workers who ask at once do not all ask the same one first."""
+        now = time.monotonic()
+        self._resting = {name: rest for name, rest in self._resting.items() if rest[0] > now}
+        free = [board for board in self._boards if board.name not in self._resting]
+        return random.sample(free, len(free))
+
+    def _verdict(self) -> DeviceFault:
+        """Of the faults of all boards the one that says most."""
+        faults = [fault for _, fault in self._resting.values()]
+        suspect = [fault for fault in faults if not isinstance(fault, PASSING + BLOCKED)]
+        passing = [fault for fault in faults if isinstance(fault, PASSING)]
+        return (suspect or passing or faults)[-1]
 
     def measure_all(self, work: Sequence[Work], stop: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
         """Measure many, one worker a board; outcomes come as they are done.

@@ -89,6 +89,8 @@ class PredictedDevice:
         steps = [PipelineRow(**asdict(step)) for step in pipeline]
         if steps:
             notes.append("preprocessing and decoding: published figures of other pipelines, not predictions")
+        if self.coefficients.emulated:
+            notes.append("the calibration was fitted to an EMULATED board: it says nothing of a real one")
         total_ms = sum(p.latency_ms for p in predictions.values()) + sum(step.latency_ms for step in steps)
         rows = [self._row(name, modules[name], prediction, total_ms) for name, prediction in predictions.items()]
         everything = (*rows, *steps)

@@ -26,6 +26,9 @@ class Memory(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec):
         return None
 
+    def get_source(self, name):
+        return SOURCES[name]
+
     def exec_module(self, module):
         exec(compile(SOURCES[module.__name__], "<" + module.__name__ + ">", "exec"), module.__dict__)
 

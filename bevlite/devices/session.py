@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,10 @@ class Session:
         """The result has arrived."""
         self._ask("forget", job=job)
 
+    def drop(self, files: Iterable[str]) -> None:
+        """Delete uploaded files and fetched outputs on the board."""
+        self._ask("drop", files=list(files))
+
     def fetch(self, row: Mapping[str, Any]) -> np.ndarray:
         """An output tensor that a job left on the board."""
         self._connection.phase = "result"
@@ -88,7 +92,7 @@ class Session:
             if not piece:
                 raise TruncatedAnswer(self._connection.device, f"output '{row['name']}' is not whole")
             content += piece
-        return np.frombuffer(content, np.float32).reshape(row["shape"])
+        return np.frombuffer(content, row.get("dtype", "float32")).reshape(row["shape"])
 
     def _put(self, sha256: str, offset: int, total: int, piece: bytes) -> dict[str, Any]:
         request = {"op": "put", "sha256": sha256, "offset": offset, "total": total}

@@ -87,8 +87,10 @@ def evaluate_submission(data: DataConfig, split: str, result_file: Path) -> dict
         NDS, mAP, mATE (m), mASE, mAOE (rad), mAVE (m/s), mAAE, and `per_class` with AP and the errors.
 
     Raises:
-        DataError: the devkit does not take the split for this version.
+        DataError: the devkit does not take the split for this version, or there is no box in the whole submission.
     """
+    if not any(json.loads(result_file.read_text())["results"].values()):
+        raise DataError(f"{result_file}: holds no box at all; accepted: a network that finds something")
     nusc = open_nuscenes(data)
     quiet = io.StringIO()
     try:

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bevlite.board.commands import Build, Run, build_command, build_flags, outputs_command, profile_command, run_command
+from bevlite.board.commands import (
+    Build,
+    Run,
+    build_command,
+    build_flags,
+    outputs_command,
+    profile_command,
+    raw_outputs_command,
+    run_command,
+)
 from bevlite.board.fault import Fault
 from bevlite.board.versions import TensorRT, cuda_of, from_log, jetpack_of, l4t_of
 
@@ -40,6 +49,8 @@ def every_command(version: TensorRT) -> list[list[str]]:
     for graph in (True, False):
         for transfers in (True, False):
             found.append(run_command("t", version, "e", Run(cuda_graph=graph, transfers=transfers), "t"))
+    if version[:2] >= (8, 6):
+        found.append(raw_outputs_command("t", version, "e", {"x": "f"}))
     return [
         *found,
         profile_command("t", version, "e", Run(inputs={"x": "f"}), "p"),

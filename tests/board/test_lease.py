@@ -125,3 +125,48 @@ def test_a_damaged_file_is_nobody_s_lease(root: Path) -> None:
     first = lease(root, "a")
     first.acquire(0, quiet)
     first.release()
+
+
+def test_whoever_waits_longest_is_next_even_after_a_look_elsewhere(root: Path) -> None:
+    holder, late, early = lease(root, "holder"), lease(root, "late"), lease(root, "early")
+    holder.acquire(0, quiet)
+    for waiter in (early, late):
+        with pytest.raises(Fault):
+            waiter.acquire(0, quiet)
+    order: list[str] = []
+
+    def work(owner: str, mine: Lease) -> None:
+        mine.acquire(10, quiet)
+        order.append(owner)
+        mine.release()
+
+    threads = [threading.Thread(target=work, args=pair) for pair in (("late", late), ("early", early))]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.15)  # both wait, the late one in front of the door
+    holder.release()
+    for thread in threads:
+        thread.join()
+    assert order == ["early", "late"]
+
+
+def test_who_went_away_holds_nobody_up(root: Path) -> None:
+    holder, gone, here = lease(root, "holder"), lease(root, "gone"), lease(root, "here")
+    holder.acquire(0, quiet)
+    with pytest.raises(Fault):
+        gone.acquire(0, quiet)
+    holder.release()
+    here.acquire(0, quiet)
+    here.release()
+
+
+def test_the_log_tells_who_had_the_board(root: Path) -> None:
+    for owner in ("a", "b"):
+        mine = lease(root, owner)
+        mine.acquire(0, quiet)
+        mine.release()
+    rows = [json.loads(line) for line in (root / "leases.jsonl").read_text().splitlines()]
+    assert [(row["owner"], row["event"]) for row in rows] == [
+        ("a", "taken"), ("a", "released"), ("b", "taken"), ("b", "released"),
+    ]  # fmt: skip
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)

@@ -114,6 +114,9 @@ class FakeBackend:
             upper_ms=value * 1.3,
         )
 
+    def whole(self, variant: Variant) -> LatencyReport | None:
+        return None
+
     def parameters(self, variant: Variant) -> int:
         return int(latency_ms(variant) * 1e5)
 

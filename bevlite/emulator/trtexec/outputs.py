@@ -97,7 +97,7 @@ def compute(board: BoardFolder, plan: Plan, inputs: Arrays) -> Arrays:
     for tensor, value in zip(plan.outputs, session.run(names, fed), strict=True):
         array = np.asarray(value)
         if np.issubdtype(array.dtype, np.floating):
-            spread = float(array.std()) or 1.0
+            spread = float(array.std(dtype=np.float64)) or 1.0  # in FP16 the sum of squares overflows
             array = array + source.normal(0.0, plan.noise * spread, array.shape)
             if broken:
                 array = np.full_like(array, np.nan)

@@ -1,0 +1,1 @@
+"""From a finished run to a verdict: does it fit the board, and does the engine compute what the network does."""
