@@ -28,10 +28,10 @@ def register(group: typer.Typer) -> None:
             [], "--graphs", metavar="ONNX|FOLDER", help="Where the measured modules of a report lie, if not beside it."
         ),
     ) -> None:
-        """Fit the coefficients to measured latencies: as many as the data bears, cross-validated by family."""
+        """Correct the model by measured latencies, kind of kernel by kind: as many factors as the data bears."""
         from bevlite.config import to_yaml, write_atomic
         from bevlite.devices.calibration import read_evidence
-        from bevlite.latency.calibration import calibrate, predict_ms
+        from bevlite.latency.calibration import FACTORS, calibrate, predict_ms
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
 
@@ -44,7 +44,7 @@ def register(group: typer.Typer) -> None:
         if evidence.emulated:
             typer.echo("EMULATED: fitted to an emulated board; the file and every prediction with it say so", err=True)
             begin = begin.model_copy(update={"emulated": True})
-        found = calibrate(measured, begin, board.name, say=typer.echo)
+        found = calibrate(measured, begin, board.name, ("launch_share", *FACTORS), typer.echo)
         for name in found.fitted:
             before, after = getattr(begin, name), getattr(found.coefficients, name)
             typer.echo(f"fitted  {name}: {before:g} -> {after:g}")

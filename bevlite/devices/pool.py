@@ -137,10 +137,11 @@ class BoardPool:
         steps = tuple(pipeline)
         deadline = time.monotonic() + self._wait_s
         wait_s = 0.0  # the first time round only whether one is free
+        failed: dict[str, DeviceFault] = {}
         while True:
-            awake = self._awake()
+            awake = [board for board in self._awake() if board.name not in failed]
             if not awake:
-                raise self._verdict()
+                raise self._verdict(failed)
             for board in awake:
                 try:
                     board.acquire(wait_s)
@@ -150,6 +151,7 @@ class BoardPool:
                 except OF_THE_WORK:
                     raise
                 except DeviceFault as fault:
+                    failed[board.name] = fault
                     self._resting[board.name] = (time.monotonic() + self._rest_s, fault)
             if time.monotonic() > deadline:
                 raise LeaseHeld(self.name, f"no board was free for {self._wait_s:.0f} s")
@@ -162,9 +164,10 @@ class BoardPool:
         free = [board for board in self._boards if board.name not in self._resting]
         return random.sample(free, len(free))
 
-    def _verdict(self) -> DeviceFault:
-        """Of the faults of all boards the one that says most."""
-        faults = [fault for _, fault in self._resting.values()]
+    def _verdict(self, failed: Mapping[str, DeviceFault]) -> DeviceFault:
+        """Of the faults of boards that failed now, or rest since they did, the one that says most."""
+        resting = {name: fault for name, (_, fault) in self._resting.items()}
+        faults = list((resting | dict(failed)).values())
         suspect = [fault for fault in faults if not isinstance(fault, PASSING + BLOCKED)]
         passing = [fault for fault in faults if isinstance(fault, PASSING)]
         return (suspect or passing or faults)[-1]

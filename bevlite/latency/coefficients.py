@@ -105,7 +105,7 @@ class Coefficients(Config):
     resize_factor: Positive = 1.0
     gather_factor: Positive = 1.0
     other_factor: Positive = 1.0
-    """How much longer each kind of kernel takes on a board than the published rows say (`bevlite latency calibrate`)."""
+    """How much longer each kind of kernel takes on a board than published rows say (`bevlite latency calibrate`)."""
     emulated: bool = False
     """Fitted to the answers of an emulated board: whatever is predicted with it says so."""
     band_below: Share = 0.25
