@@ -10,10 +10,14 @@ import fcntl
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+THREADS = threading.RLock()
+"""Held by the thread of this process that changes a document."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -41,9 +45,13 @@ def write(path: Path, document: dict[str, Any]) -> None:
 
 @contextmanager
 def changing(path: Path) -> Iterator[dict[str, Any]]:
-    """The document, to be changed; written back at the end, other writers wait."""
-    with open(path.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """The document, to be changed; written back at the end, other writers wait.
+
+    A record lock, because a process that is forked meanwhile (a data loader's, say) would keep an flock as long as it
+    lives. Record locks do not hold threads apart, so these wait for each other besides.
+    """
+    with THREADS, open(path.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         document = read(path)
         yield document
         write(path, document)
