@@ -220,6 +220,7 @@ def _overlap(a: Span, b: Span) -> float:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measurements", type=int, default=200)
     parser.add_argument("--workers", type=int, default=8)

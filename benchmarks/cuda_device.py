@@ -68,6 +68,7 @@ def row(first: ModuleRow, second: ModuleRow) -> str:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--variant", type=Path, default=Path("configs/variants/reference-r50.yaml"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +108,3 @@ def measurement(row: Row, graphs: Graphs, device: DeviceConfig | None = None) ->
         network=row.network,
         extra_ms=row.transferred_mb / TRANSFER_GB_PER_S,
     )
-
-
-def has_ultralytics() -> bool:
-    """Whether the development-only package is installed."""
-    return importlib.util.find_spec("ultralytics") is not None

@@ -51,13 +51,14 @@ class Coefficients(Config):
     launch_share: Positive = 1.0
     """What a kernel costs beyond its work, as a share of the board's launch figure."""
     product_fill_cycles: NotNegative = 1500.0
-    """Clocks to fill and drain the pipeline of a tile of a product, at full efficiency."""
+    """Clocks to fill and drain the pipeline of a tile of a matrix product. Assumed (an H200 fits 3,700)."""
     k_step_cycles: NotNegative = 150.0
-    """Clocks that one step of 64 elements of K takes a tile at least, at full efficiency."""
+    """Clocks that one step of 64 elements of K takes a tile of a matrix product at least. The start is assumed."""
     conv_latency: Positive = 1.5
-    """How much longer than a matrix product's a convolution's tile takes to fill, and for each step."""
+    """How much longer than a matrix product's a convolution's tile takes to fill, and for each step. The start is that
+    of an H200."""
     reduce_cycles: NotNegative = 900.0
-    """Clocks that a reduction waits for its partial results."""
+    """Clocks that a reduction waits for its partial results. The start is that of an H200."""
     conv_efficiency: Positive = 0.9
     """Convolution against the GEMM ceiling, tiles apart."""
     gemm_efficiency: Positive = 0.8
@@ -65,9 +66,9 @@ class Coefficients(Config):
     attention_efficiency: Positive = 0.5
     """Fused attention against the GEMM ceiling (softmax runs between its two products)."""
     stem_efficiency: Share = 0.3
-    """Convolution of an image (up to four channels) against other convolutions."""
+    """Convolution of an image (up to four channels) against other convolutions. The start is assumed."""
     transposed_efficiency: Share = 0.7
-    """Transposed convolution against other convolutions."""
+    """Transposed convolution against other convolutions. The start is assumed."""
     misaligned_efficiency: Share = 0.35
     """Product with rows of a length that is no multiple of eight, where the backend does not pad them."""
     depthwise_efficiency: Share = 0.15
@@ -85,9 +86,9 @@ class Coefficients(Config):
     gather_efficiency: Share = 0.4
     """Random rows against streaming. Assumed: no published Gather figure for Orin exists."""
     gather_hit_cost: Positive = 0.3
-    """A row read from a table that stays in the cache, against streaming it from memory."""
+    """A row read from a table that stays in the cache, against streaming it from memory. That of an H200."""
     strided_efficiency: Share = 0.2
-    """Reduction over values that do not lie together, in generated kernels."""
+    """Reduction over values that do not lie together, in generated kernels. The start is that of an H200."""
     grid_sample_efficiency: Share = 0.25
     """Four scattered taps an output. Assumed; TensorRT#4246 reports bilinear as unusually slow on Orin."""
     nms_launches: NotNegative = 10.0

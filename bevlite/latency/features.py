@@ -9,8 +9,9 @@ from typing import Literal
 from onnx import TensorProto
 
 from bevlite.latency.fusion import FusedGraph, Group, takes_int8
-from bevlite.latency.gemm import CHANNEL_ALIGNMENT, Product, library_products, products
+from bevlite.latency.gemm import CHANNEL_ALIGNMENT, Product, products
 from bevlite.latency.graph import Graph, Node, Tensor
+from bevlite.latency.library import library_products
 from bevlite.latency.operators import (
     CONV_OPS,
     KNOWN_OPS,
@@ -31,7 +32,8 @@ LINEAR_TAPS, FLOPS_A_TAP, MOST_NODES = 4, 14, 3
 """Interpolation in two axes, what a node of its kernel costs at one tap (measured on an H200 in generated kernels),
 and how many nodes count: what feeds an interpolation is computed anew at every tap."""
 SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}
-"""What a value of a function costs beyond the plain arithmetic (measured on an H200)."""
+"""What a value of a function costs beyond the plain arithmetic: Erf and Softplus from kernels on an H200, Gelu as Erf,
+the others assumed. No published row on Orin tells them."""
 TOPK_PASSES = 8
 """Kernels that a TopK takes (assumed)."""
 NMS_PLUGIN = "EfficientNMS_TRT"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from bevlite.latency.fusion import Group
@@ -14,8 +14,6 @@ STEM_CHANNELS = 4
 """A convolution of an image has kernels of its own, which read pixels of up to four channels."""
 STEM_COLUMNS = 64
 """They are bound by gathering the windows: fewer output channels than this make them no quicker."""
-LIBRARY_WINDOW = 25
-"""Larger windows of depthwise convolutions fall back to a general kernel of the library."""
 PACKED_CHANNELS = 32
 """Channels that the groups of one tile of a grouped convolution have together."""
 HEAD_ALIGNMENT = 64
@@ -48,47 +46,6 @@ def products(graph: Graph, group: Group) -> list[Product]:
     return [] if found is None else [found]
 
 
-def library_products(graph: Graph, group: Group) -> list[Product]:
-    """The same for a backend that runs 1 x 1 convolutions as matrix products of a library, and pads no rows."""
-    found = products(graph, group)
-    if group.attention is not None or not found:
-        return found
-    first = found[0]
-    gemm = group.anchor.op == "Conv" and is_pointwise(graph, group.anchor)
-    if first.depthwise:
-        return [replace(first, misaligned=group_window(graph, group) > LIBRARY_WINDOW)]
-    if loops_over_groups(graph, group):
-        return [replace(first, batch=1, flops=first.flops / groups_of(group)) for _ in range(groups_of(group))]
-    if first.convolution and not gemm:
-        return found
-    rows = first.n % CHANNEL_ALIGNMENT != 0 and first.m > 1
-    return [replace(first, convolution=False, misaligned=rows)]
-
-
-def loops_over_groups(graph: Graph, group: Group) -> bool:
-    """Whether a library runs a grouped convolution group by group: channels that no kernel of it is made for."""
-    weight = graph.tensor(group.anchor.inputs[1]).shape
-    each_in, each_out = weight[1], weight[0] // groups_of(group)
-    return groups_of(group) > 1 and each_in > 1 and (each_in != each_out or each_in & (each_in - 1) != 0)
-
-
-def groups_of(group: Group) -> int:
-    """Groups of the convolution that a kernel is."""
-    return int(group.anchor.attribute("group", 1)) if group.anchor.op in ("Conv", "ConvTranspose") else 1
-
-
-def group_window(graph: Graph, group: Group) -> int:
-    """Elements of the window of a convolution."""
-    return prod(graph.tensor(group.anchor.inputs[1]).shape[2:])
-
-
-def is_pointwise(graph: Graph, node: Node) -> bool:
-    """Whether a convolution is a matrix product as it stands: window 1 x 1, stride 1, one group."""
-    window = graph.tensor(node.inputs[1]).shape[2:]
-    strides = node.attribute("strides", [1] * len(window))
-    return node.op == "Conv" and prod(window) == 1 and prod(strides) == 1 and int(node.attribute("group", 1)) == 1
-
-
 def product(graph: Graph, node: Node) -> Product | None:
     """The product behind one node, or None when the node multiplies no matrices."""
     if node.op in ("Conv", "ConvTranspose"):
@@ -113,8 +70,8 @@ def _convolution(graph: Graph, node: Node) -> Product:
         m, n, k = pixels, channels_out, (STEM_CHANNELS if stem else _aligned(channels_in)) * window
         if channels_in > 1 and groups > 1:  # small groups share a tile, which then multiplies their zeros too
             together = max(1, min(groups, PACKED_CHANNELS // max(channels_in, channels_out)))
-            pixels_flops = 2.0 * pixels * groups * channels_in * channels_out * window
-            return Product(-(-groups // together), m, n * together, k * together, pixels_flops, convolution=True)
+            flops = 2.0 * pixels * groups * channels_in * channels_out * window
+            return Product(-(-groups // together), m, n * together, k * together, flops, convolution=True)
         n = max(n, STEM_COLUMNS) if stem else n
     else:
         # every input pixel makes a window of output pixels

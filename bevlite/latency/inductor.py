@@ -11,8 +11,9 @@ from __future__ import annotations
 from math import prod
 
 from bevlite.latency.fusion import FusedGraph, Fusion, Group, Rules
-from bevlite.latency.gemm import CHANNEL_ALIGNMENT, groups_of, is_pointwise, loops_over_groups
+from bevlite.latency.gemm import CHANNEL_ALIGNMENT
 from bevlite.latency.graph import Graph, Node, Tensor
+from bevlite.latency.library import groups_of, is_pointwise, loops_over_groups
 from bevlite.latency.operators import (
     CONV_OPS,
     COPY_OPS,
@@ -105,7 +106,7 @@ class _Inductor(Fusion):
                 continue
             for source in self._sources(group):
                 consumers = self._consumers(source, readers)
-                if self._plain(source) and consumers == {group.index} and not self._written(source, group):
+                if self._plain(source) and consumers == {group.index} and not self._reads_often(group):
                     self._absorb(source, group)
                     readers = self._readers()
             sources = self._sources(group)
@@ -116,7 +117,7 @@ class _Inductor(Fusion):
 
     def _follows(self, group: Group, host: Group) -> bool:
         """Whether a kernel runs over the same elements as the one in front of it, so that both are one loop."""
-        if not (self._plain(host) or self._reduces(host)) or self._written(host, group):
+        if not (self._plain(host) or self._reduces(host)) or self._reads_often(group):
             return False
         if self._reduces(group) and self._reduces(host):
             return self._loop(group) == self._loop(host)
@@ -129,10 +130,10 @@ class _Inductor(Fusion):
                 return self.graph.tensor(node.inputs[0]).numel
         return group.output_numel
 
-    def _written(self, source: Group, group: Group) -> bool:
-        """Whether a kernel needs its input in memory: a large window reads each element many times."""
-        return any(n.op in ("MaxPool", "AveragePool") and prod(n.attribute("kernel_shape", [1])) > LARGE_POOL
-                   for n in group.nodes) and bool(source.nodes)  # fmt: skip
+    def _reads_often(self, group: Group) -> bool:
+        """Whether a kernel needs its input in memory, because a large window reads each element many times."""
+        pools = (n for n in group.nodes if n.op in ("MaxPool", "AveragePool"))
+        return any(prod(n.attribute("kernel_shape", [1])) > LARGE_POOL for n in pools)
 
     def _plain(self, group: Group) -> bool:
         return bool(group.nodes) and group.attention is None and all(n.op in INLINED for n in group.nodes)

@@ -22,9 +22,9 @@ Array = NDArray[np.float64]
 K_STEP, STEP_PARTS = 64, 4
 """Elements of K that a tile multiplies in one step of its pipeline, and in how many parts a short rest is taken."""
 LARGE_TILE, MOST_TILES = 256 * 128, 4
-"""A multiprocessor holds one tile of this size, or more smaller ones up to this number."""
+"""A multiprocessor holds one tile of this size, or more smaller ones up to this number (assumed)."""
 ALONE = 0.4
-"""Share of its edge that a multiprocessor loads in the time of one, when most others are idle."""
+"""Share of its edge that a multiprocessor loads in the time of one, when most others are idle (assumed)."""
 FLASH_TILE = (128, 128)
 """Queries and keys of one tile of a fused attention."""
 PARTIAL_BYTES = 2 * 4
