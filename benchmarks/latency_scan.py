@@ -55,7 +55,7 @@ def main() -> int:
     for row in rows:
         variant = search.space.build(search.base, row.params, "sample")
         with tempfile.TemporaryDirectory() as folder:
-            files = export_variant(variant, Path(folder), emission=source.emission)
+            files = export_variant(variant, Path(folder), source.form.emission, opset=source.form.opset)
             report = board.measure(files, pipeline_of(variant), source.precision(variant))
         for ours, theirs in (
             (row.latency_ms, report.total_ms),

@@ -36,6 +36,10 @@ class Backend(Protocol):
 class Latencies(Protocol):
     """What latencies come from: predictions or boards."""
 
+    @property
+    def tensorrt(self) -> str:
+        """The version of TensorRT that they are for."""
+
     def __call__(self, variant: Variant) -> LatencyReport:
         """The report of a variant."""
 
@@ -88,7 +92,7 @@ class LocalBackend:
         return evaluate_run(run)
 
     def export(self, run: Path) -> None:
-        """For the TensorRT that BEVLite exports for by default."""
+        """For the TensorRT that the search is for, predicted or of its boards."""
         from bevlite.export.run import export_run
 
-        export_run(run)
+        export_run(run, self._latency.tensorrt)

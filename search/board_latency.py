@@ -23,7 +23,6 @@ from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.graph import strip_weights
 from bevlite.latency.identity import module_identity
-from bevlite.latency.predictor import parse_version
 from bevlite.variant import Variant
 from search.boards import Boards, Place, open_boards, place_of_boards
 from search.candidate import Candidate, ModuleFile
@@ -35,7 +34,7 @@ from search.terminal import make_console, speaker
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graphs import GraphStore
-    from bevlite.export.modules import Emission
+    from bevlite.export.modules import Form
 
 RETRY_S = 30.0
 """Between two attempts to find a board that answers."""
@@ -80,13 +79,18 @@ class BoardLatency:
         try:
             place = self._conditions()
             identity = stable_hash({"whole": list(self._identities(variant, place).values())}, length=16)
-            with Candidate(variant, self._data, self._emission(variant, place), whole=True) as candidate:
+            with Candidate(variant, self._data, self._form(variant, place), whole=True) as candidate:
                 return self._measured("whole", identity, "network", variant, candidate, place).report
         except NoBoard as error:
             if self._choice.unmeasured != "predict":
                 raise
             _announce(f"not measured as a whole: {error}")
             return None
+
+    @property
+    def tensorrt(self) -> str:
+        """The version that the boards build with, as the study was begun (raises NoLatency)."""
+        return self._conditions().tensorrt
 
     def close(self) -> None:
         """End the connections."""
@@ -97,7 +101,7 @@ class BoardLatency:
     def _composed(self, variant: Variant) -> LatencyReport:
         place = self._conditions()
         identities = self._identities(variant, place)
-        with Candidate(variant, self._data, self._emission(variant, place)) as candidate:
+        with Candidate(variant, self._data, self._form(variant, place)) as candidate:
             entries = [
                 self._measured("module", identity, name, variant, candidate, place)
                 for name, identity in identities.items()
@@ -110,9 +114,9 @@ class BoardLatency:
 
         if self._graphs is None:
             self._graphs = GraphStore(self._folder / "graphs")
-        precision, emission = self._precision(variant), self._emission(variant, place)
+        precision, form = self._precision(variant), self._form(variant, place)
         return {
-            module.name: module_identity(self._graphs(module, emission), precision, place.where)
+            module.name: module_identity(self._graphs(module, *form), precision, place.where)
             for module in module_graphs(variant)
         }
 
@@ -245,8 +249,10 @@ class BoardLatency:
     def _precision(self, variant: Variant) -> str:
         return self._choice.precision or variant.compression.precision
 
-    def _emission(self, variant: Variant, place: Place) -> Emission:
-        return emission_for(place.tensorrt, self._precision(variant))
+    def _form(self, variant: Variant, place: Place) -> Form:
+        from bevlite.export.modules import form_for  # imports torch
+
+        return form_for(place.tensorrt, self._precision(variant))
 
     def _pool(self) -> Boards:
         if self._boards is None:
@@ -288,11 +294,6 @@ def place_of_log(log: MeasurementLog) -> Place:
         found = f"measurements under {', '.join(places)}" if places else "no measurements"
         raise NoLatency(f"{log.path}: found {found}; accepted: a log of a study ({LOG}), all under the same conditions")
     return next(Place(where=where, tensorrt=tensorrt) for where, tensorrt in places.items())
-
-
-def emission_for(tensorrt: str, precision: str) -> Emission:
-    """The form of the graphs that a version builds in a precision: FP16 is carried by the graph from 10.3 on."""
-    return "weak" if precision == "fp32" or parse_version(tensorrt) < (10, 3) else "strong"
 
 
 def _announce(text: str) -> None:

@@ -19,7 +19,7 @@ from bevlite.run_folder import Run
 from bevlite.variant import Variant
 
 if TYPE_CHECKING:  # imports torch
-    from bevlite.export.modules import Emission, ModulePlan
+    from bevlite.export.modules import Form, ModulePlan
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ModuleFile:
 class Candidate:
     """The modules of a variant (or, with `whole`, the network as one), exported when they are asked for."""
 
-    def __init__(self, variant: Variant, data: DataConfig, emission: Emission, *, whole: bool = False) -> None:
-        self._variant, self._data, self._emission, self._whole = variant, data, emission, whole
+    def __init__(self, variant: Variant, data: DataConfig, form: Form, *, whole: bool = False) -> None:
+        self._variant, self._data, self._form, self._whole = variant, data, form, whole
         self._folder = tempfile.TemporaryDirectory(prefix="bevlite-candidate-")
 
     def __enter__(self) -> Candidate:
@@ -82,5 +82,5 @@ class Candidate:
 
         path = Path(self._folder.name) / "onnx" / f"{name}.onnx"
         if not path.is_file():
-            write_atomic(path, emit(self._plans[name], self._emission).SerializeToString())
+            write_atomic(path, emit(self._plans[name], *self._form).SerializeToString())
         return path

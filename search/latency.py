@@ -12,13 +12,12 @@ from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import PipelineStep, steps_for
-from bevlite.latency.predictor import parse_version
 from bevlite.variant import Variant
 from search.device import DeviceChoice
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graphs import GraphStore, ModuleGraph
-    from bevlite.export.modules import Emission
+    from bevlite.export.modules import Form
 
 
 class LatencySource:
@@ -55,21 +54,27 @@ class LatencySource:
         return self._choice.precision or variant.compression.precision
 
     @property
-    def emission(self) -> Emission:
+    def tensorrt(self) -> str:
+        """The version that the search is for."""
+        return self._choice.tensorrt
+
+    @property
+    def form(self) -> Form:
         """The form of the graphs that the TensorRT version takes."""
-        return "strong" if parse_version(self._choice.tensorrt) >= (10, 3) else "weak"
+        from bevlite.export.modules import form_for  # imports torch
+
+        return form_for(self._choice.tensorrt)
 
     def module_key(self, module: ModuleGraph, precision: str) -> str:
         """Name of the cached report of one module."""
-        what = {"module": module.key, "emission": self.emission}
-        return stable_hash(what | self._conditions(precision), length=16)
+        return stable_hash({"module": module.key} | self._conditions(precision), length=16)
 
     def module(self, module: ModuleGraph, precision: str) -> LatencyReport:
         """The report of one module alone (raises BevliteError when it cannot be exported or predicted)."""
         key = self.module_key(module, precision)
         report = self.known_module(key)
         if report is None:
-            model = self._graphs()(module, self.emission)
+            model = self._graphs()(module, *self.form)
             report = self._predictor().measure({module.name: model}, (), precision)
             self._modules[key] = self._keep(self._module_folder(), key, report)
         return report
@@ -90,6 +95,7 @@ class LatencySource:
             "tensorrt": self._choice.tensorrt,
             "power_mode": self._device.mode(self._choice.power_mode)[0],
             "precision": precision,
+            "form": "-".join(map(str, self.form)),
             "predictor": PREDICTOR_VERSION,
             "coefficients": self._coefficients_hash,
         }
@@ -98,7 +104,7 @@ class LatencySource:
         from bevlite.export.graphs import module_graphs  # imports torch
 
         store = self._graphs()
-        models = {module.name: store(module, self.emission) for module in module_graphs(variant)}
+        models = {module.name: store(module, *self.form) for module in module_graphs(variant)}
         steps = pipeline_of(variant)
         report = self._predictor().measure(models, steps if self._steps else (), self.precision(variant))
         missing = () if self._steps else tuple(step.name for step in steps)

@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import IO, Any, Callable
 
-from bevlite.board import conditions, engines, guard, identity, jobs, process, settings
+from bevlite.board import conditions, end_to_end, engines, guard, identity, jobs, process, settings
 from bevlite.board.fault import Fault
 from bevlite.board.frames import CHUNK, MAGIC, FrameError, Message, read_frame, write_frame
 from bevlite.board.lease import Lease
@@ -49,6 +49,7 @@ class Agent:
             "measure": self._measure,
             "outputs": self._outputs,
             "infer": self._infer,
+            "frames": self._frames,
             "drop": self._drop,
             "get": self._get,
             "forget": self._forget,
@@ -101,10 +102,12 @@ class Agent:
         except Fault as fault:
             self._write({"type": "fault", "code": fault.code, "message": fault.message, "facts": fault.facts})
         except Exception as error:  # a defect of the agent: the host is told all that would help to mend it
-            where = traceback.format_exc().strip().splitlines()
-            code = disk_fault(error).code if isinstance(error, OSError) else "agent_failed"
-            message = f"{type(error).__name__}: {error}"
-            self._write({"type": "fault", "code": code, "message": message, "facts": {"traceback": where[-6:]}})
+            facts: dict[str, Any] = {"traceback": traceback.format_exc().strip().splitlines()[-6:]}
+            code, message = "agent_failed", f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError):
+                full = disk_fault(error)
+                code, message, facts = full.code, full.message, {**full.facts, **facts}
+            self._write({"type": "fault", "code": code, "message": message, "facts": facts})
 
     def _write(self, message: Message, blob: bytes = b"") -> None:
         try:
@@ -158,11 +161,13 @@ class Agent:
         self._lease.require()
 
     def _have(self, request: Message, _: bytes) -> tuple[Message, bytes]:
-        return {"present": {sha: self._files().present(sha) for sha in request["files"]}}, b""
+        store, files = self._files(), request["files"]
+        whole = [sha for sha in files if store.is_whole(sha)]
+        return {"present": {sha: store.present(sha) for sha in files}, "whole": whole}, b""
 
     def _put(self, request: Message, blob: bytes) -> tuple[Message, bytes]:
-        offset, total = int(request["offset"]), int(request["total"])
-        return {"present": self._files().append(request["sha256"], offset, total, blob)}, b""
+        store, sha, offset, total = self._files(), request["sha256"], int(request["offset"]), int(request["total"])
+        return {"present": store.append(sha, offset, total, blob), "whole": store.is_whole(sha)}, b""
 
     def _measure(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, jobs.measure), b""
@@ -172,6 +177,9 @@ class Agent:
 
     def _infer(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, engines.infer), b""
+
+    def _frames(self, request: Message, _: bytes) -> tuple[Message, bytes]:
+        return self._kept(request, end_to_end.frames), b""
 
     def _drop(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         for sha in request["files"]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.util
-import json
 import os
 import shutil
-import sys
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, TypeVar
 
-from bevlite.board import commands, conditions, engine_runner, process, raw_outputs, trtexec_log
+from bevlite.board import commands, conditions, raw_outputs, runner
 from bevlite.board.build import REBUILT, Builder, Engine
 from bevlite.board.fault import Fault
 from bevlite.board.protocol import Protocol
@@ -19,9 +15,8 @@ from bevlite.board.raw_outputs import RawTensor
 from bevlite.board.store import Store
 
 Say = Callable[[str], None]
-QUERY_LIMIT_S = 60.0
+T = TypeVar("T")
 TRTEXEC = "trtexec"
-PYTHON = "tensorrt python"
 
 
 def infer(
@@ -41,16 +36,37 @@ def infer(
     frames = [{name: store.require(sha) for name, sha in frame.items()} for frame in request["frames"]]
     modules = request["modules"]
     say("build")
+    (rows, facts), engines = with_usable_engines(
+        builder, modules, store, lambda built: _run(request, board, builder, built, frames, store, say, require_lease)
+    )
+    return dict(facts, frames=rows, engines=facts_of(modules, engines), board=board, power_mode=mode)
+
+
+def with_usable_engines(
+    builder: Builder, modules: Sequence[dict[str, Any]], store: Store, use: Callable[[list[Engine]], T]
+) -> tuple[T, list[Engine]]:
+    """`use` the engines of a network; where one cannot be used as it lies there, all are built again, once."""
     engines = [builder.engine(module["onnx"], _build(module, store)) for module in modules]
     try:
-        rows, facts = _run(request, board, builder, engines, frames, store, say, require_lease)
+        return use(engines), engines
     except Fault as fault:
         if fault.code not in REBUILT:
             raise
         engines = [builder.rebuild(module["onnx"], _build(module, store), fault.message) for module in modules]
-        rows, facts = _run(request, board, builder, engines, frames, store, say, require_lease)
-    built = {module["name"]: dict(e.facts, key=e.key) for module, e in zip(modules, engines)}
-    return dict(facts, frames=rows, engines=built, board=board, power_mode=mode)
+        return use(engines), engines
+
+
+def order_of(modules: Sequence[dict[str, Any]], engines: Sequence[Engine]) -> dict[str, Any]:
+    """What the programs of `runner` need to load them."""
+    return {
+        "engines": [engine.path for engine in engines],
+        "dla_cores": [module["build"].get("dla_core") for module in modules],
+    }
+
+
+def facts_of(modules: Sequence[dict[str, Any]], engines: Sequence[Engine]) -> dict[str, Any]:
+    """What is known of every engine, by module."""
+    return {module["name"]: dict(engine.facts, key=engine.key) for module, engine in zip(modules, engines)}
 
 
 def _build(module: dict[str, Any], store: Store) -> commands.Build:
@@ -74,7 +90,7 @@ def _run(
     limit_s = Protocol(**request["protocol"]).run_limit_s
     folder = store.work()
     try:
-        why_not = _no_python_api(board["emulated"], board["tensorrt"])
+        why_not = runner.why_not(board["tensorrt"])
         say("run")
         if why_not is None:
             found, memory_mb = _by_python(request, engines, frames, folder, limit_s)
@@ -84,7 +100,7 @@ def _run(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     note = "" if why_not is None else f"engines run by trtexec, one process a frame and module: {why_not}"
-    return rows, {"runner": PYTHON if why_not is None else TRTEXEC, "runner_note": note, "memory_mb": memory_mb}
+    return rows, {"runner": runner.NAME if why_not is None else TRTEXEC, "runner_note": note, "memory_mb": memory_mb}
 
 
 def _keep(store: Store, tensor: RawTensor, name: str) -> dict[str, Any]:
@@ -95,53 +111,14 @@ def _keep(store: Store, tensor: RawTensor, name: str) -> dict[str, Any]:
     return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype, "sha256": sha, "size": len(blob)}
 
 
-@functools.lru_cache(maxsize=None)
-def _no_python_api(emulated: bool, tensorrt: str) -> str | None:
-    """Why the Python API of TensorRT cannot be used here, or None; asked once, because it takes a second."""
-    if emulated:
-        return "an emulated board has no TensorRT"
-    done = process.run([sys.executable, "-I", "-c", engine_runner.VERSION], QUERY_LIMIT_S, "run")
-    if done.code != 0:
-        return "its Python has no tensorrt (sudo apt install python3-libnvinfer)"
-    version = done.text.strip().splitlines()[-1]
-    if not version.startswith(tensorrt):
-        return f"tensorrt of its Python is {version}, trtexec {tensorrt}"
-    return None
-
-
 def _by_python(
     request: dict[str, Any], engines: Sequence[Engine], frames: Sequence[dict[str, str]], folder: str, limit_s: float
 ) -> tuple[list[dict[str, RawTensor]], float | None]:
-    """All frames in one process of its own: after an error of CUDA a process is of no use any more."""
-    order, result = os.path.join(folder, "order.json"), os.path.join(folder, "result.json")
-    content = {
-        "engines": [e.path for e in engines],
-        "dla_cores": [module["build"].get("dla_core") for module in request["modules"]],
-        "frames": list(frames),
-        "keep": request["keep"],
-        "folder": folder,
-        "result": result,
-    }
-    with open(order, "w") as stream:
-        json.dump(content, stream)
-    limit = limit_s * max(1, len(frames))
-    done = process.run([sys.executable, "-I", "-c", _source(engine_runner.__name__), order], limit, "run")
-    if done.code != 0:
-        fault = trtexec_log.failure(done, "run")
-        last = (done.text.strip().splitlines() or ["no output"])[-1]
-        raise Fault(fault.code, fault.message if fault.code != "trtexec_failed" else "engine runner: " + last)
-    with open(result) as stream:
-        answer = json.load(stream)
+    """All frames in one process, and the memory that they took."""
+    order = dict(order_of(request["modules"], engines), frames=list(frames), keep=request["keep"])
+    answer = runner.start("engine_runner", order, folder, limit_s * max(1, len(frames)), "run")
     rows = [{name: RawTensor(**tensor) for name, tensor in frame.items()} for frame in answer["frames"]]
     return rows, answer["memory_mb"]
-
-
-def _source(module: str) -> str:
-    """Text of a module of the agent, which lies on no disk of the board."""
-    spec = importlib.util.find_spec(module)
-    loader: Any = spec.loader if spec is not None else None
-    text: str = loader.get_source(module)
-    return text
 
 
 def _by_trtexec(

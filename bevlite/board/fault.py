@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+FULL_DISK_FIX = "df -h ~; bevlite's files: ~/.bevlite"
+
 
 class Fault(Exception):
     """A failure with a code (`bevlite.devices.faults` has a class for each) and facts for the message."""

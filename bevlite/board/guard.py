@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Sequence, TypeVar
 
 from bevlite.board import conditions, statistics
 from bevlite.board.fault import Fault
@@ -13,6 +13,15 @@ from bevlite.board.protocol import Protocol
 
 CLOCK_JUMP_S = 1.0
 """Difference between the wall clock and the monotonic one within a run; trtexec ends its runs by the former."""
+
+T = TypeVar("T")
+
+
+class Seen(NamedTuple):
+    """What tells whether a run is void: samples of the board within it, and its latencies in ms, each way apart."""
+
+    samples: list[Sample]
+    values_ms: Sequence[list[float]]
 
 
 class Guard:
@@ -35,9 +44,24 @@ class Guard:
             raise fault
         return found
 
-    def watch(self) -> Watch:
-        """Begin to watch one run."""
-        return Watch(self._protocol)
+    def valid(self, run: Callable[[], T], seen: Callable[[T], Seen], notes: list[str], say: Callable[[str], None]) -> T:
+        """A run that counts: it is repeated when the board throttled, its clock changed or the time jumped.
+
+        Raises:
+            Fault: every attempt was void.
+        """
+        for attempt in range(self._protocol.void_retries + 1):
+            watch = Watch(self._protocol)
+            found = run()
+            fault = watch.verdict(seen(found))
+            if fault is None:
+                return found
+            if attempt == self._protocol.void_retries:
+                raise fault
+            notes.append("a run was void and repeated: " + fault.message)
+            say(f"void: {fault.message}; again after a pause")
+            time.sleep(self._protocol.cool_s)
+        raise AssertionError("unreachable")
 
 
 class Watch:
@@ -49,9 +73,9 @@ class Watch:
         self._clock = conditions.gpu_clock()
         self._events = conditions.throttle_events()
 
-    def verdict(self, samples: list[Sample], values_ms: list[float]) -> Fault | None:
+    def verdict(self, seen: Seen) -> Fault | None:
         """Why the run that just ended is void, or None."""
-        limits = self._protocol
+        limits, samples = self._protocol, seen.samples
         steady = time.monotonic() - self._steady
         jump = max(time.time() - self._wall - steady, uptime() - self._uptime - steady, key=abs)
         if abs(jump) > CLOCK_JUMP_S:
@@ -64,15 +88,15 @@ class Watch:
             return Fault("throttling", "the board counted over-current events during a run")
         clock = conditions.gpu_clock()
         if self._clock is not None and clock is not None and limits.require_locked_clocks:
-            seen = [s.gpu_mhz for s in samples if s.gpu_mhz is not None] + [clock.current]
-            low, high = min(seen), max(seen)
+            clocks = [s.gpu_mhz for s in samples if s.gpu_mhz is not None] + [clock.current]
+            low, high = min(clocks), max(clocks)
             if low < self._clock.current * (1 - limits.clock_tolerance):
                 message = "the GPU clock fell from {:.0f} to {:.0f} MHz during a run"
                 return Fault("throttling", message.format(self._clock.current, low))
             if high > self._clock.current * (1 + limits.clock_tolerance):
                 message = "the GPU clock rose from {:.0f} to {:.0f} MHz during a run"
                 return Fault("clock_changed", message.format(self._clock.current, high))
-        drift = statistics.drift(values_ms)
+        drift = max(statistics.drift(values) for values in seen.values_ms)
         if drift > limits.drift_limit:
             message = "latency rose by {:.0%} within a run (accepted: {:.0%}): a board that throttles"
             return Fault("throttling", message.format(drift, limits.drift_limit))

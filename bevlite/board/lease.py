@@ -88,10 +88,11 @@ class Lease:
                 first = self._first(waiting)
                 holder = None if first == self._owner else {"owner": first}
             if holder is None:
-                self._write(self._file, self._entry())
-                self._note("taken")
                 del waiting[self._owner]
             self._write(self._queue, waiting)
+            if holder is None:  # last, so that a disk that is full now leaves no lease that nobody holds
+                self._write(self._file, self._entry())
+                self._note("taken")
             return holder
 
     def _waiting(self) -> dict[str, Any]:
@@ -125,7 +126,8 @@ class Lease:
                 if self._ended.is_set():
                     return
                 if self._is_ours(self._read(self._file)):
-                    self._write(self._file, self._entry())
+                    with contextlib.suppress(OSError):  # a full disk: it is ours until it expires
+                        self._write(self._file, self._entry())
                     continue
             self.lost = True
             self._on_lost()
@@ -152,9 +154,14 @@ class Lease:
 
     def _write(self, path: str, data: dict[str, Any]) -> None:
         temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w") as stream:
-            json.dump(data, stream)
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "w") as stream:
+                json.dump(data, stream)
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def _note(self, event: str) -> None:
         """A line for whoever asks later who had the board. A full disk must not cost the lease."""

@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple
 from bevlite.board import commands, power, precisions, process, statistics, trtexec_json, trtexec_log
 from bevlite.board.build import Builder, Engine
 from bevlite.board.fault import Fault
-from bevlite.board.guard import Guard
+from bevlite.board.guard import Guard, Seen
 from bevlite.board.protocol import Protocol
 from bevlite.board.store import Store
 
@@ -143,19 +143,13 @@ class Measurement:
             run = commands.Run(**longer, cuda_graph=cuda_graph)
 
     def _valid(self, engine: Engine, run: commands.Run) -> Timed:
-        """One run that counts: it is repeated when the board throttled, its clock changed or the time jumped."""
-        for attempt in range(self._protocol.void_retries + 1):
-            watch = self._guard.watch()
-            timed = self._once(engine, run)
-            fault = watch.verdict(timed.samples, timed.times.compute_ms)
-            if fault is None:
-                return timed
-            if attempt == self._protocol.void_retries:
-                raise fault
-            self._notes.append("a run was void and repeated: " + fault.message)
-            self._say(f"void: {fault.message}; again after a pause")
-            time.sleep(self._protocol.cool_s)
-        raise AssertionError("unreachable")
+        """One run that counts."""
+        return self._guard.valid(
+            lambda: self._once(engine, run),
+            lambda timed: Seen(timed.samples, [timed.times.compute_ms]),
+            self._notes,
+            self._say,
+        )
 
     def _once(self, engine: Engine, run: commands.Run) -> Timed:
         path = self._new_file("times.json")

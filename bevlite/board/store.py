@@ -11,10 +11,10 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
 from bevlite.board import paths
-from bevlite.board.fault import Fault
+from bevlite.board.fault import FULL_DISK_FIX, Fault
 
 KEPT_RESULTS_S = 7 * 86400
 """A result that nobody fetched in that time is thrown away."""
@@ -44,33 +44,46 @@ class Store:
                 return os.path.getsize(path)
         return 0
 
+    def is_whole(self, sha256: str) -> bool:
+        """Whether a file is here with all its bytes, compared with its hash."""
+        return os.path.exists(self.upload(sha256))
+
     def append(self, sha256: str, offset: int, total: int, blob: bytes) -> int:
         """Write a piece of a file; the last one makes it whole. Returns the bytes that are here.
 
         Raises:
-            Fault: `disk_full`; `upload_damaged` when the whole does not match its hash.
+            Fault: `disk_full`, and nothing of the file is left; `upload_damaged` when it does not match its hash.
         """
         path = self.upload(sha256)
         part = path + ".part"
-        if os.path.exists(path):
+        if self.is_whole(sha256):
             return total
         try:
             with open(part, "ab") as stream:
-                fcntl.flock(
-                    stream, fcntl.LOCK_EX
-                )  # two workers may send the same file: each goes on from what is there
+                # Two workers may send the same file: each goes on from what is there.
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                if not _is_at(stream, part):  # the other one has finished it meanwhile, or lost it to a full disk
+                    return self.present(sha256)
+                if self.is_whole(sha256):
+                    os.unlink(part)
+                    return total
                 size = os.fstat(stream.fileno()).st_size
                 if size != offset:
                     return size
-                stream.write(blob)
+                try:
+                    stream.write(blob)
+                    stream.flush()
+                except OSError:
+                    os.unlink(part)  # a full disk is not kept full by half a file
+                    raise
+                if offset + len(blob) < total:
+                    return offset + len(blob)
+                if _sha256(part) != sha256:
+                    os.unlink(part)
+                    raise Fault("upload_damaged", "an uploaded file does not match its hash; it is sent again")
+                os.replace(part, path)
         except OSError as error:
             raise disk_fault(error) from None
-        if offset + len(blob) < total:
-            return offset + len(blob)
-        if _sha256(part) != sha256:
-            os.unlink(part)
-            raise Fault("upload_damaged", "an uploaded file does not match its hash; it is sent again")
-        os.replace(part, path)
         return total
 
     def require(self, sha256: str) -> str:
@@ -123,6 +136,8 @@ class Store:
                 json.dump(result, stream)
             os.replace(temporary, self._result(job))
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
             raise disk_fault(error) from None
 
     def forget_result(self, job: str) -> None:
@@ -149,8 +164,17 @@ class Store:
 def disk_fault(error: OSError) -> Fault:
     """A full disk, or whatever else the file system says."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Fault("disk_full", "no space left on the board's disk", fix="df -h ~; bevlite's files: ~/.bevlite")
-    return Fault("disk_failed", f"the board's disk: {error.strerror}")
+        return Fault("disk_full", "no space left on the board's disk", fix=FULL_DISK_FIX)
+    where = f": {error.filename}" if error.filename else ""
+    return Fault("disk_failed", f"the board's disk: {error.strerror or error}{where}")
+
+
+def _is_at(stream: IO[bytes], path: str) -> bool:
+    """Whether an open file still has that name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _sha256(path: str) -> str:

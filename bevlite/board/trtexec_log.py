@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from bevlite.board.fault import Fault
+from bevlite.board.fault import FULL_DISK_FIX, Fault
 from bevlite.board.process import Finished
 
 _LINE = re.compile(
@@ -97,7 +97,8 @@ def failure(done: Finished, phase: str) -> Fault:
     text = done.text
     last = _errors(text)
     if "No space left on device" in text:
-        return Fault("disk_full", f"no space left on the board's disk in phase '{phase}'", phase=phase)
+        message = f"no space left on the board's disk in phase '{phase}'"
+        return Fault("disk_full", message, phase=phase, fix=FULL_DISK_FIX)
     node, importer = _NODE.search(text), _IMPORTER.search(text)
     if importer or "Plugin not found" in text:
         op = importer.group(1) if importer else (node.group(1) if node else "unknown")

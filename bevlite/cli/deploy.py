@@ -20,6 +20,10 @@ def deploy_command(
         None, "--max-drop", min=0.0, help="Largest loss of NDS or mIoU against torch (0..1); evaluates the engine."
     ),
     split: str | None = typer.Option(None, "--split", help="Split for --max-drop; the validation split by default."),
+    samples: int = typer.Option(8, "--samples", min=1, help="Samples that whole frames are timed on."),
+    end_to_end: bool = typer.Option(
+        True, "--end-to-end/--no-end-to-end", help="Time whole frames; without, the latency is the sum of the engines."
+    ),
 ) -> None:
     """Check, export, build, verify and measure a run on a board, and compare with every limit.
 
@@ -33,7 +37,7 @@ def deploy_command(
 
     budgets = Budgets(latency_ms=budget_ms, fps=min_fps, power_w=max_power_w, memory_mb=max_memory_mb, drop=max_drop)
     with open_board(device, news()) as board:
-        report = deploy(run, board, budgets, split=split)
+        report = deploy(run, board, budgets, split=split, samples=samples, end_to_end=end_to_end)
     show_deployment(report)
     typer.echo(f"written: {run / 'deploy' / report.device / 'report.json'} and report.html")
     raise typer.Exit(EXIT_CODES[report.verdict])

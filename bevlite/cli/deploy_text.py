@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bevlite.cli.frames_text import show_frames
 from bevlite.devices.deploy_report import DeployReport
 from bevlite.devices.golden import GoldenCheck
 from bevlite.reporting.deploy_page import figure, headline, limit_text
@@ -34,6 +35,8 @@ def show_deployment(report: DeployReport) -> None:
             markup=False,
             highlight=False,
         )
+    if report.latency is not None and report.latency.end_to_end is not None:
+        show_frames(console, report.latency.end_to_end)
     for note in (*report.steps, *report.notes):
         console.print(f"note: {note}", markup=False, highlight=False)
     console.print(f"[bold]{report.verdict}[/bold]: {escape(headline(report))}")

@@ -11,11 +11,8 @@ from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
-    import numpy as np
-
     from bevlite.devices.contract import Device
     from bevlite.devices.report import LatencyReport
-    from bevlite.latency.pipeline import PipelineStep
 
 PROBLEM, EMULATED = 1, 3
 
@@ -100,6 +97,10 @@ def run(
     sources: list[Path] = typer.Argument(metavar="RUN|FILE.onnx...", help="A run folder, or ONNX files."),
     precision: str = typer.Option("", help="fp32, fp16 or int8; by default a run's own, fp16 for ONNX files."),
     out: Path | None = typer.Option(None, help="The report; by default RUN/latency/DEVICE.json.", show_default=False),
+    samples: int = typer.Option(8, "--samples", min=1, help="Of a run: samples that whole frames are timed on."),
+    end_to_end: bool = typer.Option(
+        True, "--end-to-end/--no-end-to-end", help="Of a run: time whole frames through all engines as well."
+    ),
     require_measured: bool = typer.Option(
         False, "--require-measured", help="Exit code 3 when the report is emulated or predicted."
     ),
@@ -110,7 +111,7 @@ def run(
 
     device = open_device(name, say=say)
     try:
-        report, place = _measure(device, sources, precision)
+        report, place = _measure(device, sources, precision, samples if end_to_end else 0)
     finally:
         _close(device)
     target = out or place
@@ -122,44 +123,51 @@ def run(
         raise typer.Exit(EMULATED)
 
 
-def _measure(device: Device, sources: list[Path], precision: str) -> tuple[LatencyReport, Path]:
-    """The report, and where it lies by default."""
-    modules, inputs, pipeline, notes, wanted = _open(device, sources)
-    report = device.measure(modules, pipeline, precision or wanted, inputs=inputs)
-    base = sources[0] / "latency" if sources[0].is_dir() else sources[0].parent
-    return report.model_copy(update={"notes": (*notes, *report.notes)}), base / f"{device.name}.json"
-
-
-def _open(
-    device: Device, sources: list[Path]
-) -> tuple[dict[str, Path], dict[str, dict[str, np.ndarray]], tuple[PipelineStep, ...], tuple[str, ...], str]:
-    """Modules, inputs, steps around them, notes and precision of what is to be measured."""
+def _measure(device: Device, sources: list[Path], precision: str, samples: int) -> tuple[LatencyReport, Path]:
+    """The report, and where it lies by default; whole frames of `samples` samples of a run, 0 for none."""
     if len(sources) == 1 and sources[0].is_dir():
-        from bevlite.export.run_modules import inputs_of_run, modules_of_run
-        from bevlite.run_folder import Run
-
-        folder = Run(sources[0])
-        found = modules_of_run(folder, _tensorrt(device))
-        inputs, note = inputs_of_run(folder, found.modules)
-        return found.modules, inputs, found.pipeline, (note,), found.precision
+        return _measure_run(device, sources[0], precision, samples), sources[0] / "latency" / f"{device.name}.json"
     modules = {path.stem: path for path in sources}
     if len(modules) < len(sources):
         raise BevliteError("device run: found two files of one name; accepted: ONNX files of different names")
-    return modules, {}, (), (), "fp16"
+    return device.measure(modules, (), precision or "fp16"), sources[0].parent / f"{device.name}.json"
 
 
-def _tensorrt(device: Device) -> str | None:
-    """The version that a board builds with; None for a device without TensorRT."""
+def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
+    from bevlite.delivery.end_to_end import end_to_end_of_run
+    from bevlite.export.run_modules import inputs_of_run, modules_of_run
+    from bevlite.run_folder import Run
+
+    run = Run(path)
+    version, notes = _tensorrt(device)
+    found = modules_of_run(run, version)
+    inputs, note = inputs_of_run(run, found.modules)
+    wanted = precision or found.precision
+    report = device.measure(found.modules, found.pipeline, wanted, inputs=inputs)
+    report = report.model_copy(update={"notes": (*notes, note, *report.notes)})
+    if not samples or report.kind == "predicted":
+        return report
+    return report.with_frames(end_to_end_of_run(device, run, found, wanted, samples))
+
+
+def _tensorrt(device: Device) -> tuple[str | None, list[str]]:
+    """The version that a device builds with, None without TensorRT; of different boards the oldest, and a note."""
     from bevlite.devices.board_device import BoardDevice
     from bevlite.devices.pool import BoardPool
 
     if not isinstance(device, BoardDevice | BoardPool):
-        return getattr(device, "tensorrt", None)
-    identity = device.check().identity
-    if isinstance(device, BoardPool):
-        identity = next(iter(identity.values()), {})
-    version = identity.get("tensorrt")
-    return str(version) if version else None
+        return getattr(device, "tensorrt", None), []
+    if isinstance(device, BoardDevice):
+        version = device.check().identity.get("tensorrt")
+        return str(version) if version else None, []
+    versions = device.tensorrt()
+    oldest = next(iter(versions.values()), None)
+    if len(set(versions.values())) < 2:
+        return oldest, []
+    found = ", ".join(f"{version} ({name})" for name, version in versions.items())
+    note = f"boards of TensorRT {found}: the export for the oldest, {oldest}, on whichever is free"
+    say(note)
+    return oldest, [note]
 
 
 def _close(device: Device) -> None:

@@ -21,6 +21,9 @@ def emulate(
         show_default=False,
     ),
     time_scale: float = typer.Option(1.0, "--time-scale", min=0.0, help="Real seconds that an emulated second takes."),
+    python_api: bool = typer.Option(
+        True, "--python-api/--no-python-api", help="Whether TensorRT's Python package is installed on the board."
+    ),
 ) -> None:
     """Serve an emulated Jetson over ssh on loopback until Ctrl-C."""
     import signal
@@ -35,7 +38,9 @@ def emulate(
     if known:
         board = EmulatedBoard(here)
     else:
-        board = EmulatedBoard.create(here, tensorrt, module, factors=factors, time_scale=time_scale)
+        board = EmulatedBoard.create(
+            here, tensorrt, module, factors=factors, time_scale=time_scale, python_api=python_api
+        )
     for name in fault:
         board.faults.set(name)
     about = BoardFolder(board.folder)
@@ -47,7 +52,8 @@ def emulate(
         if known:
             typer.echo(f"started again from {board.folder}; options of its making hold")
         typer.echo(f"power mode {about.mode.name}, clocks {'locked' if about.clocks_locked else 'not locked'}")
-        typer.echo("emulated: trtexec, nvpmodel, jetson_clocks, tegrastats, sysfs, all times; real: ssh, files")
+        typer.echo("emulated: trtexec, TensorRT in Python, nvpmodel, jetson_clocks, tegrastats, sysfs, all times")
+        typer.echo("real: ssh, files")
         typer.echo(f"faults: {', '.join(fault) or 'none'}")
         typer.echo(f"\nlog in:        ssh -F {running.ssh_config} {running.host_alias}")
         typer.echo(

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bevlite.cli.frames_text import show_frames
+
 if TYPE_CHECKING:
     from bevlite.devices.contract import Health
     from bevlite.devices.report import LatencyReport
@@ -59,7 +61,11 @@ def show_report(report: LatencyReport) -> None:
         )
     console.print(table)
     what = "engines" if report.missing else "all"
-    console.print(f"total ({what}): {report.total_ms:.3f} ms [{report.lower_ms:.3f}, {report.upper_ms:.3f}]")
+    without = f"; not in it: {', '.join(report.missing)}" if report.missing else ""
+    interval = f"[{report.lower_ms:.3f}, {report.upper_ms:.3f}]"
+    console.print(f"total ({what}): {report.total_ms:.3f} ms {interval}{without}", markup=False, highlight=False)
+    if report.end_to_end is not None:
+        show_frames(console, report.end_to_end)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
 

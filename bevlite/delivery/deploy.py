@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bevlite.delivery.end_to_end import SAMPLES, end_to_end_of_run
 from bevlite.delivery.golden import golden_check
 from bevlite.delivery.limits import drops, limits_of
 from bevlite.delivery.steps import KeptSteps
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Health
 from bevlite.devices.deploy_report import Accuracy, Budgets, DeployReport, EngineVerdict, LimitRow, Prediction
+from bevlite.devices.end_to_end import EndToEnd
 from bevlite.devices.faults import WrongPrecision, fault_of
 from bevlite.devices.golden import GoldenCheck
 from bevlite.devices.inference import Chain
@@ -35,7 +37,15 @@ SAME_AS = {"agx-orin-devkit": "agx-orin-64gb"}
 UNFINISHED = "unfinished"
 
 
-def deploy(path: Path, device: BoardDevice, budgets: Budgets, *, split: str | None = None) -> DeployReport:
+def deploy(
+    path: Path,
+    device: BoardDevice,
+    budgets: Budgets,
+    *,
+    split: str | None = None,
+    samples: int = SAMPLES,
+    end_to_end: bool = True,
+) -> DeployReport:
     """Do all of it, and write `deploy/<device>/report.json` and `report.html` in the run.
 
     Steps that an interrupted deployment finished are not done again; a finished one starts anew. Engines stay in the
@@ -46,6 +56,8 @@ def deploy(path: Path, device: BoardDevice, budgets: Budgets, *, split: str | No
         device: a board.
         budgets: the limits.
         split: what accuracy is measured on, where a drop is limited; the validation split by default.
+        samples: how many samples the whole frames are taken from.
+        end_to_end: whether whole frames are timed; without them the latency is that of the sum of the engines.
 
     Raises:
         BevliteError: not a run, or a fault of the board; an engine in the wrong precision is no error but a verdict.
@@ -56,8 +68,13 @@ def deploy(path: Path, device: BoardDevice, budgets: Budgets, *, split: str | No
     found, notes = _modules(run, str(health.identity["tensorrt"]))
     folder = path / "deploy" / device.name
     board = {key: health.identity.get(key) for key in BOARD_FACTS}
-    kept = KeptSteps(folder / UNFINISHED, _identity(device, found, board, health))
+    kept = KeptSteps(folder / UNFINISHED, _identity(device, found, board, health, samples))
     engine, latency = _engine(device, run, found, kept)
+    if latency is not None and end_to_end:
+        frames = kept.once(
+            "end_to_end", EndToEnd, lambda: end_to_end_of_run(device, run, found, found.precision, samples)
+        )
+        latency = latency.with_frames(frames)
     accuracy = None
     if budgets.drop is not None and engine.accurate:  # of an engine that computes something else nothing is learnt
         accuracy = kept.once("accuracy", Accuracy, lambda: _accuracy(run, device, split))
@@ -98,11 +115,14 @@ def _reachable(device: BoardDevice) -> Health:
     return health
 
 
-def _identity(device: BoardDevice, found: RunModules, board: Mapping[str, Any], health: Health) -> dict[str, Any]:
+def _identity(
+    device: BoardDevice, found: RunModules, board: Mapping[str, Any], health: Health, samples: int
+) -> dict[str, Any]:
     """What the kept steps depend on."""
     return {
         "modules": Chain(found.modules).identity,
         "precision": found.precision,
+        "samples": samples,
         "board": dict(board),
         "power_mode": device.power_mode or health.conditions.get("power_mode"),
         "build": device.build.model_dump(mode="json"),

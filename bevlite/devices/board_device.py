@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import socket
 import time
@@ -18,11 +17,13 @@ import numpy as np
 
 from bevlite.board.protocol import Protocol
 from bevlite.devices.assemble import conditions_of, measured_of, report_of
-from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
+from bevlite.devices.contract import Health, Inputs, Precision, Problem
+from bevlite.devices.end_to_end import EndToEnd
 from bevlite.devices.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
 from bevlite.devices.figures import EngineFacts
-from bevlite.devices.graph_file import GraphFile
+from bevlite.devices.frames import SampleFrames, of_answer
 from bevlite.devices.inference import Blobs, Chain, Inference
+from bevlite.devices.plan import Plan, network_of
 from bevlite.devices.report import Kind, LatencyReport
 from bevlite.devices.session import Session
 from bevlite.devices.settings import BuildSettings, Limits
@@ -115,36 +116,47 @@ class BoardDevice:
         *,
         inputs: Mapping[str, Inputs] | None = None,
     ) -> LatencyReport:
-        """Build and measure every module under one lease (raises DeviceFault or BevliteError)."""
-        if not modules:
-            raise BevliteError(f"{self.name}: found no ONNX modules; accepted: at least one")
+        """Send every module, then build and measure them under one lease (raises DeviceFault or BevliteError)."""
+        plan = self.plan(modules, precision, inputs=inputs)
+        self.send(plan)
+        return self.run(plan, pipeline)
+
+    def plan(
+        self, modules: Mapping[str, Path], precision: Precision = "fp16", *, inputs: Mapping[str, Inputs] | None = None
+    ) -> Plan:
+        """What a measurement needs, read and hashed; the board is not asked (raises BevliteError)."""
+        return Plan.of(self.name, self.build, modules, precision, inputs)
+
+    def send(self, plan: Plan) -> None:
+        """Send the files of a measurement, without the lease: others measure meanwhile (raises DeviceFault)."""
         self._events = []
-        rows, notes, answer = {}, [], {}
-        graphs = {name: GraphFile.read(path) for name, path in modules.items()}
+        self._say(f"{', '.join(plan.modules)}: copy")
+        self._attempt(lambda session: session.upload(plan.files))
+
+    def run(self, plan: Plan, pipeline: Iterable[PipelineStep] = ()) -> LatencyReport:
+        """Build and measure what was sent, under one lease (raises DeviceFault)."""
+        rows, answer = {}, {}
         try:
-            for name, graph in graphs.items():
-                self._say(f"{name}: copy")
-                tensors, made_up = graph.complete((inputs or {}).get(name, {}))
-                if made_up:
-                    notes.append(f"{name}: made-up values for {', '.join(made_up)}: latency may depend on them")
-                answer = self._job("measure", name, graph, tensors, precision_of(precision, name))
+            for name, job in plan.jobs.items():
+                answer = self._work("measure", name, plan.files, **job)
                 rows[name] = measured_of(answer, self.protocol.half_width)
         finally:
             self.release()
-        notes = [*dict.fromkeys(self._events), *notes]
-        return report_of(self.name, modules, rows, conditions_of(answer), precision, pipeline, notes)
+        notes = [*dict.fromkeys(self._events), *plan.notes]
+        return report_of(self.name, plan.modules, rows, conditions_of(answer), plan.precision, pipeline, notes)
 
     def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
         """Outputs of an engine for the given inputs, as float32 (raises DeviceFault, NanOutputs among)."""
-        graph = GraphFile.read(module)
-        tensors, made_up = graph.complete(inputs)
-        if made_up:
-            raise BevliteError(f"{module}: inputs: found none for {', '.join(made_up)}; accepted: a tensor for each")
+        name = module.stem
+        plan = self.plan({name: module}, precision, inputs={name: inputs})
+        if plan.made_up:
+            missing = ", ".join(plan.made_up[name])
+            raise BevliteError(f"{module}: inputs: found none for {missing}; accepted: a tensor for each")
         try:
-            answer = self._job("outputs", module.stem, graph, tensors, precision)
-            return self._attempt(lambda session: {row["name"]: session.fetch(row) for row in answer["outputs"]})
+            answer = self._work("outputs", name, plan.files, **plan.jobs[name])
         finally:
             self.release()
+        return self._attempt(lambda session: {row["name"]: session.fetch(row) for row in answer["outputs"]})
 
     def infer(
         self,
@@ -170,23 +182,12 @@ class BoardDevice:
         chain = Chain(modules)
         chain.require_outputs(outputs)
         blobs = Blobs.of([chain.frame(frame) for frame in frames])
-        files: dict[str, Path | bytes] = {graph.sha256: graph.path for graph in chain.graphs.values()}
-        files |= blobs.files
-        plan = [
-            {
-                "name": name,
-                "onnx": graph.sha256,
-                "inputs": list(graph.inputs),
-                "outputs": {output: str(kind) for output, kind in graph.outputs.items()},
-                "build": self._build_of(name, graph, precision_of(precision, name), files),
-            }
-            for name, graph in chain.graphs.items()
-        ]
+        files, plan = network_of(self.name, self.build, chain, blobs, precision)
         try:
             answer = self._work("infer", "engines", files, modules=plan, frames=blobs.frames, keep=list(outputs))
-            found = self._attempt(lambda session: self._fetch_frames(session, answer["frames"], set(blobs.files)))
         finally:
             self.release()
+        found = self._attempt(lambda session: self._fetch_frames(session, answer["frames"], set(blobs.files)))
         return Inference(
             found,
             {name: EngineFacts.model_validate(facts) for name, facts in answer["engines"].items()},
@@ -195,6 +196,26 @@ class BoardDevice:
             answer["memory_mb"],
             answer["power_mode"],
         )
+
+    def end_to_end(
+        self,
+        modules: Mapping[str, Path],
+        given: SampleFrames,
+        pipeline: Iterable[PipelineStep] = (),
+        precision: Precision = "fp16",
+    ) -> EndToEnd:
+        """Time sample frames through all modules in one process on the board (raises DeviceFault or BevliteError)."""
+        chain = Chain(modules)
+        blobs = Blobs.of([chain.frame(frame) for frame in given.frames])
+        files, plan = network_of(self.name, self.build, chain, blobs, precision)
+        self._events = []
+        try:
+            answer = self._work("frames", "frames", files, modules=plan, frames=blobs.frames, outputs=chain.results)
+        finally:
+            self.release()
+        self._attempt(lambda session: session.drop(blobs.files))
+        found = of_answer(answer, list(modules), given, tuple(pipeline), self.protocol)
+        return found.model_copy(update={"notes": (*dict.fromkeys(self._events), *found.notes)})
 
     def _fetch_frames(
         self, session: Session, rows: Sequence[Sequence[Mapping[str, Any]]], sent: set[str]
@@ -208,15 +229,6 @@ class BoardDevice:
     @property
     def _fake(self) -> bool:
         return bool(self._identity.get("emulated"))
-
-    def _job(
-        self, operation: str, name: str, graph: GraphFile, tensors: Mapping[str, np.ndarray], precision: str
-    ) -> dict[str, Any]:
-        """One job with everything that it needs on the board. A repeated attempt asks for the same job."""
-        blobs = Blobs.of([tensors])
-        files: dict[str, Path | bytes] = {graph.sha256: graph.path, **blobs.files}
-        build = self._build_of(name, graph, precision, files)
-        return self._work(operation, name, files, onnx=graph.sha256, inputs=blobs.frames[0], build=build)
 
     def _work(self, operation: str, name: str, files: Mapping[str, Path | bytes], **values: Any) -> dict[str, Any]:
         job = uuid.uuid4().hex
@@ -239,37 +251,19 @@ class BoardDevice:
 
         return self._attempt(work)
 
-    def _build_of(
-        self, name: str, graph: GraphFile, precision: str, files: dict[str, Path | bytes]
-    ) -> dict[str, object]:
-        settings = self.build
-        calibration = None
-        if name in settings.calibration and precision == "int8" and not graph.quantized:
-            try:
-                content = Path(settings.calibration[name]).expanduser().read_bytes()
-            except OSError as error:
-                raise BevliteError(f"{self.name}: calibration: {name}: {error.strerror}: {error.filename}") from None
-            calibration = hashlib.sha256(content).hexdigest()
-            files[calibration] = content
-        return {
-            "precision": precision,
-            "strongly_typed": graph.strongly_typed,
-            "quantized": graph.quantized,
-            "calibration": calibration,
-            "workspace_mb": settings.workspace_mb,
-            "optimization_level": settings.optimization_level,
-            "dla_core": settings.dla.get(name),
-        }
-
     def _attempt(self, work: Callable[[Session], T]) -> T:
-        """Do it, again where the fault allows; a board that was there before is waited for."""
+        """Do it, again where the fault allows; a board that is lost meanwhile is waited for.
+
+        One that was given up before is not: whoever asks for it again has others, or waits in its own way.
+        """
         used: Counter[type[DeviceFault]] = Counter()
-        was_there = bool(self._identity)
+        was_there = self._session is not None
         lost_at = 0.0
         while True:
             try:
                 return work(self._open())
             except DeviceFault as fault:
+                was_there = was_there or self._session is not None
                 if isinstance(fault, ConnectionLost | Unreachable | TruncatedAnswer):
                     self.close()
                 used[type(fault)] += 1
@@ -279,7 +273,6 @@ class BoardDevice:
                     raise
                 if not waiting and used[type(fault)] > fault.tries:
                     raise
-                was_there = was_there or bool(self._identity)
                 self._events.append(f"tried again after {fault.code}: {fault}")
                 self._say(f"{fault}; trying again")
                 pause = self._limits.backoff_s * 2 ** (used[type(fault)] - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +13,22 @@ from bevlite.board.identity import nvidia_smi
 from bevlite.board.protocol import Protocol
 from bevlite.devices.assemble import report_of
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
+from bevlite.devices.cuda_frames import WARM_CALLS, Enter, TorchChain, time_frames
+from bevlite.devices.end_to_end import EndToEnd
 from bevlite.devices.faults import BadRequest, NanOutputs, NoGpu, OutOfMemory
 from bevlite.devices.figures import Measured
+from bevlite.devices.frames import SampleFrames
 from bevlite.devices.repeat import timed
 from bevlite.devices.report import Conditions, Kind, LatencyReport
 from bevlite.devices.settings import CudaSettings
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
+from bevlite.models.deployed import deployed_form
 
 if TYPE_CHECKING:
     import torch
 
     from bevlite.export.modules import ModulePlan
-
-WARM_CALLS = 3
-"""Calls before a capture: lazy allocations and the choice of algorithms must be over."""
 
 
 class CudaDevice:
@@ -75,7 +76,7 @@ class CudaDevice:
                 notes.append(f"{name}: made-up values for {', '.join(made_up)}: latency may depend on them")
             word = precision_of(precision, name)
             # The exported form of a module makes its rows of zeros where torch makes tensors by default.
-            with torch.inference_mode(), device, _as_exported(), self._precision(plan, word):
+            with torch.inference_mode(), device, deployed_form(), self._precision(plan, word)():
                 try:
                     rows[name] = self._measure(plan, _tensors(plan, given, device, word))
                 except torch.OutOfMemoryError:
@@ -92,6 +93,27 @@ class CudaDevice:
         )
         return report_of(self.name, modules, rows, conditions, precision, pipeline, notes)
 
+    def end_to_end(
+        self,
+        modules: Mapping[str, Path],
+        given: SampleFrames,
+        pipeline: Iterable[PipelineStep] = (),
+        precision: Precision = "fp16",
+    ) -> EndToEnd:
+        """Time sample frames through the torch modules of a run (raises BevliteError, NoGpu among)."""
+        import torch
+
+        device = self._device()
+        plans = self._plans(modules)
+        words = {name: precision_of(precision, name) for name in plans}
+        self._say("frames: measure")
+        with torch.inference_mode(), device, deployed_form():
+            chain = TorchChain(plans, words, {name: self._precision(plans[name], words[name]) for name in plans})
+            try:
+                return time_frames(chain, device, given, tuple(pipeline), self.protocol)
+            except torch.OutOfMemoryError:
+                raise OutOfMemory(self.name, "no GPU memory for the whole network") from None
+
     def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
         """Outputs of a module as float32 (raises BevliteError, NanOutputs among)."""
         import torch
@@ -101,7 +123,7 @@ class CudaDevice:
         missing = sorted(set(plan.inputs) - set(inputs))
         if missing:
             raise BevliteError(f"{module}: inputs: found none for {', '.join(missing)}; accepted: a tensor for each")
-        with torch.inference_mode(), device, _as_exported(), self._precision(plan, precision):
+        with torch.inference_mode(), device, deployed_form(), self._precision(plan, precision)():
             found = _call(plan, _tensors(plan, inputs, device, precision))
         values = {name: value.float().cpu().numpy() for name, value in zip(plan.outputs, found, strict=True)}
         for name, value in values.items():
@@ -146,17 +168,17 @@ class CudaDevice:
             found[name] = known[folder][path.stem]
         return found
 
-    def _precision(self, plan: ModulePlan, precision: str) -> Any:
-        """Bring a module to the GPU in its precision; what the caller runs it in."""
+    def _precision(self, plan: ModulePlan, precision: str) -> Enter:
+        """Bring a module to the GPU in its precision; it gives what the caller runs it in."""
         import torch
 
         if precision not in ("fp32", "fp16"):
             raise BadRequest(self.name, f"precision: found '{precision}'; accepted: fp32, fp16 (torch runs no engine)")
         plan.network.to(self._device())
         if precision == "fp32":
-            return contextlib.nullcontext()
+            return contextlib.nullcontext
         plan.network.half()
-        return torch.autocast("cuda", torch.float16, cache_enabled=False)
+        return lambda: torch.autocast("cuda", torch.float16, cache_enabled=False)
 
     def _measure(self, plan: ModulePlan, tensors: list[torch.Tensor]) -> Measured:
         import torch
@@ -202,19 +224,6 @@ class CudaDevice:
             with contextlib.suppress(ValueError):
                 found[key] = float(text)
         return found
-
-
-@contextlib.contextmanager
-def _as_exported() -> Iterator[None]:
-    """Modules take the form that export gives them: static shapes, which training avoids and a capture needs."""
-    import torch
-
-    asked = torch.onnx.is_in_onnx_export
-    torch.onnx.is_in_onnx_export = lambda: True
-    try:
-        yield
-    finally:
-        torch.onnx.is_in_onnx_export = asked
 
 
 def _cuda() -> str | None:

@@ -14,7 +14,9 @@ from bevlite.devices.report import Interval, LatencyReport
 
 Verdict = Literal["pass", "fail", "emulated"]
 _TIMINGS = {"cuda_graph": {"samples_ms"}, "plain": {"samples_ms"}}
-_SAMPLES: Any = {"latency": {"modules": {"__all__": {"measured": _TIMINGS}}}}
+_FLIGHT = {"timing": {"samples_ms"}, "parts": {"__all__": {"timing": {"samples_ms"}}}}
+_FRAMES = {"one_in_flight": _FLIGHT, "two_in_flight": _FLIGHT}
+_SAMPLES: Any = {"latency": {"modules": {"__all__": {"measured": _TIMINGS}}, "end_to_end": _FRAMES}}
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "fail": 1, "emulated": 3}
 
 

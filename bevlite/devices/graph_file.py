@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from bevlite.devices.contract import Inputs
+from bevlite.devices.external_weights import has_external_weights, with_weights
 from bevlite.errors import ExportError
 from bevlite.latency.graph import load_model
 
@@ -20,9 +21,13 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class GraphFile:
-    """An ONNX file. `inputs` are type and shape by name, `outputs` types; `quantized` counts products between Q/DQ."""
+    """An ONNX file. `inputs` are type and shape by name, `outputs` types; `quantized` counts products between Q/DQ.
+
+    `content` is what travels, and `sha256` its hash: the file, or its bytes with the weights that lay in other files.
+    """
 
     path: Path
+    content: Path | bytes
     sha256: str
     inputs: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]
     outputs: dict[str, np.dtype[np.generic]]
@@ -34,11 +39,11 @@ class GraphFile:
         """Read a file.
 
         Raises:
-            BevliteError: it is missing, no ONNX, has dynamic inputs, or keeps its weights in another file.
+            BevliteError: it is missing, no ONNX, has dynamic inputs, or its weights in other files are not there or
+                more than one ONNX file holds.
         """
         model, _ = load_model(path)
-        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-            raise ExportError(f"{path}: keeps weights in other files; accepted: one file with its weights")
+        content: Path | bytes = with_weights(path) if has_external_weights(model) else path
         weights = {tensor.name for tensor in model.graph.initializer}
         inputs = {}
         for value in model.graph.input:
@@ -53,7 +58,7 @@ class GraphFile:
             value.name: np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
             for value in model.graph.output
         }
-        return cls(path, _sha256(path), inputs, outputs, _carries_half(model), _quantized(model))
+        return cls(path, content, _sha256(content), inputs, outputs, _carries_half(model), _quantized(model))
 
     def complete(self, given: Inputs) -> tuple[dict[str, np.ndarray], list[str]]:
         """All inputs of the engine in their type, and the names of those that had to be made up.
@@ -84,9 +89,11 @@ class GraphFile:
         return found, made_up
 
 
-def _sha256(path: Path) -> str:
+def _sha256(content: Path | bytes) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with content.open("rb") as stream:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

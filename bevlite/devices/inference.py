@@ -46,6 +46,12 @@ class Chain:
             self.outputs += graph.outputs
 
     @property
+    def results(self) -> list[str]:
+        """What leaves the network: outputs that no module takes."""
+        taken = {name for graph in self.graphs.values() for name in graph.inputs}
+        return [name for name in self.outputs if name not in taken]
+
+    @property
     def identity(self) -> str:
         """Of the files: their names and contents."""
         text = "\n".join(f"{name} {graph.sha256}" for name, graph in self.graphs.items())

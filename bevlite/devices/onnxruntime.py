@@ -13,9 +13,13 @@ import numpy as np
 
 from bevlite.devices.assemble import report_of
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
+from bevlite.devices.cpu_frames import time_frames
+from bevlite.devices.end_to_end import EndToEnd
 from bevlite.devices.faults import NanOutputs
 from bevlite.devices.figures import Measured
+from bevlite.devices.frames import SampleFrames
 from bevlite.devices.graph_file import GraphFile
+from bevlite.devices.inference import Chain
 from bevlite.devices.repeat import timed
 from bevlite.devices.report import Conditions, Kind, LatencyReport
 from bevlite.devices.settings import OnnxRuntimeSettings
@@ -101,6 +105,23 @@ class OnnxRuntimeDevice:
             cpu_governor=governor.read_text().strip() if governor.is_file() else None,
         )
         return report_of(self.name, modules, rows, conditions, used, pipeline, notes)
+
+    def end_to_end(
+        self,
+        modules: Mapping[str, Path],
+        given: SampleFrames,
+        pipeline: Iterable[PipelineStep] = (),
+        precision: Precision = "fp32",
+    ) -> EndToEnd:
+        """Time sample frames through all modules in this process, one after the other (raises BevliteError)."""
+        import onnxruntime
+
+        chain = Chain(modules)
+        frames = [chain.frame(frame) for frame in given.frames]
+        self._say("frames: measure")
+        sessions = {name: self._session(path) for name, path in modules.items()}
+        runner = f"onnxruntime {onnxruntime.__version__} on the CPU"
+        return time_frames(sessions, frames, given, tuple(pipeline), self.protocol, runner)
 
     def outputs(self, module: Path, inputs: Inputs, precision: str = "fp32") -> dict[str, np.ndarray]:
         """Outputs as float32 (raises BevliteError, NanOutputs among)."""

@@ -44,6 +44,7 @@ from bevlite.devices.faults import (
     UnsupportedOperator,
     WrongPrecision,
 )
+from bevlite.devices.plan import Plan
 from bevlite.devices.report import Kind, LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
@@ -118,6 +119,12 @@ class BoardPool:
             any(health.emulated for health in found.values()),
         )
 
+    def tensorrt(self) -> dict[str, str]:
+        """The version of every board that answers, by name, the oldest first."""
+        found = {name: identity.get("tensorrt") for name, identity in self.check().identity.items()}
+        known = {name: str(version) for name, version in found.items() if version}
+        return dict(sorted(known.items(), key=lambda item: tuple(int(part) for part in item[1].split("."))))
+
     def measure(
         self,
         modules: Mapping[str, Path],
@@ -128,13 +135,15 @@ class BoardPool:
     ) -> LatencyReport:
         """Measure on the first board that is free.
 
-        A board that fails the work rests for a while, and another one takes over.
+        A board that is busy gets the files meanwhile. One that fails the work rests for a while, and another one takes
+        over.
 
         Raises:
             BevliteError: the work is at fault, no board was free in time, or every board failed; of their faults one
                 that may be the work's, else one that may pass, else the last.
         """
         steps = tuple(pipeline)
+        sent: dict[str, Plan] = {}
         deadline = time.monotonic() + self._wait_s
         wait_s = 0.0  # the first time round only whether one is free
         failed: dict[str, DeviceFault] = {}
@@ -144,8 +153,12 @@ class BoardPool:
                 raise self._verdict(failed)
             for board in awake:
                 try:
+                    if board.name not in sent:
+                        plan = board.plan(modules, precision, inputs=inputs)
+                        board.send(plan)
+                        sent[board.name] = plan
                     board.acquire(wait_s)
-                    return board.measure(modules, steps, precision, inputs=inputs)
+                    return board.run(sent[board.name], steps)
                 except LeaseHeld:
                     continue
                 except OF_THE_WORK:

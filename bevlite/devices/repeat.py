@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from bevlite.board import statistics
+from bevlite.board import repeat, statistics
 from bevlite.board.protocol import Protocol
 from bevlite.devices.figures import Timing
-
-CHECK_EVERY = 50
-"""Queries between two looks at the interval."""
 
 
 def timed(query: Callable[[], float], protocol: Protocol) -> tuple[Timing, list[str]]:
@@ -21,8 +17,8 @@ def timed(query: Callable[[], float], protocol: Protocol) -> tuple[Timing, list[
     """
     runs = []
     for _ in range(protocol.repetitions):
-        _warm_up(query, protocol.warmup_ms / 1000)
-        runs.append(_run(query, protocol))
+        repeat.warm_up(query, protocol.warmup_ms / 1000)
+        runs.append(repeat.run(query, protocol))
     timing = Timing.of_runs(runs, protocol.half_width)
     notes = []
     if not timing.converged:
@@ -31,21 +27,3 @@ def timed(query: Callable[[], float], protocol: Protocol) -> tuple[Timing, list[
     if timing.spread > protocol.agreement:
         notes.append(f"repeated runs disagree by {timing.spread:.1%} (accepted: {protocol.agreement:.0%})")
     return timing, notes
-
-
-def _warm_up(query: Callable[[], float], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    query()
-    while time.monotonic() < end:
-        query()
-
-
-def _run(query: Callable[[], float], protocol: Protocol) -> list[float]:
-    began = time.monotonic()
-    values: list[float] = []
-    while True:
-        values += [query() for _ in range(CHECK_EVERY)]
-        elapsed = time.monotonic() - began
-        enough = len(values) >= protocol.queries and elapsed >= protocol.duration_s
-        if enough and (statistics.half_width(values) <= protocol.half_width or elapsed >= protocol.longest_s):
-            return values

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bevlite.config import Config, validate, write_atomic
+from bevlite.devices.end_to_end import EndToEnd
 from bevlite.devices.figures import Amount, Measured, Milliseconds
 from bevlite.errors import BevliteError
 
@@ -111,7 +112,7 @@ class LatencyReport(Config):
     """End-to-end latency of a network on a device: preprocessing, engines, decoding, one after the other.
 
     Of a measurement `total_ms` is the sum of the medians of the engines; `missing` names the steps around them that
-    were not measured and are not in it.
+    were not measured and are not in it. `end_to_end` holds whole frames through all engines, where they were timed.
     """
 
     kind: Kind
@@ -128,6 +129,7 @@ class LatencyReport(Config):
     notes: tuple[str, ...] = ()
     samples_ms: tuple[Milliseconds, ...] | None = None
     missing: tuple[str, ...] = ()
+    end_to_end: EndToEnd | None = None
 
     @model_validator(mode="after")
     def _honest(self) -> LatencyReport:
@@ -135,6 +137,8 @@ class LatencyReport(Config):
         sampled = bool(self.samples_ms) or (self.modules and all(row.measured for row in self.modules))
         if self.kind == "predicted" and (self.predictor is None or self.samples_ms):
             raise ValueError("kind: found 'predicted' without predictor or with samples_ms")
+        if self.kind == "predicted" and self.end_to_end is not None:
+            raise ValueError("end_to_end: found in a predicted report; whole frames are measured or not there")
         if self.conditions.emulated != (self.kind == "emulated"):
             raise ValueError(f"kind: found '{self.kind}' with conditions.emulated {self.conditions.emulated}")
         if self.kind == "measured" and (self.predictor is not None or not sampled):
@@ -148,6 +152,12 @@ class LatencyReport(Config):
         if self.kind != "measured":
             raise BevliteError(f"{self.device}: found a {self.kind} latency report; accepted: a measured one")
         return self
+
+    def with_frames(self, found: EndToEnd) -> LatencyReport:
+        """The report with whole frames, set beside the sum of its engines."""
+        how = "with CUDA graphs, without copies" if self.conditions.cuda_graph else "without copies"
+        notes = (*self.notes, *(f"end to end: {note}" for note in found.notes))
+        return self.model_copy(update={"end_to_end": found.beside(self.total_ms, how), "notes": notes})
 
     def write(self, path: Path | str) -> None:
         """Write as JSON, whole or not at all."""

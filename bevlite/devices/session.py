@@ -11,6 +11,7 @@ import numpy as np
 from bevlite.board.frames import CHUNK
 from bevlite.devices.faults import TruncatedAnswer
 from bevlite.devices.transport import Connection
+from bevlite.errors import BevliteError
 
 QUICK_S = 60.0
 """Limit of a request that measures nothing."""
@@ -57,15 +58,17 @@ class Session:
         self._ask("release")
 
     def upload(self, files: Mapping[str, Path | bytes]) -> None:
-        """Send files by their SHA-256; what is there, whole or in part, is not sent again."""
+        """Send files by their SHA-256; what is there, whole or in part, is not sent again.
+
+        A lease is given back before anything travels: nobody waits for a board that waits for a transfer.
+        """
         self._connection.phase = "copy"
-        present = self._ask("have", files=list(files))["present"]
-        for sha256, content in files.items():
-            total = content.stat().st_size if isinstance(content, Path) else len(content)
-            offset = int(present[sha256])
-            while offset < total:
-                answer = self._put(sha256, offset, total, _piece(content, offset))
-                offset = int(answer["present"])
+        answer = self._ask("have", files=list(files))
+        missing = [sha256 for sha256 in files if sha256 not in answer["whole"]]
+        if missing:
+            self.release()
+        for sha256 in missing:
+            self._send(sha256, files[sha256], int(answer["present"][sha256]))
 
     def job(self, operation: str, say: Say, **values: Any) -> dict[str, Any]:
         """A long job; its result stays on the board until `forget`."""
@@ -94,6 +97,16 @@ class Session:
             content += piece
         return np.frombuffer(content, row.get("dtype", "float32")).reshape(row["shape"])
 
+    def _send(self, sha256: str, content: Path | bytes, offset: int) -> None:
+        """Send a file from an offset on, until the board has compared the whole with its hash."""
+        whole, total = False, _size(content)
+        while not whole:
+            piece = _piece(content, offset)
+            if isinstance(content, Path) and not piece and offset < total:
+                raise BevliteError(f"{content}: became shorter while it was sent")
+            answer = self._put(sha256, offset, total, piece)
+            offset, whole = int(answer["present"]), bool(answer["whole"])
+
     def _put(self, sha256: str, offset: int, total: int, piece: bytes) -> dict[str, Any]:
         request = {"op": "put", "sha256": sha256, "offset": offset, "total": total}
         return self._connection.request(request, piece, limit_s=QUICK_S)[0]
@@ -102,9 +115,21 @@ class Session:
         return self._connection.request({"op": operation, **values}, limit_s=QUICK_S)[0]
 
 
+def _size(content: Path | bytes) -> int:
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return content.stat().st_size
+    except OSError as error:
+        raise BevliteError(f"{content}: {error.strerror} while it was sent") from None
+
+
 def _piece(content: Path | bytes, offset: int) -> bytes:
     if isinstance(content, bytes):
         return content[offset : offset + CHUNK]
-    with content.open("rb") as stream:
-        stream.seek(offset)
-        return stream.read(CHUNK)
+    try:
+        with content.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(CHUNK)
+    except OSError as error:
+        raise BevliteError(f"{content}: {error.strerror} while it was sent") from None

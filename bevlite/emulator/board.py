@@ -50,6 +50,7 @@ class EmulatedBoard:
         seed: int = 0,
         factors: Mapping[str, float] | None = None,
         time_scale: float = 1.0,
+        python_api: bool = True,
     ) -> EmulatedBoard:
         """Make a board: MAXN, clocks not locked, just booted.
 
@@ -60,6 +61,7 @@ class EmulatedBoard:
             seed: of the noise.
             factors: how much slower each kind of operator is than the roofline; 1.0 where a kind is missing.
             time_scale: real seconds that an emulated second takes; reported times stay the emulated ones.
+            python_api: whether TensorRT's Python package (`python3-libnvinfer`) is installed.
 
         Raises:
             ConfigError: an unknown release, module or kind, or a folder that is in use.
@@ -74,7 +76,7 @@ class EmulatedBoard:
             raise ConfigError(f"emulator: folder: found {folder} in use; accepted: a new or an empty one")
         (folder / "active").mkdir()
         keys.create(folder, server.HOST_ALIAS)
-        rootfs.create(folder, release, orin, seed)
+        rootfs.create(folder, release, orin, seed, python_api)
         store.write(folder / "truth.json", {"seed": seed, "factors": {k: 1.0 for k in KINDS} | dict(factors or {})})
         store.write(folder / "state.json", {"mode": 0})
         config = {"tensorrt": release.version, "module": module, "seed": seed, "time_scale": time_scale}

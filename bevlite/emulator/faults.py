@@ -14,7 +14,7 @@ FAULTS = {
     "clocks_unlocked": "jetson_clocks reports success and holds nothing",
     "connection_drop": "the connection dies in `phase` copy, build, measure, result; `after` bytes, or `at` a share",
     "cuda_graph_refused": "the engine cannot be captured",
-    "disk_full": "trtexec cannot write files: No space left on device",
+    "disk_full": "no space left: `of` uploads, results or trtexec (all of them); `free` bytes of a file still fit",
     "engine_other_module": "a plan loads with the warning about another model of device",
     "engine_other_version": "a plan was built by another version and is refused",
     "fp32_engine": "the builder silently keeps every layer in FP32",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import bevlite
+from bevlite.emulator import python
 from bevlite.emulator.modules import Module
 from bevlite.emulator.releases import Release
 
@@ -56,14 +57,18 @@ def _nvpmodel_conf(module: Module) -> str:
     return "\n".join(lines) + "\n"
 
 
-def create(folder: Path, release: Release, module: Module, seed: int) -> None:
-    """Write the root of a new board under `folder/root`, and the session script beside it."""
+def create(folder: Path, release: Release, module: Module, seed: int, python_api: bool) -> None:
+    """Write the root of a new board under `folder/root`, and the session script beside it.
+
+    `python_api` is whether TensorRT's Python package is installed.
+    """
     root = folder / "root"
     for name in ("home/nvidia", "tmp", "var/log", "proc/sys/kernel/random", "etc", "proc/device-tree"):
         (root / name).mkdir(parents=True)
     for tool, place in TOOLS.items():
         _script(root / place, launcher(tool, folder))
     _script(folder / "session", launcher("session", folder))
+    python.install(folder, release, tensorrt=python_api)
     etc = root / "etc"
     marker = {"emulated": True, "tensorrt": release.version, "module": module.name, "seed": seed}
     if release.derived:

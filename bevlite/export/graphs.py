@@ -25,7 +25,9 @@ from bevlite.config import write_atomic
 from bevlite.errors import ExportError
 from bevlite.export.modules import (
     EMISSIONS,
+    OPSETS,
     Emission,
+    Form,
     ModulePlan,
     camera_bev_shape,
     emit,
@@ -88,20 +90,20 @@ class ModuleGraph:
         content = f"{self.name} {code_identity()} {_text(self.given)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def make(self, emission: Emission) -> onnx.ModelProto:
-        """The module as ONNX, weights as type and shape alone.
+    def make(self, emission: Emission, opset: int | None = None) -> onnx.ModelProto:
+        """The module as ONNX, weights as type and shape alone; `opset` is the emission's own by default.
 
         Raises:
             BevliteError: the variant cannot be exported.
         """
         try:
-            return emit_shapes(build(lambda: _BUILDERS[self.name](self.given)), emission)
+            return emit_shapes(build(lambda: _BUILDERS[self.name](self.given)), emission, opset)
         except NeedsValues:
             # A part whose graph follows from values (a weight that is read, say): the real export is slow and right.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 plans = plan_modules(Detector(self.variant).eval())
-            return strip_weights(emit(next(plan for plan in plans if plan.name == self.name), emission))
+            return strip_weights(emit(next(plan for plan in plans if plan.name == self.name), emission, opset))
 
 
 def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
@@ -206,25 +208,26 @@ def code_identity() -> str:
 
 
 class GraphStore:
-    """Graphs by module and emission, in memory and, with a folder, on disk."""
+    """Graphs by module, emission and opset, in memory and, with a folder, on disk."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._known: dict[tuple[str, str], onnx.ModelProto] = {}
+        self._known: dict[str, onnx.ModelProto] = {}
 
-    def __call__(self, module: ModuleGraph, emission: Emission) -> onnx.ModelProto:
+    def __call__(self, module: ModuleGraph, emission: Emission, opset: int | None = None) -> onnx.ModelProto:
         """The graph of a module (raises BevliteError when its variant cannot be exported)."""
         assert emission in EMISSIONS
-        place = (module.key, emission)
-        if place not in self._known:
-            self._known[place] = self._read(*place) or self._make(module, emission)
-        return self._known[place]
+        form = Form(emission, opset or OPSETS[emission])
+        name = f"{module.key}-{form.emission}-{form.opset}"
+        if name not in self._known:
+            self._known[name] = self._read(name) or self._keep(name, module.make(*form))
+        return self._known[name]
 
-    def _file(self, key: str, emission: str) -> Path | None:
-        return self._folder / f"{key}-{emission}.onnx" if self._folder is not None else None
+    def _file(self, name: str) -> Path | None:
+        return self._folder / f"{name}.onnx" if self._folder is not None else None
 
-    def _read(self, key: str, emission: str) -> onnx.ModelProto | None:
-        file = self._file(key, emission)
+    def _read(self, name: str) -> onnx.ModelProto | None:
+        file = self._file(name)
         if file is None or not os.path.isfile(file):
             return None
         try:
@@ -232,9 +235,8 @@ class GraphStore:
         except Exception:  # a file that somebody spoilt is made anew
             return None
 
-    def _make(self, module: ModuleGraph, emission: Emission) -> onnx.ModelProto:
-        model = module.make(emission)
-        file = self._file(module.key, emission)
+    def _keep(self, name: str, model: onnx.ModelProto) -> onnx.ModelProto:
+        file = self._file(name)
         if file is not None:
             write_atomic(file, model.SerializeToString())
         return model

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import onnx
 import torch
@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from bevlite.config import write_atomic
 from bevlite.errors import ExportError
+from bevlite.export.operators import version_key
 from bevlite.export.strong import to_half
 from bevlite.models.contracts import ViewTransform
+from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import CameraModule, Detector, FusionHeads, pillar_grid
 from bevlite.variant import Variant
 
@@ -31,6 +33,26 @@ EMISSIONS: tuple[Emission, ...] = ("weak", "strong")
 OPSETS = {"weak": 17, "strong": 19}
 OPSET_TENSORRT_8_5 = 16  # its parser knows no LayerNormalization
 WHOLE = "network"
+
+
+class Form(NamedTuple):
+    """How modules are written: the precision that the graph carries, and its operators."""
+
+    emission: Emission
+    opset: int
+
+
+def form_for(tensorrt: str, precision: str = "fp16") -> Form:
+    """The form that a TensorRT version (`8.5.2`, `10.3`) builds engines of a precision from.
+
+    Raises:
+        ExportError: not a version, or older than 8.5.
+    """
+    key = version_key(tensorrt)
+    if key == "8.5":
+        return Form("weak", OPSET_TENSORRT_8_5)
+    emission: Emission = "weak" if key.startswith("8.") or precision == "fp32" else "strong"
+    return Form(emission, OPSETS[emission])
 
 
 @dataclass(frozen=True)
@@ -182,7 +204,7 @@ def emit(plan: ModulePlan, emission: Emission = "weak", opset: int | None = None
     buffer: Any = io.BytesIO()
     plan.network.eval()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), deployed_form(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # The TorchScript exporter: the newer one writes scatter reductions that TensorRT 8 reads wrongly.
             torch.onnx.export(
@@ -225,9 +247,11 @@ def export_network(
     return files
 
 
-def export_variant(variant: Variant, out_dir: Path, emission: Emission = "weak", seed: int = 0) -> dict[str, Path]:
+def export_variant(
+    variant: Variant, out_dir: Path, emission: Emission = "weak", seed: int = 0, *, opset: int | None = None
+) -> dict[str, Path]:
     """Export a variant with random weights: what its latency depends on, without any training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Detector(variant).eval()
-    return export_network(network, out_dir, emission)
+    return export_network(network, out_dir, emission, opset=opset)

@@ -16,8 +16,8 @@ from bevlite.data.dataset import BEVDataset, collate
 from bevlite.data.index import load_index
 from bevlite.errors import BevliteError, ExportError
 from bevlite.evaluation.networks import TorchNetwork
-from bevlite.export.modules import OPSET_TENSORRT_8_5, OPSETS, Emission, export_network
-from bevlite.export.operators import VERSIONS, OperatorFinding, check_model
+from bevlite.export.modules import OPSETS, Emission, export_network, form_for
+from bevlite.export.operators import VERSIONS, OperatorFinding, check_model, version_key
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.session import OnnxNetwork
 from bevlite.models.detector import pillar_grid
@@ -75,13 +75,11 @@ def emissions_for(tensorrt: str | None) -> list[tuple[Emission, int, tuple[str, 
     if tensorrt is None:
         # Opset 17 serves 8.5 as well as long as no LayerNormalization is in the graph; the check tells.
         return [("weak", OPSETS["weak"], weak), ("strong", OPSETS["strong"], strong)]
-    if tensorrt == "8.5":
-        return [("weak", OPSET_TENSORRT_8_5, ("8.5",))]
-    known = {"8.6": "8.6", "10.3": "10.3", "10.16": "10.16", "11": "11.1", "11.1": "11.1", "11.4": "11.1"}
-    if tensorrt not in known:
-        raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: 8.5, {', '.join(known)}")
-    emission: Emission = "weak" if tensorrt == "8.6" else "strong"
-    return [(emission, OPSETS[emission], (known[tensorrt],))]
+    try:
+        return [(*form_for(tensorrt), (version_key(tensorrt),))]
+    except ExportError:
+        accepted = ", ".join(VERSIONS)
+        raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: {accepted}, or another from 8.5 on") from None
 
 
 def export_run(
@@ -91,7 +89,8 @@ def export_run(
 
     Args:
         path: the run folder.
-        tensorrt: a version to export for; None for both emissions, checked against every version that counts.
+        tensorrt: a version to export for, such as `8.5.2` or `11.4`; None for both emissions, checked against every
+            version that counts.
         single_file: one `network.onnx` instead of one file a module.
         samples: samples of the validation split (or else the training split) to compare with torch.
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.errors import BevliteError
-from bevlite.export.modules import EMISSIONS, WHOLE, Emission
+from bevlite.export.modules import EMISSIONS, WHOLE, Emission, form_for
+from bevlite.export.operators import check_model, version_key
 from bevlite.export.run import real_batches
 from bevlite.export.session import OnnxNetwork
 from bevlite.latency.pipeline import PipelineStep, steps_for
@@ -30,18 +31,20 @@ def modules_of_run(run: Run, tensorrt: str | None) -> RunModules:
     """The exported modules that a TensorRT version takes (None: whichever there are).
 
     Raises:
-        BevliteError: the run is not exported in that emission.
+        BevliteError: the run is not exported in that emission, or with operators that the version has not.
     """
     variant = run.variant()
     wanted: tuple[Emission, ...] = EMISSIONS
     if tensorrt is not None:
-        wanted = ("weak",) if tensorrt.startswith("8.") else ("strong",)
+        wanted = (form_for(tensorrt).emission,)
     for emission in wanted:
         folder = run.path / "onnx" / emission
         files = {name: folder / f"{name}.onnx" for name in variant.modules}
         if not all(file.is_file() for file in files.values()):
             files = {WHOLE: folder / f"{WHOLE}.onnx"}
         if all(file.is_file() for file in files.values()):
+            if tensorrt is not None:
+                _require_operators(files, tensorrt)
             steps = steps_for(
                 cameras=variant.camera.images.cameras if variant.camera is not None else 0,
                 sweeps=variant.lidar.sweeps if variant.lidar is not None else 0,
@@ -50,6 +53,16 @@ def modules_of_run(run: Run, tensorrt: str | None) -> RunModules:
             return RunModules(files, emission, tuple(steps), variant.compression.precision)
     version = f" for TensorRT {tensorrt}" if tensorrt else ""
     raise BevliteError(f"{run.path}: holds no exported modules{version}; accepted: a run after `bevlite export`")
+
+
+def _require_operators(files: Mapping[str, Path], tensorrt: str) -> None:
+    """An export for later versions may hold operators that 8.5 has not."""
+    if version_key(tensorrt) != "8.5":
+        return
+    for name, file in files.items():
+        missing = next((f for f in check_model(file, ["8.5"]) if f.severity == "error"), None)
+        if missing is not None:
+            raise BevliteError(f"{file}: {name}: {missing.reason}; accepted: `bevlite export --tensorrt 8.5`")
 
 
 def inputs_of_run(run: Run, modules: Mapping[str, Path]) -> tuple[dict[str, dict[str, np.ndarray]], str]:

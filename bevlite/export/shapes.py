@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bevlite.errors import ExportError
 from bevlite.export.modules import OPSETS, Emission, ModulePlan
 from bevlite.export.strong import to_half
+from bevlite.models.deployed import deployed_form
 
 T = TypeVar("T")
 _ATEN = torch.ops.aten
@@ -184,7 +185,7 @@ def emit_shapes(plan: ModulePlan, emission: Emission = "weak", opset: int | None
 def _trace(plan: ModulePlan, opset: int) -> onnx.ModelProto:
     buffer: Any = io.BytesIO()
     plan.network.eval()
-    with torch.no_grad(), warnings.catch_warnings(), ShapesOnly():
+    with torch.no_grad(), deployed_form(), warnings.catch_warnings(), ShapesOnly():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             plan.network,

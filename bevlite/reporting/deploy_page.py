@@ -9,6 +9,7 @@ import jinja2
 from bevlite import __version__
 from bevlite.config import write_atomic
 from bevlite.devices.deploy_report import DeployReport, LimitRow
+from bevlite.reporting import end_to_end
 
 HEADLINES = {
     "pass": "every limit is met on a real board, by an accurate engine",
@@ -38,5 +39,15 @@ def write_deploy_page(path: Path, report: DeployReport) -> None:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(figure=figure, limit=limit_text)
-    template = environment.get_template("deploy_page.html.j2")
-    write_atomic(path, template.render(report=report, headline=headline(report), version=__version__))
+    frames = report.latency.end_to_end if report.latency is not None else None
+    page = environment.get_template("deploy_page.html.j2").render(
+        report=report,
+        headline=headline(report),
+        version=__version__,
+        step_columns=end_to_end.STEP_COLUMNS,
+        flight_columns=end_to_end.FLIGHT_COLUMNS,
+        steps=end_to_end.step_rows(frames) if frames else (),
+        flights=end_to_end.flight_rows(frames) if frames else (),
+        sentences=end_to_end.sentences(frames) if frames else (),
+    )
+    write_atomic(path, page)

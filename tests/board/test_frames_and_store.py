@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,27 @@ def test_an_upload_goes_on_where_it_broke_off(store: Store) -> None:
     assert store.append(sha, 0, len(content), content[:500]) == 1000, "another worker is further already"
     assert store.append(sha, 1000, len(content), content[1000:]) == len(content)
     assert Path(store.require(sha)).read_bytes() == content and store.present(sha) == len(content)
+
+
+def test_workers_that_send_the_same_file_at_once_leave_one_whole_file(store: Store) -> None:
+    for number in range(20):
+        content = bytes([number]) + bytes(range(256)) * 40
+        sha = hashlib.sha256(content).hexdigest()
+        start = threading.Barrier(4)
+
+        def send(content: bytes = content, sha: str = sha, start: threading.Barrier = start) -> None:
+            worker, offset = Store(), 0
+            start.wait()
+            while not worker.is_whole(sha):
+                offset = worker.append(sha, offset, len(content), content[offset : offset + 1000])
+
+        threads = [threading.Thread(target=send) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert Path(store.require(sha)).read_bytes() == content
+        assert list((Path(store.root) / "uploads").glob("*.part")) == []
 
 
 def test_a_damaged_upload_is_thrown_away(store: Store) -> None:

@@ -18,6 +18,7 @@ from bevlite.devices import faults
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.deploy_report import EXIT_CODES, Budgets
 from bevlite.devices.files import open_board
+from bevlite.devices.report import LatencyReport
 from bevlite.run_folder import Run
 from tests.delivery.conftest import add_device
 from tests.devices.conftest import Served
@@ -35,19 +36,32 @@ def test_a_tiny_run_is_deployed_and_an_emulated_board_proves_nothing(run: Run, d
         "latency P99", "frame rate", "power", "memory at peak", "accuracy drop"
     ]  # fmt: skip
     assert report.latency is not None and report.latency.kind == "emulated"
-    p99 = sum(row.measured.timing.p99_ms for row in report.latency.modules if row.measured)
-    assert report.limits[0].found == pytest.approx(p99) and "decoding" in report.limits[0].basis
+    frames = report.latency.end_to_end
+    assert frames is not None and frames.one_in_flight is not None and frames.two_in_flight is not None
+    assert report.limits[0].found == frames.one_in_flight.timing.p99_ms
+    assert report.limits[0].basis == "end to end, one frame in flight; not in it: pillarisation, decoding"
+    assert report.limits[1].found == frames.one_in_flight.throughput_fps < frames.two_in_flight.throughput_fps
+    assert f"with two in flight {frames.two_in_flight.throughput_fps:.1f} 1/s" in report.limits[1].basis
+    assert report.limits[3].found == frames.one_in_flight.memory_mb
+    assert frames.samples is not None and frames.samples.real and frames.samples.count == 3
+    assert frames.samples.pillars is not None and frames.samples.pillars.minimum > 0
     assert report.prediction is not None and report.prediction.measured_ms == report.latency.total_ms
     assert report.accuracy is not None and abs(report.accuracy.drops["NDS"]) < 0.05
     written = json.loads((run.path / "deploy/emulated/report.json").read_text())
     assert written["verdict"] == "emulated" and written["limits"][0]["met"] is True
+    assert '"samples_ms": [' not in json.dumps(written), "every sample lies in latency.json"
+    kept = LatencyReport.read(run.path / "deploy/emulated/latency.json")
+    assert kept.end_to_end == frames and len(frames.one_in_flight.timing.samples_ms) >= 200
     page = (run.path / "deploy/emulated/report.html").read_text()
     assert "a rehearsal on an emulated board" in page and "lidar_bev" in page and "10.3.0" in page
+    assert "two in flight" in page and 'pillarisation</td><td class="n no">missing' in page
     assert not (run.path / "deploy/emulated/unfinished").exists()
     ledger = json.loads((run.path / "ledger.json").read_text())
     assert ledger["emulated/emulated"]["emulated"] is True and "tensorrt/emulated" not in ledger
     # A finished deployment starts anew; the board has the engines.
-    again = deploy(run.path, device, Budgets(latency_ms=0.001))
+    again = deploy(run.path, device, Budgets(latency_ms=0.001), end_to_end=False)
+    p99 = sum(row.measured.timing.p99_ms for row in again.latency.modules if row.measured) if again.latency else 0.0
+    assert again.limits[0].found == pytest.approx(p99) and "sum of the P99 of" in again.limits[0].basis
     assert not again.limits[0].met and not again.all_met and "golden: done" in again.steps
     assert again.latency is not None
     assert all(row.measured.engine.cached for row in again.latency.modules if row.measured and row.measured.engine)
@@ -86,7 +100,7 @@ def test_a_killed_deployment_goes_on(run: Run, served: Served, device: BoardDevi
     assert golden.is_file() and not (run.path / "deploy/desk/report.json").exists()
     with open_board("desk") as board:
         report = deploy(run.path, board, Budgets(latency_ms=1000.0))
-    assert report.steps == ("golden: kept from an interrupted deployment", "latency: done") and report.all_met
+    assert report.steps[:2] == ("golden: kept from an interrupted deployment", "latency: done") and report.all_met
 
 
 def test_what_was_kept_of_other_engines_is_done_again(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_interrupted_evaluation_sends_no_sample_twice(
     assert len(sent) == len(set(sent)) == summary["samples"] == 3
     assert not (folder / "unfinished").exists() and json.loads((folder / "metrics.json").read_text()) == summary
     entry = json.loads((run.path / "ledger.json").read_text())["emulated/emulated"]
-    assert entry["emulated"] is True and entry["tensorrt"] == "10.3.0" and entry["runner"] == "trtexec"
+    assert entry["emulated"] is True and entry["tensorrt"] == "10.3.0" and entry["runner"] == "tensorrt python"
     in_torch = evaluate_run(run.path, workers=0)
     assert summary["NDS"] == pytest.approx(in_torch["NDS"], abs=0.02)
 

@@ -151,6 +151,24 @@ def test_a_board_that_fails_rests_and_the_other_does_its_work(
     pool.close()
 
 
+def test_a_board_that_was_given_up_is_not_waited_for_again(tmp_path: Path, served: Served) -> None:
+    """A pool asks a dead board again after each rest: others must not stand still for it."""
+    board = EmulatedBoard.create(tmp_path / "board", tensorrt="10.3.0", time_scale=0.01)
+    path = small_net(tmp_path / "m.onnx")
+    with board.serve() as server:
+        device = over_ssh(server, limits={"reconnect_s": 4.0})
+        device.measure({"m": path})
+    seconds = []
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(faults.Unreachable, match="Connection refused"):
+            device.measure({"m": path})
+        seconds.append(time.monotonic() - began)
+    assert seconds[0] >= 4.0 and seconds[1] < 3.0, seconds
+    with board.serve(), device:
+        assert device.measure({"m": path}).modules[0].measured.engine.cached  # type: ignore[union-attr]
+
+
 def test_what_a_dla_takes_and_what_falls_back_is_listed(orin_board: Served, tmp_path: Path) -> None:
     """LogSoftmax is no operator of the DLA; the convolution is."""
     path = small_net(tmp_path / "m.onnx", 41, half=False, last="LogSoftmax")

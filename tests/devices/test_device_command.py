@@ -8,11 +8,15 @@ import typer
 from typer.testing import CliRunner
 
 from bevlite.cli.device import register
+from bevlite.config import to_yaml, write_atomic
 from bevlite.devices.files import folder, open_device
 from bevlite.devices.report import LatencyReport
+from bevlite.emulator.board import EmulatedBoard
 from bevlite.errors import BevliteError, ConfigError
+from bevlite.export.modules import EMISSIONS, export_variant
 from tests.devices.boards import QUICK, small_net
 from tests.devices.conftest import Served
+from tests.tiny import lidar_only
 
 app = typer.Typer()
 register(app)
@@ -100,6 +104,28 @@ def test_run_writes_a_report_that_never_counts_as_measured(orin_board: Served, t
     assert json.loads(out.read_text())["modules"][0]["measured"]["engine"]["precisions"]["fp16"] >= 1
     code, output = call("run", "desk", path, "--out", out, "--require-measured")
     assert code == 3 and "counts for nothing" in output
+
+
+def test_boards_of_different_versions_get_the_export_of_the_oldest(orin_board: Served, tmp_path: Path) -> None:
+    old = EmulatedBoard.create(tmp_path / "board", tensorrt="8.6.2", time_scale=0.01)
+    run = tmp_path / "run"
+    write_atomic(run / "variant.yaml", to_yaml(lidar_only()))
+    for emission in EMISSIONS:
+        export_variant(lidar_only(), run / "onnx" / emission, emission)
+    with old.serve() as server:
+        add(orin_board, "--sudo", "passwordless")
+        add(Served(old, server), "--sudo", "passwordless", name="old")
+        call("add", "lab", "--board", "desk", "--board", "old")
+        code, output = call("run", "lab", run, "--no-end-to-end", "--out", tmp_path / "report.json")
+    assert code == 0, output
+    report = LatencyReport.read(tmp_path / "report.json")
+    words = "boards of TensorRT 8.6.2 (old), 10.3.0 (desk): the export for the oldest, 8.6.2, on whichever is free"
+    assert words in report.notes
+    commands = [
+        module.measured.engine.command for module in report.modules if module.measured and module.measured.engine
+    ]
+    # FP16 by a flag is the weak export; the strong one carries it.
+    assert commands and all("--fp16" in command and "--stronglyTyped" not in command for command in commands)
 
 
 def test_run_of_files_on_the_cpu(tmp_path: Path) -> None:

@@ -43,18 +43,24 @@ def modules(folder: Path, *, half: bool, seed: int = 0) -> dict[str, Path]:
     return {"neck": small_net(folder / "neck.onnx", seed, half=half), "head": head(folder / "head.onnx", half=half)}
 
 
+@pytest.mark.parametrize("python_api", [True, False], ids=["python", "trtexec"])
 @pytest.mark.parametrize("version", ["8.5.2", "8.6.2", "10.3.0", "11.4.1"])
-def test_modules_are_chained_on_the_board(version: str, tmp_path: Path, served: Served) -> None:
-    """8.5 writes JSON, later versions raw files; weak graphs are FP32 at their borders, strong ones FP16."""
+def test_modules_are_chained_on_the_board(version: str, python_api: bool, tmp_path: Path, served: Served) -> None:
+    """By either runner. trtexec of 8.5 writes JSON, later ones raw files; weak graphs are FP32 at their borders."""
     half = int(version.split(".")[0]) >= 10
     files = modules(tmp_path, half=half)
     kind = np.float16 if half else np.float32
     frames = [sample(), {"x": sample()["x"] * 2}]
-    board = EmulatedBoard.create(tmp_path / "board", tensorrt=version, time_scale=0.01)
+    board = EmulatedBoard.create(tmp_path / "board", tensorrt=version, time_scale=0.01, python_api=python_api)
     with board.serve() as server, over_ssh(server) as device:
         found = device.infer(files, frames, ["map", "classes", "y"])
         assert device.kind == "emulated"
-    assert found.runner == "trtexec" and "emulated" in found.note and found.memory_mb is None
+    if python_api:
+        assert found.runner == "tensorrt python" and found.note == ""
+        assert found.memory_mb is not None and found.memory_mb > 0
+    else:
+        assert found.runner == "trtexec" and found.memory_mb is None
+        assert "sudo apt install python3-libnvinfer" in found.note
     assert set(found.engines) == {"neck", "head"} and len(found.frames) == 2
     for frame, ours in zip(found.frames, frames, strict=True):
         expected = reference(files, {"x": ours["x"].astype(kind)})

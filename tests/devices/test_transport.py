@@ -57,7 +57,7 @@ def test_a_login_script_may_speak_first(tmp_path: Path, monkeypatch: pytest.Monk
     )
     connection = connect(code, 10.0)
     answer, _ = connection.request({"op": "have", "files": []}, limit_s=10)
-    assert answer == {"present": {}}
+    assert answer == {"present": {}, "whole": []}
     connection.close()
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -46,6 +48,23 @@ def test_the_emission_is_the_one_that_the_version_takes(run: Run) -> None:
     assert modules_of_run(run, None).emission == "weak"
     with pytest.raises(BevliteError, match=r"for TensorRT 10\.3\.0; accepted: a run after `bevlite export`"):
         modules_of_run(run, "10.3.0")
+
+
+def test_an_export_that_8_5_cannot_parse_is_not_taken_for_it(run: Run) -> None:
+    assert modules_of_run(run, "8.5.2").emission == "weak"  # opset 17 alone is nothing against it
+    path = run.path / "onnx" / "weak" / "lidar.onnx"
+    model = onnx.load(path)
+    (result,) = model.graph.output
+    scale = onnx.numpy_helper.from_array(np.ones(result.type.tensor_type.shape.dim[-1].dim_value, np.float32), "scale")
+    model.graph.initializer.append(scale)
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("LayerNormalization", ["before", "scale"], [result.name], "norm"))
+    onnx.save(model, path)
+    assert modules_of_run(run, "8.6.2").emission == "weak"
+    with pytest.raises(
+        BevliteError, match=r"lidar: LayerNormalization has no importer in TensorRT 8\.5; .*tensorrt 8\.5"
+    ):
+        modules_of_run(run, "8.5.2")
 
 
 def test_without_data_it_says_so(run: Run, tmp_path: Path) -> None:

@@ -267,9 +267,9 @@ def test_a_graph_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     made: list[str] = []
     original = graphs.ModuleGraph.make
 
-    def make(self: graphs.ModuleGraph, emission: Emission) -> onnx.ModelProto:
+    def make(self: graphs.ModuleGraph, emission: Emission, opset: int) -> onnx.ModelProto:
         made.append(self.name)
-        return original(self, emission)
+        return original(self, emission, opset)
 
     monkeypatch.setattr(graphs.ModuleGraph, "make", make)
     (*_, heads) = module_graphs(tiny(camera=None, heads={"occupancy": None}))

@@ -69,12 +69,12 @@ def test_all_of_a_small_space(search: ResolvedSearch) -> None:
     assert len({row.latency_ms for row in result.rows}) > VALID / 2
 
 
-@pytest.mark.parametrize("tensorrt", ["8.6", "10.3"])
+@pytest.mark.parametrize("tensorrt", ["8.5", "8.6", "10.3"])
 def test_same_report_as_from_the_exported_files(search: ResolvedSearch, tmp_path: Path, tensorrt: str) -> None:
     choice = search.config.device.model_copy(update={"tensorrt": tensorrt})
     source = LatencySource(search.device, choice, tmp_path / "latency")
     ours = source(search.base)
-    files = export_variant(search.base, tmp_path / "onnx", emission=source.emission)
+    files = export_variant(search.base, tmp_path / "onnx", source.form.emission, opset=source.form.opset)
     board = PredictedDevice(search.device, tensorrt=tensorrt)
     theirs = board.measure(files, pipeline_of(search.base), search.base.compression.precision)
 
@@ -154,10 +154,10 @@ def test_a_failing_module_is_counted(search: ResolvedSearch, monkeypatch: pytest
 
     original = graphs.ModuleGraph.make
 
-    def make(self: graphs.ModuleGraph, emission: Any) -> Any:
+    def make(self: graphs.ModuleGraph, emission: Any, opset: int) -> Any:
         if self.name == "lidar" and self.given["lidar"].pillars.channels == 8:
             raise ExportError("no such operator")
-        return original(self, emission)
+        return original(self, emission, opset)
 
     monkeypatch.setattr(graphs.ModuleGraph, "make", make)
     result = scan.scan(search, 1000)

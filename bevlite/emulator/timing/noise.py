@@ -37,3 +37,24 @@ def query_times_ms(
         clock = ramp_from + (1.0 - ramp_from) * np.minimum(1.0, began / ramp_ms)
         times /= clock
     return times
+
+
+class Pace:
+    """How many times longer than its base each query takes that comes one by one: as in `query_times_ms`."""
+
+    def __init__(self, source: np.random.Generator, locked: bool, ramp_ms: float, ramp_from: float) -> None:
+        self._source, self._locked = source, locked
+        self._ramp_ms, self._ramp_from = ramp_ms, ramp_from
+        self._run = 1.0 + source.normal(0.0, RUN_TO_RUN)
+
+    def factor(self, since_ms: float) -> float:
+        """For a query that begins `since_ms` after the GPU got to work."""
+        source = self._source
+        factor = self._run * (1.0 + abs(source.normal(0.0, JITTER)) * np.sign(source.normal(0.15, 1.0)))
+        if source.random() < TAIL_SHARE:
+            factor *= 1.0 + source.exponential(TAIL_SIZE)
+        factor *= 1.0 + WARM_UP_SIZE * np.exp(-since_ms / WARM_UP_MS)
+        if not self._locked:
+            factor *= 1.0 + abs(source.normal(0.0, WANDER))
+            factor /= self._ramp_from + (1.0 - self._ramp_from) * min(1.0, since_ms / self._ramp_ms)
+        return float(factor)

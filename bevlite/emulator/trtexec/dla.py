@@ -1,4 +1,4 @@
-"""Which layers the deep learning accelerator takes. Source: DLA layer restrictions of NVIDIA's documentation."""
+"""Where the layers of an engine run: on the deep learning accelerator, or on the GPU; and what the builder says."""
 
 from __future__ import annotations
 
@@ -7,30 +7,13 @@ from collections.abc import Sequence
 from bevlite.emulator.releases import Release
 from bevlite.emulator.timing.fusion import Layer
 from bevlite.emulator.timing.graph import Graph
+from bevlite.emulator.trtexec.dla_layers import takes
 from bevlite.emulator.trtexec.log import Failure, Log
 from bevlite.emulator.trtexec.options import Options
 
-NATIVE = frozenset({
-    "Conv", "ConvTranspose", "BatchNormalization", "Relu", "Sigmoid", "Tanh", "Clip", "LeakyRelu", "PRelu",
-    "MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Mul", "Sub", "Max", "Concat", "Resize", "Transpose",
-    "Slice", "Split", "Softmax", "LRN", "Gemm", "MatMul",
-})  # fmt: skip
 CORES, SUBGRAPHS = 2, 16
 SLOWER = 4.0
 """How much longer a layer takes on one DLA core than on the GPU at MAXN."""
-
-
-def _takes(graph: Graph, layer: Layer) -> bool:
-    for node in layer.nodes:
-        if node.op not in NATIVE:
-            return False
-        if node.op in ("MatMul", "Gemm") and len(graph.activations(node)) > 1:
-            return False
-        if node.op == "Conv" and any(k > 32 for k in node.attributes.get("kernel_shape", [1])):
-            return False
-        if node.op in ("MaxPool", "AveragePool") and any(k > 8 for k in node.attributes.get("kernel_shape", [1])):
-            return False
-    return True
 
 
 def place(
@@ -49,7 +32,7 @@ def place(
         raise Failure("[TRT] Q/DQ layers are not supported on DLA", "Engine set up failed")
     where, subgraphs, before = [], 0, "GPU"
     for layer, name in zip(layers, names, strict=True):
-        here = "DLA" if _takes(graph, layer) else "GPU"
+        here = "DLA" if all(takes(graph, node, release) for node in layer.nodes) else "GPU"
         if here == "GPU":
             if not options.gpu_fallback:
                 log.error(f"[TRT] Layer {name} is not supported on DLA and GPU fallback is not enabled.")

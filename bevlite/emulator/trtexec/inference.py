@@ -154,12 +154,13 @@ def _pass_time(board: BoardFolder, plan: Plan, busy: float, seconds: float, thro
             wait(board, seconds, "measure")
             return
         wait(board, seconds * THROTTLES_AT, "measure")
-        _throttle(board)
+        trip(board)
         time.sleep(seconds * (1 - THROTTLES_AT) * board.time_scale)
         (board.path / "throttling").unlink(missing_ok=True)
 
 
-def _throttle(board: BoardFolder) -> None:
+def trip(board: BoardFolder) -> None:
+    """The GPU got too hot: it is slower until this process removes the mark, or ends."""
     store.write_text(board.path / "throttling", str(os.getpid()))
     board.change(oc_events=int(board.state.get("oc_events", 0)) + 1)
     board.faults.take("throttling")

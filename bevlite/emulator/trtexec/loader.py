@@ -43,6 +43,26 @@ def load(log: Log, board: BoardFolder, release: Release, path: Path) -> Plan:
         data = path.read_bytes()
     except OSError:
         raise Failure(f"Error opening engine file: {path}", "Engine set up failed") from None
+    plan = _checked(board, release, data)
+    log.info(f"Engine loaded in {number(0.004 + plan.size_mib / 2500)} sec.")
+    if release.major >= 10:
+        log.info(f"Loaded engine with size: {number(plan.size_mib)} MiB")
+    start(log, board, plan)
+    return plan
+
+
+def read(log: Log, board: BoardFolder, release: Release, data: bytes) -> Plan:
+    """The engine in a plan, as a program of one's own deserialises it.
+
+    Raises:
+        Failure: not a plan, built by another version or for another compute capability.
+    """
+    plan = _checked(board, release, data)
+    start(log, board, plan)
+    return plan
+
+
+def _checked(board: BoardFolder, release: Release, data: bytes) -> Plan:
     try:
         version = plan_version(data)
         if board.faults.take("engine_other_version") is not None:
@@ -59,10 +79,6 @@ def load(log: Log, board: BoardFolder, release: Release, path: Path) -> Plan:
             f"{COMPUTE_CAPABILITY} got compute {plan.capability}, please rebuild.",
             *NOT_SET_UP,
         )
-    log.info(f"Engine loaded in {number(0.004 + plan.size_mib / 2500)} sec.")
-    if release.major >= 10:
-        log.info(f"Loaded engine with size: {number(plan.size_mib)} MiB")
-    start(log, board, plan)
     return plan
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bevlite.grid import BEVGrid, cells_between
 from bevlite.models.contracts import HeadConfig
+from bevlite.models.deployed import is_deployed
 from bevlite.registry import OCCUPANCY_HEADS
 
 RANGE_M = (-40.0, 40.0)
@@ -68,6 +69,6 @@ class FlashOccHead(nn.Module):
             # A literal factor exports as constant scales, which every TensorRT reads.
             x = functional.interpolate(x, scale_factor=SIZE / self.count, mode="bilinear", align_corners=False)
         logits = self.predict(x).view(-1, CLASSES, LEVELS, SIZE, SIZE)
-        if torch.onnx.is_in_onnx_export():
+        if is_deployed():
             return {"occupancy": logits.argmax(dim=1).to(torch.int32)}
         return {"occupancy": logits}

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bevlite.models.contracts import PillarEncoderConfig
+from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
 
 
@@ -56,7 +57,7 @@ class PillarEncoder(nn.Module):
 
     def forward(self, pillars: Tensor, index: Tensor) -> Tensor:
         """The canvas."""
-        if torch.onnx.is_in_onnx_export():
+        if is_deployed():
             return self._layout(self.encode(pillars), index)
         # Unused slots would dilute the statistics of the batch norm and cost most of the time: leave them out.
         batch, _, points, slots = pillars.shape

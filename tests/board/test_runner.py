@@ -1,4 +1,4 @@
-"""How the agent starts the runner: a Python with stand-ins for TensorRT and CUDA takes the place of its own."""
+"""How the agent starts programs that use TensorRT: a Python with the emulated libraries takes the place of its own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevlite.board import engine_runner, engines
+from bevlite.board import engines, runner
 from bevlite.board.build import Engine
 from bevlite.board.fault import Fault
 from bevlite.devices.program import RECEIVE, agent_program
-from tests.board.test_engine_runner import FIRST, SECOND, order
+from tests.board.gpu import FIRST, SECOND
+from tests.board.test_engine_runner import order
 
 ROOT = Path(__file__).parents[2]
 PYTHON = """#!{python}
 import ctypes, sys
 sys.path.insert(0, {root!r})
-from tests.board.fake_gpu import FakeLibcuda, fake_tensorrt
-library = FakeLibcuda()
-module = fake_tensorrt(library)
-module.__version__ = "10.3.0.26"
-sys.modules["tensorrt"] = module
-ctypes.CDLL = lambda name: library if name == "libcuda.so.1" else None
+from tests.board.gpu import Gpu
+gpu = Gpu()
+sys.modules["tensorrt"] = gpu.tensorrt()
+ctypes.CDLL = lambda name: gpu if name == "libcuda.so.1" else None
 assert sys.argv[1:3] == ["-I", "-c"]
 source, sys.argv = sys.argv[3], ["-c", *sys.argv[4:]]
+for name in [name for name in sys.modules if name.split(".")[0] == "bevlite"]:
+    del sys.modules[name]  # the program brings the agent's modules itself
 exec(compile(source, "<runner>", "exec"), {{"__name__": "__main__"}})
 """
 
@@ -38,7 +39,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.write_text(PYTHON.format(python=sys.executable, root=str(ROOT)))
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    engines._no_python_api.cache_clear()
+    runner.why_not.cache_clear()
 
 
 def by_python(folder: Path, made: list[Any]) -> Any:
@@ -51,27 +52,28 @@ def by_python(folder: Path, made: list[Any]) -> Any:
 def test_frames_go_through_the_runner(tmp_path: Path, python: None) -> None:
     (frame,), memory_mb = by_python(tmp_path, [FIRST, SECOND])
     assert np.array_equal(np.fromfile(frame["y"].path, frame["y"].dtype), 20 * np.arange(6)) and memory_mb > 0
+    written = sorted(path.name for path in (tmp_path / "source").rglob("*.py"))
+    assert "chain.py" in written and "agent.py" not in written
 
 
 def test_a_failure_of_the_runner_has_its_code(tmp_path: Path, python: None) -> None:
     with pytest.raises(Fault, match="cannot be loaded") as caught:
         by_python(tmp_path, ["no plan"])
     assert caught.value.code == "engine_unreadable"
-    with pytest.raises(Fault, match="engine runner: engine 1 refused") as caught:
-        by_python(tmp_path, [FIRST | {"refuses": True}, SECOND])
+    with pytest.raises(Fault, match="engine_runner: tensor 'map'") as caught:
+        by_python(tmp_path, [FIRST, SECOND | {"inputs": {"map": ["FLOAT", [2, 3]]}}])
     assert caught.value.code == "trtexec_failed"
 
 
 def test_the_python_api_must_be_there_and_of_the_same_version(python: None) -> None:
-    assert engines._no_python_api(False, "10.3.0") is None
-    assert "10.3.0.26, trtexec 10.7.0" in str(engines._no_python_api(False, "10.7.0"))
-    assert "emulated" in str(engines._no_python_api(True, "10.3.0"))
+    assert runner.why_not("10.3.0") is None
+    assert "10.3.0.30, trtexec 10.7.0" in str(runner.why_not("10.7.0"))
 
 
-def test_without_the_package_trtexec_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_runner, "VERSION", "import a_package_that_is_not_there")
-    engines._no_python_api.cache_clear()
-    assert "python3-libnvinfer" in str(engines._no_python_api(False, "10.3.0"))
+def test_without_the_package_it_says_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "VERSION", "import a_package_that_is_not_there")
+    runner.why_not.cache_clear()
+    assert "sudo apt install python3-libnvinfer" in str(runner.why_not("10.3.0"))
 
 
 def test_the_agent_knows_its_own_source(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_the_agent_knows_its_own_source(tmp_path: Path) -> None:
     text = agent_program().split(b"\n", 1)[1].decode()
     start = "from bevlite.board.agent import main\nmain()"
     assert start in text
-    ask = "from bevlite.board.engines import _source\nprint(_source('bevlite.board.paths'))"
+    ask = "from bevlite.board.runner import source\nprint(source('bevlite.board.paths'))"
     program = text.replace(start, ask).encode()
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", RECEIVE],
@@ -88,4 +90,18 @@ def test_the_agent_knows_its_own_source(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout.decode().strip() == (ROOT / "bevlite/board/paths.py").read_text().strip(), done.stderr
-    assert engines._source("bevlite.board.paths") == (ROOT / "bevlite/board/paths.py").read_text()
+    assert runner.source("bevlite.board.paths") == (ROOT / "bevlite/board/paths.py").read_text()
+
+
+def test_every_file_that_a_program_imports_is_sent() -> None:
+    """The programs import each other; what is not in the list would be missing on the board."""
+    import ast
+
+    folder = ROOT / "bevlite/board"
+    for name in filter(None, runner._FILES):
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bevlite.board"):
+                wanted = {node.module.rpartition(".")[2]} if node.module != "bevlite.board" else {
+                    alias.name for alias in node.names
+                }  # fmt: skip
+                assert wanted <= set(runner._FILES), (name, wanted)

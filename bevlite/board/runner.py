@@ -1,0 +1,88 @@
+"""Starts programs that use TensorRT's Python API, each in a process of its own: an error of CUDA ends a process."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import sys
+from typing import Any, Callable
+
+from bevlite.board import process, trtexec_log
+from bevlite.board.fault import Fault
+
+NAME = "tensorrt python"
+VERSION = "import ctypes, tensorrt; ctypes.CDLL('libcuda.so.1'); print(tensorrt.__version__)"
+"""Program that prints the version, and fails where there is no Python API or no driver."""
+FIX = "sudo apt install python3-libnvinfer"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from bevlite.board.runner_main import main; main()"
+_FILES = (
+    "", "chain", "cuda", "engine_runner", "flights", "frame_timer", "protocol", "repeat", "runner_main", "statistics",
+)  # fmt: skip
+_QUERY_LIMIT_S = 60.0
+
+
+@functools.lru_cache(maxsize=None)
+def why_not(tensorrt: str) -> str | None:
+    """Why the Python API of this TensorRT cannot be used here, or None; asked once, because it takes a second."""
+    done = process.run([sys.executable, "-I", "-c", VERSION], _QUERY_LIMIT_S, "run")
+    if done.code != 0:
+        return f"its Python has no tensorrt ({FIX})"
+    version = done.text.strip().splitlines()[-1]
+    if not version.startswith(tensorrt):
+        return f"tensorrt of its Python is {version}, trtexec {tensorrt}"
+    return None
+
+
+def start(
+    program: str,
+    order: dict[str, Any],
+    folder: str,
+    limit_s: float,
+    phase: str,
+    on_line: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Let a program do an order, in a working folder that the caller throws away; its answer.
+
+    Raises:
+        Fault: it failed, or took longer than `limit_s`.
+    """
+    sources = _write_sources(folder)
+    path, result = os.path.join(folder, "order.json"), os.path.join(folder, "result.json")
+    with open(path, "w") as stream:
+        json.dump(dict(order, folder=folder, result=result), stream)
+    done = process.run([sys.executable, "-I", "-c", _START, sources, program, path], limit_s, phase, on_line)
+    if done.code != 0:
+        fault = trtexec_log.failure(done, phase)
+        last = (done.text.strip().splitlines() or ["no output"])[-1]
+        raise Fault(fault.code, fault.message if fault.code != "trtexec_failed" else f"{program}: {last}")
+    if trtexec_log.MODEL_CHANGED in done.text:
+        raise Fault("engine_other_module", trtexec_log.MODEL_CHANGED)
+    with open(result) as stream:
+        answer: dict[str, Any] = json.load(stream)
+    os.unlink(result)  # what this run wrote must never be read for another one
+    return answer
+
+
+def _write_sources(folder: str) -> str:
+    """The programs as files: the agent itself lies on no disk of the board."""
+    place = os.path.join(folder, "source")
+    package = os.path.join(place, "bevlite", "board")
+    os.makedirs(package, exist_ok=True)
+    files = {os.path.join(place, "bevlite", "__init__.py"): ""}
+    for name in _FILES:
+        module = "bevlite.board." + name if name else "bevlite.board"
+        files[os.path.join(package, (name or "__init__") + ".py")] = source(module)
+    for path, text in files.items():
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    return place
+
+
+def source(module: str) -> str:
+    """Text of a module of the agent."""
+    spec = importlib.util.find_spec(module)
+    loader: Any = spec.loader if spec is not None else None
+    text: str = loader.get_source(module)
+    return text
