@@ -12,6 +12,7 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from unseen_modules import add_unseen
 
 from bevlite.grid import BEVGrid
 from bevlite.models.backbones.henet import HENetConfig
@@ -52,7 +54,8 @@ class ModuleSpec:
     """One thing to measure.
 
     heavy: takes long to compile. cpu: small enough to be measured on a CPU too. channels_last: its 4-D float inputs
-    and weights are laid out with the channels innermost, as they lie inside a convolutional network.
+    and weights are laid out with the channels innermost, as they lie inside a convolutional network. unseen: no rule
+    of the latency model was chosen while looking at it.
     """
 
     id: str
@@ -62,6 +65,7 @@ class ModuleSpec:
     heavy: bool = False
     cpu: bool = False
     channels_last: bool = True
+    unseen: bool = False
 
 
 def build(spec: ModuleSpec, seed: int = 0) -> Built:
@@ -603,8 +607,10 @@ class _List:
         heavy: bool = False,
         cpu: bool = False,
         channels_last: bool = True,
+        unseen: bool = False,
     ) -> None:
-        self.specs.append(ModuleSpec(f"{family}/{label}", family, builder, arguments, heavy, cpu, channels_last))
+        key = f"{family}/{label}"
+        self.specs.append(ModuleSpec(key, family, builder, arguments, heavy, cpu, channels_last, unseen))
 
 
 def specs() -> list[ModuleSpec]:
@@ -612,6 +618,7 @@ def specs() -> list[ModuleSpec]:
     out = _List()
     for part in (_bevlite_parts, _convolutions, _blocks, _products, _attentions, _memory_layers, _networks):
         part(out)
+    add_unseen(partial(out.add, unseen=True))
     return out.specs
 
 

@@ -46,10 +46,15 @@ class Coefficients(Config):
     """Ways to cut the reduction so that small maps fill all multiprocessors. Structure, never fitted."""
     operand_bytes_per_cycle: Positive = 60.0
     """Bytes a clock at which a multiprocessor loads the operands of matrix products through the L2 (its path is 64)."""
+    tiles_together: int = 4
+    """Small tiles that a multiprocessor works on at a time, at most. Assumed; structure, never fitted."""
     conv_operand_share: Share = 0.5
     """The same for convolutions, whose windows are gathered, against matrix products."""
     launch_share: Positive = 1.0
     """What a kernel costs beyond its work, as a share of the board's launch figure."""
+    switch_share: NotNegative = 0.0
+    """The same again for a kernel among many others, whose instructions lie in no cache any more. Networks alone cannot
+    tell it from `launch_share`, which holds both for an engine."""
     product_fill_cycles: NotNegative = 1500.0
     """Clocks to fill and drain the pipeline of a tile of a matrix product. Assumed (an H200 fits 3,700)."""
     k_step_cycles: NotNegative = 150.0
@@ -57,6 +62,8 @@ class Coefficients(Config):
     conv_latency: Positive = 1.5
     """How much longer than a matrix product's a convolution's tile takes to fill, and for each step. The start is that
     of an H200."""
+    exposed_share: NotNegative = 0.0
+    """Of the shorter of computing and moving data, what the longer does not hide. Assumed: engines hide all."""
     reduce_cycles: NotNegative = 900.0
     """Clocks that a reduction waits for its partial results. The start is that of an H200."""
     conv_efficiency: Positive = 0.9
@@ -67,6 +74,8 @@ class Coefficients(Config):
     """Fused attention against the GEMM ceiling (softmax runs between its two products)."""
     stem_efficiency: Share = 0.3
     """Convolution of an image (up to four channels) against other convolutions. The start is assumed."""
+    stem_latency: Positive = 1.0
+    """How much longer a step through K takes there than in other convolutions. Assumed: no row tells it."""
     transposed_efficiency: Share = 0.7
     """Transposed convolution against other convolutions. The start is assumed."""
     misaligned_efficiency: Share = 0.35
@@ -83,6 +92,8 @@ class Coefficients(Config):
     """L2 over DRAM bandwidth, for activations that still lie in the cache."""
     l2_resident_share: Share = 0.3
     """A tensor of this share of the L2 is half still there for the next kernel. Assumed."""
+    l2_edge: Positive = 2.0
+    """How sharply what is larger is lost: the power of the size. Assumed."""
     gather_efficiency: Share = 0.4
     """Random rows against streaming. Assumed: no published Gather figure for Orin exists."""
     gather_hit_cost: Positive = 0.3

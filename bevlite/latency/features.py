@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Literal
 
@@ -11,11 +11,12 @@ from onnx import TensorProto
 from bevlite.latency.fusion import FusedGraph, Group, takes_int8
 from bevlite.latency.gemm import CHANNEL_ALIGNMENT, Product, products
 from bevlite.latency.graph import Graph, Node, Tensor
-from bevlite.latency.library import library_products
+from bevlite.latency.library import JOINED_NODES, LIBRARY_FLOPS, footprint_bytes, library_products
 from bevlite.latency.operators import (
     CONV_OPS,
     KNOWN_OPS,
     NORM_OPS,
+    POOL_OPS,
     RECURRENT_OPS,
     REDUCE_OPS,
     RESIZE_OPS,
@@ -34,6 +35,8 @@ and how many nodes count: what feeds an interpolation is computed anew at every 
 SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}
 """What a value of a function costs beyond the plain arithmetic: Erf and Softplus from kernels on an H200, Gelu as Erf,
 the others assumed. No published row on Orin tells them."""
+CACHED_KERNELS = 10
+"""Of so many kernels in a graph, half find their instructions in the cache (assumed)."""
 TOPK_PASSES = 8
 """Kernels that a TopK takes (assumed)."""
 NMS_PLUGIN = "EfficientNMS_TRT"
@@ -57,10 +60,14 @@ class KernelFeatures:
     uncertain: str = ""
     resident_bytes: float = 0.0
     """What the constants of the whole graph take: they stay in a cache that holds them all."""
+    footprint_bytes: float = 0.0
+    """What the kernel reads and writes together, where that decides what a cache holds; 0: each tensor for itself."""
     table_bytes: float = 0.0
     """The largest table that the kernel gathers from."""
     reduces: bool = False
     """It brings together values of different threads: a reduction, a Softmax, a normalisation."""
+    crowd: float = 1.0
+    """How far the kernels of the whole graph drive each other's instructions out of the cache (0..1)."""
     anchors: float = 0.0
     """Candidates of an EfficientNMS plugin."""
 
@@ -74,6 +81,8 @@ def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> li
     """The kernels of a fused graph, in order of execution, with the reformatting of FP32 images before them."""
     reader = _Reader(graph, fused, precision)
     kernels = [reader.features(group) for group in fused.groups if not group.elided]
+    others = sum(kernel.launches for kernel in kernels) / CACHED_KERNELS
+    kernels = [replace(kernel, crowd=others**2 / (1 + others**2)) for kernel in kernels]
     reformats = precision != "fp32" and fused.rules.reformat_inputs
     return [*_reformats(graph), *kernels] if reformats else kernels
 
@@ -101,6 +110,7 @@ class _Reader:
         self.graph, self.precision = graph, precision
         self.constants = fused.constants
         self.rules = fused.rules
+        self._pooling = frozenset({"GlobalAveragePool", "GlobalMaxPool"} if fused.rules.library else ())
         # Constants count where they are read: an exporter merges equal ones.
         read = [name for group in fused.groups for name in group.inputs if name in fused.constants]
         self.constant_bytes = sum(self._bytes(graph.tensor(name), precision) for name in read)
@@ -131,12 +141,20 @@ class _Reader:
             element_flops=self._element_flops(group, bool(work)),
             uncertain=uncertain,
             resident_bytes=self.constant_bytes,
+            footprint_bytes=self._footprint(group, precision),
             table_bytes=max(
                 (self._bytes(self.graph.tensor(name), precision) for name in self._tables(group)), default=0.0
             ),
-            reduces=not work and any(node.op in REDUCE_OPS | NORM_OPS for node in group.nodes),
+            reduces=not work and any(node.op in REDUCE_OPS | NORM_OPS | self._pooling for node in group.nodes),
             anchors=self._anchors(group),
         )
+
+    def _footprint(self, group: Group, precision: Precision) -> float:
+        if not self.rules.library:
+            return 0.0
+        reads = {name: self._bytes(t, precision) for name, t in group.inputs.items() if name not in self.constants}
+        writes = [self._bytes(t, precision) for t in group.outputs.values()]
+        return footprint_bytes(self.graph, group, reads, writes)
 
     def _launches(self, group: Group) -> int:
         op = group.anchor.op
@@ -165,7 +183,9 @@ class _Reader:
         return plain + sum(self._special_flops(n) + self._resized_flops(group, n) for n in group.nodes)
 
     def _special_flops(self, node: Node) -> float:
-        return SPECIAL_FLOPS.get(node.op, 0.0) * self.graph.tensor(node.outputs[0]).numel
+        special = LIBRARY_FLOPS if self.rules.library else SPECIAL_FLOPS
+        each = (0.0 if node.op in RESIZE_OPS else special.get(node.op, 0.0)) * self.graph.tensor(node.outputs[0]).numel
+        return each * (prod(node.attribute("kernel_shape", [1])) if node.op in POOL_OPS else 1)
 
     def _resized_flops(self, group: Group, node: Node) -> float:
         """Interpolation computes where it reads, and reads (and makes anew) each of its inputs at every tap."""
@@ -173,7 +193,11 @@ class _Reader:
             return 0.0
         target = self.graph.tensor(node.outputs[0])
         read = sum(t.numel < target.numel for name, t in group.inputs.items() if name not in self.constants)
-        return float(FLOPS_A_TAP * LINEAR_TAPS * max(1, read) * min(MOST_NODES, len(group.nodes)) * target.numel)
+        tap = LIBRARY_FLOPS["Resize"] if self.rules.library else FLOPS_A_TAP
+        nodes = min(MOST_NODES, len(group.nodes))
+        if self.rules.library and any(n.op == "Concat" for n in group.nodes):
+            nodes = JOINED_NODES
+        return float(tap * LINEAR_TAPS * max(1, read) * nodes * target.numel)
 
     def _loop_steps(self, group: Group) -> int:
         """Iterations of a CumSum, which TensorRT imports as a loop: the size of the summed axis."""

@@ -256,7 +256,11 @@ class Fusion:
             first, last = self.groups[before], self.groups[after[0]]
             both = first.anchor.op == last.anchor.op == "MatMul" and first.attention is None is last.attention
             scores = [name for node in first.nodes for name in node.outputs]
-            if not both or any(readers.get(name, set()) - {before, group.index} for name in scores):
+            if (
+                not both
+                or not self._is_attention(first)
+                or any(readers.get(name, set()) - {before, group.index} for name in scores)
+            ):
                 continue
             last.attention = (first.anchor, last.anchor)
             last.nodes = [*first.nodes, *group.nodes, *last.nodes]
@@ -265,6 +269,10 @@ class Fusion:
                     self.group_of[name] = last.index
             first.nodes, group.nodes = [], []
         self._renumber()
+
+    def _is_attention(self, scores: Group) -> bool:
+        """Whether a backend knows the products of queries and keys as the begin of an attention."""
+        return True
 
     def _renumber(self) -> None:
         """Drop the kernels that have gone into others."""

@@ -13,7 +13,7 @@ from math import prod
 from bevlite.latency.fusion import FusedGraph, Fusion, Group, Rules
 from bevlite.latency.gemm import CHANNEL_ALIGNMENT
 from bevlite.latency.graph import Graph, Node, Tensor
-from bevlite.latency.library import groups_of, is_pointwise, loops_over_groups
+from bevlite.latency.library import groups_of, is_pointwise, loops_over_groups, rearranges
 from bevlite.latency.operators import (
     CONV_OPS,
     COPY_OPS,
@@ -29,6 +29,10 @@ INDUCTOR = Rules(gemm_epilogue=False, conv_epilogue=False, reformat_inputs=False
 REDUCTIONS = REDUCE_OPS | NORM_OPS | {"GlobalAveragePool", "GlobalMaxPool"}
 SLICED = 3
 """Kernels a group of a convolution that runs group by group: cut out, convolved, put back."""
+REARRANGED, REARRANGING = 5, 4
+"""Kernels of a convolution whose groups are put behind each other, and as how many scattered reads that counts."""
+GROUP_NORM = 4
+"""Kernels of a normalisation over many elements: their moments in three steps, and the values."""
 SPLIT_OPS = REDUCE_OPS | {"GlobalAveragePool", "GlobalMaxPool"}
 INLINED = POINTWISE_OPS | COPY_OPS | RESIZE_OPS | {"Gather", "GatherElements", "MaxPool", "AveragePool", "GridSample"}
 LARGE_POOL = 16
@@ -55,8 +59,13 @@ class _Inductor(Fusion):
         for group in self.groups:
             group.copies = self._copies(group)
             group.launches = self._launches(group)
-            group.reads = 2 if group.anchor.op in ("Softmax", "LogSoftmax") and group.attention is None else 1
-            group.strided = group.anchor.op == "Split" or (group.launches == 1 and self._reduces_outer(group))
+            group.reads = self._reads(group)
+            group.strided = (
+                group.anchor.op == "Split"
+                or self._reads_often(group)
+                or self._rearranges(group)
+                or (group.launches == 1 and self._reduces_outer(group))
+            )
         return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
 
     def _host(self, node: Node, real: list[str]) -> Group | None:
@@ -79,9 +88,15 @@ class _Inductor(Fusion):
             while len(sources) == 1 and self._plain(sources[0]) and len(self._consumers(sources[0], readers)) == 1:
                 chain.append(sources[0])
                 sources = self._sources(sources[0])
-            if len(sources) == 1 and sources[0].anchor.op == "MatMul" and len(sources[0].nodes) == 1:
+            alone = len(sources) == 1 and sources[0].anchor.op == "MatMul" and len(sources[0].nodes) == 1
+            if alone and self._is_attention(sources[0]):
                 for member in reversed(chain):
                     self._absorb(member, sources[0])
+
+    def _is_attention(self, scores: Group) -> bool:
+        """Only torch's own function, whose export scales queries and keys; one written out stays as it is."""
+        made = {name: node.op for group in self.groups for node in group.nodes for name in node.outputs}
+        return all(made.get(self.resolve(name)) == "Mul" for name in scores.anchor.inputs)
 
     def _absorb_into_attention(self) -> None:
         """Scaling, splitting and turning queries, keys and values, and adding a mask, belong to the attention."""
@@ -135,6 +150,19 @@ class _Inductor(Fusion):
         pools = (n for n in group.nodes if n.op in ("MaxPool", "AveragePool"))
         return any(prod(n.attribute("kernel_shape", [1])) > LARGE_POOL for n in pools)
 
+    def _reads(self, group: Group) -> int:
+        """How often a kernel reads its input: a large window each element of it; a position goes along with a value."""
+        if group.attention is not None:
+            return 1
+        if self._rearranges(group):
+            return REARRANGING
+        if self._reads_often(group):
+            return max(prod(n.attribute("kernel_shape", [1])) for n in group.nodes)
+        return 2 if group.anchor.op in ("Softmax", "LogSoftmax", "ArgMax", "ArgMin") else 1
+
+    def _rearranges(self, group: Group) -> bool:
+        return group.anchor.op in CONV_OPS and rearranges(self.graph, group)
+
     def _plain(self, group: Group) -> bool:
         return bool(group.nodes) and group.attention is None and all(n.op in INLINED for n in group.nodes)
 
@@ -170,6 +198,10 @@ class _Inductor(Fusion):
             return len(group.anchor.outputs)
         if group.anchor.op in CONV_OPS and loops_over_groups(self.graph, group):
             return SLICED * groups_of(group)
+        if self._rearranges(group):
+            return REARRANGED
+        if group.anchor.op == "InstanceNormalization":
+            return GROUP_NORM if prod(self._ends(group)[0].shape[2:]) >= SPLIT_INNER else 1
         if group.anchor.op not in SPLIT_OPS:
             return 1
         source, results = self._ends(group)
@@ -180,9 +212,9 @@ class _Inductor(Fusion):
         return self.graph.tensor(group.anchor.inputs[0]), self.graph.tensor(group.anchor.outputs[0])
 
     def _reduces_outer(self, group: Group) -> bool:
-        """Whether what is reduced does not lie together: the last axis stays."""
+        """Whether what is reduced does not lie together: the last axis stays, or the channels of a map."""
         if group.anchor.op not in REDUCE_OPS:
-            return False
+            return group.anchor.op.startswith("Global")
         source, results = self._ends(group)
         if len(source.shape) == 4 and source.numel == results.numel * source.shape[1]:
             return False  # maps lie with their channels together

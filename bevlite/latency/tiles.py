@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 K_STEP, STEP_PARTS = 64, 4
 """Elements of K that a tile multiplies in one step of its pipeline, and in how many parts a short rest is taken."""
-LARGE_TILE, MOST_TILES = 256 * 128, 4
-"""A multiprocessor holds one tile of this size, or more smaller ones up to this number (assumed)."""
+LARGE_TILE = 256 * 128
+"""A multiprocessor holds one tile of this size, or more smaller ones (assumed)."""
 ALONE = 0.4
 """Share of its edge that a multiprocessor loads in the time of one, when most others are idle (assumed)."""
 FLASH_TILE = (128, 128)
@@ -69,14 +69,15 @@ class ProductTable:
         slow = np.where(self.convolution, c.conv_latency, 1.0) / top.clock_mhz
         slow = np.where(self.transposed, slow / c.transposed_efficiency, slow)
         slow = np.where(self.misaligned, slow / c.misaligned_efficiency, slow)
-        step_us, fill_us = c.k_step_cycles * slow, c.product_fill_cycles * slow
+        step_us = c.k_step_cycles * np.where(self.stem, slow * c.stem_latency, slow)
+        fill_us = c.product_fill_cycles * slow
         best = np.full(len(self.owner), np.inf)
         for tile in c.tiles:
             # A tile multiplies its area and loads its edges: the smaller it is, the more loads a product.
             area_us = tile.m * tile.n * step * 2 / per_sm
             edge_us = (tile.m + tile.n) * step * element / operands_per_sm
             count = self.batch * np.ceil(self.m / tile.m) * np.ceil(self.n / tile.n)
-            together = min(MOST_TILES, max(1, LARGE_TILE // (tile.m * tile.n)))
+            together = min(c.tiles_together, max(1, LARGE_TILE // (tile.m * tile.n)))
             for split in c.split_k:
                 steps = np.ceil(self.k / split / step * STEP_PARTS) / STEP_PARTS
                 load = count * split / top.sm_count
@@ -89,7 +90,8 @@ class ProductTable:
                 if split > 1:
                     partial = PARTIAL_BYTES * split * self.batch * self.m * self.n
                     time = time + fill_us + top.launch_us + partial / (top.read_bytes_per_us * c.l2_speedup)
-                    time = np.where(self.k < step * split, np.inf, time)
+                    whole = self.stem & (c.stem_latency > 1)  # kernels of an image that wait do not split either
+                    time = np.where((self.k < step * split) | whole, np.inf, time)
                 time = np.where(self.attention & ((split > 1) | ((tile.m, tile.n) != FLASH_TILE)), np.inf, time)
                 best = np.minimum(best, time)
         fma = self.flops / (top.fma_flop_per_us * c.depthwise_efficiency)

@@ -73,6 +73,7 @@ class KernelTable:
     def __init__(self, kernels: Sequence[KernelFeatures]) -> None:
         self.size = len(kernels)
         self.launches = np.array([k.launches for k in kernels], dtype=np.float64)
+        self.crowd = np.array([k.crowd for k in kernels], dtype=np.float64)
         self.anchors = np.array([k.anchors for k in kernels], dtype=np.float64)
         self.reduces = np.array([k.reduces for k in kernels], dtype=np.float64)
         self.element_flops = np.array([k.element_flops for k in kernels], dtype=np.float64)
@@ -83,6 +84,7 @@ class KernelTable:
         self.role = np.array([role for _, role, _ in moved], dtype="U8")
         self.bytes = np.array([size for _, _, size in moved], dtype=np.float64)
         self.resident = np.array([kernels[i].resident_bytes for i, _, _ in moved], dtype=np.float64)
+        self.together = np.array([kernels[i].footprint_bytes or size for i, _, size in moved], dtype=np.float64)
         self.table = np.array([kernels[i].table_bytes for i, _, _ in moved], dtype=np.float64)
 
     def times(self, top: Ceilings, c: Coefficients) -> KernelTimes:
@@ -95,10 +97,11 @@ class KernelTable:
         compute = self._sum(owner, products) + flops / top.fma_flop_per_us
         launches = self.launches + (self.anchors > 0) * c.nms_launches
         waiting = self._sum(owner, filling) + self.reduces * c.reduce_cycles / top.clock_mhz
-        launch = launches * c.launch_share * top.launch_us + waiting
+        launch = launches * (c.launch_share + c.switch_share * self.crowd) * top.launch_us + waiting
         factor = np.array([getattr(c, factor_name(kind)) for kind in KINDS])[self.kind]
         launch, compute, memory = launch * factor, compute * factor, memory * factor
-        body = np.maximum(compute, memory)
+        larger, smaller = np.maximum(compute, memory), np.minimum(compute, memory)
+        body = larger + c.exposed_share * smaller
         bound = np.where(launch > body, 0, np.where(compute >= memory, 1, 2))
         return KernelTimes(launch + body, launch, compute, memory, traffic, bound)
 
@@ -109,8 +112,8 @@ class KernelTable:
         """Bytes of DRAM traffic; what the cache still holds counts by the cache's speed."""
         # Not a step: of a tensor about as large as its share of the cache, half is still there. Constants are read
         # once a run, so they are there only where all of them stay.
-        competing = np.where(self.role == "constant", self.resident, self.bytes)
-        held = 1 / (1 + (competing / (top.l2_bytes * c.l2_resident_share)) ** 2)
+        competing = np.where(self.role == "constant", self.resident, self.together)
+        held = 1 / (1 + (competing / (top.l2_bytes * c.l2_resident_share)) ** c.l2_edge)
         factor = 1 - held * (1 - 1 / c.l2_speedup)
         factor = np.where(self.role == "write", factor * top.read_bytes_per_us / top.copy_bytes_per_us, factor)
         hit = 1 / (1 + (self.table / (top.l2_bytes * c.l2_resident_share)) ** 2)

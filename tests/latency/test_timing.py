@@ -89,6 +89,44 @@ def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     assert [cost.bound for cost in costs] == ["memory", "memory", "launch", "launch", "launch"]
 
 
+def test_what_a_kernel_touches_decides_what_stays_where_it_is_known() -> None:
+    sharp = PLAIN.model_copy(update={"l2_edge": 50.0, "l2_resident_share": 0.5})
+    size = TOP.l2_bytes * 0.3
+    pair: tuple[tuple[Role, float], ...] = (("read", size), ("read", size))
+    alone, over, within = price(
+        [
+            kernel(traffic=pair),
+            kernel(traffic=pair, footprint_bytes=2 * size),
+            kernel(traffic=pair, footprint_bytes=size),
+        ],
+        TOP,
+        sharp,
+    )
+    assert over.memory_us == pytest.approx(2 * size / TOP.read_bytes_per_us, rel=1e-3)
+    assert alone.memory_us == within.memory_us == pytest.approx(over.memory_us / PLAIN.l2_speedup, rel=1e-3)
+
+
+def test_a_kernel_among_many_waits_for_its_instructions() -> None:
+    waiting = PLAIN.model_copy(update={"switch_share": 0.5})
+    lone, crowded = price([kernel(crowd=0.0), kernel(crowd=1.0)], TOP, waiting)
+    assert lone.latency_us == pytest.approx(TOP.launch_us)
+    assert crowded.latency_us == pytest.approx(1.5 * TOP.launch_us)
+
+
+def test_what_is_not_hidden_of_the_shorter_part_is_added() -> None:
+    work = kernel(traffic=(("read", 1e9),), element_flops=1e9)
+    (hidden,), (exposed,) = (price([work], TOP, c) for c in (PLAIN, PLAIN.model_copy(update={"exposed_share": 0.5})))
+    shorter = min(hidden.compute_us, hidden.memory_us)
+    assert exposed.latency_us - hidden.latency_us == pytest.approx(0.5 * shorter)
+
+
+def test_steps_of_an_image_wait_longer_and_do_not_split() -> None:
+    c = PLAIN.model_copy(update={"k_step_cycles": 100.0, "stem_latency": 20.0, "split_k": (1, 8)})
+    image = Product(1, 64, 64, 1024, 1.0, convolution=True, stem=True)
+    (cost,) = price([kernel((image,))], TOP, c)
+    assert cost.compute_us == pytest.approx(1024 / 64 * 100 * 20 * c.conv_latency / TOP.clock_mhz)
+
+
 def test_fewer_clocks_and_multiprocessors_slow_compute_and_not_memory() -> None:
     low = ceilings(BOARD, "30W")
     assert low.tensor_flop_per_us / TOP.tensor_flop_per_us == pytest.approx(612 / 1300.5 * 8 / 16)
