@@ -72,7 +72,10 @@ def deploy(
     engine, latency = _engine(device, run, found, kept)
     if latency is not None and end_to_end:
         frames = kept.once(
-            "end_to_end", EndToEnd, lambda: end_to_end_of_run(device, run, found, found.precision, samples)
+            "end_to_end",
+            EndToEnd,
+            lambda: end_to_end_of_run(device, run, found, found.precision, samples),
+            keep=lambda timed: not timed.why_not,  # what is missing on the board may be there the next time
         )
         latency = latency.with_frames(frames)
     accuracy = None

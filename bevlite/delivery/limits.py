@@ -51,8 +51,8 @@ def _of_frames(budgets: Budgets, frames: EndToEnd) -> list[LimitRow]:
 def _of_engines(budgets: Budgets, latency: LatencyReport, measured: list[Measured]) -> list[LimitRow]:
     """The same from engines that were measured alone, where whole frames were not."""
     missing = _without(latency.missing)
-    if latency.end_to_end is not None:
-        missing += f"; whole frames not measured: {latency.end_to_end.why_not}"
+    why_not = "not asked for" if latency.end_to_end is None else latency.end_to_end.why_not
+    missing += f"; whole frames not measured: {why_not}"
     p99_ms = sum(module.timing.p99_ms for module in measured)
     basis = f"sum of the P99 of {len(measured)} engines{missing}"
     rows = [LimitRow(name="latency P99", unit="ms", at_most=budgets.latency_ms, found=p99_ms, basis=basis)]

@@ -25,14 +25,17 @@ class KeptSteps:
             self.discard()
             write_atomic(file, text)
 
-    def once(self, name: str, kind: type[C], work: Callable[[], C]) -> C:
-        """The result of a step: of the interrupted deployment, or of `work`, which is kept."""
+    def once(
+        self, name: str, kind: type[C], work: Callable[[], C], keep: Callable[[C], bool] = lambda result: True
+    ) -> C:
+        """The result of a step: of the interrupted deployment, or of `work`, which is kept if `keep` says so."""
         file = self._folder / f"{name}.json"
         if file.is_file():
             self.said.append(f"{name}: kept from an interrupted deployment")
             return kind.model_validate_json(file.read_text())
         result = work()
-        write_atomic(file, result.model_dump_json() + "\n")
+        if keep(result):
+            write_atomic(file, result.model_dump_json() + "\n")
         self.said.append(f"{name}: done")
         return result
 

@@ -31,6 +31,8 @@ SLICED = 3
 """Kernels a group of a convolution that runs group by group: cut out, convolved, put back."""
 REARRANGED, REARRANGING = 5, 4
 """Kernels of a convolution whose groups are put behind each other, and as how many scattered reads that counts."""
+UNPADDED_CHANNELS = 32
+"""From so few channels to an odd number of them there are kernels that pad nothing."""
 GROUP_NORM = 4
 """Kernels of a normalisation over many elements: their moments in three steps, and the values."""
 SPLIT_OPS = REDUCE_OPS | {"GlobalAveragePool", "GlobalMaxPool"}
@@ -226,7 +228,8 @@ class _Inductor(Fusion):
         if node.op not in CONV_OPS:
             return 0
         channels = self.graph.tensor(node.outputs[0]).shape[1]
-        if channels % CHANNEL_ALIGNMENT and not is_pointwise(self.graph, node):
+        wide = self.graph.tensor(node.inputs[1]).shape[1] > UNPADDED_CHANNELS
+        if channels % CHANNEL_ALIGNMENT and wide and not is_pointwise(self.graph, node):
             return 4
         if len(node.inputs) < 3:
             return 0

@@ -109,6 +109,9 @@ def test_what_was_kept_of_other_engines_is_done_again(tmp_path: Path) -> None:
     assert kept.once("step", Budgets, lambda: budgets) == budgets
     again = KeptSteps(tmp_path / "unfinished", {"modules": "a"})
     assert again.once("step", Budgets, lambda: Budgets(latency_ms=2.0)) == budgets and "kept" in again.said[0]
+    for _ in range(2):  # what is not to be kept is done again
+        assert again.once("other", Budgets, lambda: budgets, keep=lambda result: False) == budgets
+        assert again.said[-1] == "other: done"
     other = KeptSteps(tmp_path / "unfinished", {"modules": "b"})
     assert other.once("step", Budgets, lambda: Budgets(latency_ms=2.0)).latency_ms == 2.0
 
