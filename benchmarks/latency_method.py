@@ -6,7 +6,7 @@
 The same kernel models as for TensorRT, with the fusion rules of the declared backend, are fitted to two thirds of the
 families of measurements and tested on the third that was left out, three times. TensorRT's own fusion is not tested
 by it. `measure_modules.py` makes the measurements. The rules of the backend were made while looking at the modules of
-`modules.py`; those of `unseen_modules.py` are reported apart.
+`module_list.py`; those of `unseen_modules.py` are reported apart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import module_list
 import modules
 import numpy as np
 import onnx
@@ -109,7 +110,7 @@ def measurements(backend: Backend, folder: Path) -> list[Measurement]:
     """Every module that was measured quietly and has a kernel."""
     folder.mkdir(parents=True, exist_ok=True)
     top = ceilings(find_device(backend.device))
-    specs = {spec.id: spec for spec in modules.specs()}
+    specs = {spec.id: spec for spec in module_list.specs()}
     found = []
     with backend.data.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -155,13 +156,12 @@ def main() -> None:
         size = np.abs(error[mine])
         cells = f"{np.median(size):.0%} | {size.mean():.0%} | {error[mine].mean():+.0%} | {inside[mine].mean():.0%}"
         print(f"| {name} | {mine.sum()} | {cells} |")
-    unseen = {spec.id for spec in modules.specs() if spec.unseen}
+    unseen = {spec.id for spec in module_list.specs() if spec.unseen}
     new = np.array([m.network in unseen for m in rows])
     print("\n| modules | n | median error | 90th percentile | Kendall's tau | inside the interval |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for label, mine in (("all", np.full(len(rows), True)), ("rules made from them", ~new), ("no rule made from", new)):
-        if not mine.any():
-            continue
+    parts = [("rules made from them", ~new), ("no rule made from", new)] if new.any() else []
+    for label, mine in [("all", np.full(len(rows), True)), *parts]:
         size = np.abs(error[mine])
         tau = kendalltau(predicted[mine], measured[mine]).statistic
         cells = f"{np.median(size):.1%} | {np.quantile(size, 0.9):.1%} | {tau:.3f} | {inside[mine].mean():.0%}"

@@ -1,7 +1,7 @@
 """Parts of variants and networks that were chosen before they were measured, and that no rule was made from.
 
 The rules of the backend and the form of the kernel models were chosen while looking at the other modules
-(`modules.py`). These are the check: they are predicted as all others, and reported apart.
+(`module_list.py`). These are the check: they are predicted as all others, and reported apart.
 """
 
 from __future__ import annotations
