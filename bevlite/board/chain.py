@@ -8,13 +8,15 @@ from __future__ import annotations
 import ctypes
 from typing import Any, NamedTuple, Sequence
 
-from bevlite.board.cuda import Cuda, RunnerError
+from bevlite.board.cuda import Cuda, OutOfMemory, RunnerError
 
 DTYPES = {
     "FLOAT": ("float32", 4), "HALF": ("float16", 2), "INT32": ("int32", 4), "INT64": ("int64", 8),
     "INT8": ("int8", 1), "UINT8": ("uint8", 1), "BOOL": ("bool", 1),
 }  # fmt: skip
 """numpy's name and bytes of an element by TensorRT's name."""
+_loggers: list[Any] = []
+"""Kept to the end of the process: the registry of plugins holds a logger without owning it."""
 
 
 class Tensor(NamedTuple):
@@ -41,6 +43,7 @@ class Network:
         self.cuda = cuda
         self._trt = trt
         self._logger = trt.Logger(trt.Logger.WARNING)
+        _loggers.append(self._logger)
         trt.init_libnvinfer_plugins(self._logger, "")
         self._runtimes: list[Any] = []  # a runtime must live as long as its engine
         self.engines = [self._load(path, core) for path, core in zip(paths, dla_cores)]
@@ -48,6 +51,10 @@ class Network:
     def is_input(self, engine: Any, name: str) -> bool:
         """Whether an engine takes a tensor (or gives it)."""
         return bool(engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT)
+
+    def is_on_gpu(self, engine: Any, name: str) -> bool:
+        """Whether an engine wants a tensor in the GPU's memory (or in the host's, as it does shapes)."""
+        return bool(engine.get_tensor_location(name) == self._trt.TensorLocation.DEVICE)
 
     def _load(self, path: str, dla_core: int | None) -> Any:
         runtime = self._trt.Runtime(self._logger)
@@ -69,6 +76,7 @@ class Chain:
         self.stream = self.cuda.stream()
         self.tensors: dict[str, Tensor] = {}
         self.inputs: list[str] = []
+        self._configs: list[Any] = []
         self.contexts = [self._context(network, engine) for engine in network.engines]
 
     def enqueue(self, number: int) -> None:
@@ -105,19 +113,24 @@ class Chain:
         return buffer.raw
 
     def _context(self, network: Network, engine: Any) -> Any:
-        # TensorRT 11 makes contexts by a configuration only.
-        has_config = hasattr(engine, "create_runtime_config")
-        context = (
-            engine.create_execution_context(engine.create_runtime_config())
-            if has_config
-            else engine.create_execution_context()
-        )
+        context = self._new_context(engine)
         if context is None:
-            raise RunnerError("no execution context, most often for want of memory")
+            raise OutOfMemory("no execution context, most often for want of memory")
         for number in range(engine.num_io_tensors):
             name = engine.get_tensor_name(number)
-            context.set_tensor_address(name, self._tensor(engine, name, network.is_input(engine, name)).address)
+            if not network.is_on_gpu(engine, name):
+                raise RunnerError(f"tensor '{name}': the engine wants it in host memory; accepted: the GPU's")
+            tensor = self._tensor(engine, name, network.is_input(engine, name))
+            if not context.set_tensor_address(name, tensor.address):
+                raise RunnerError(f"tensor '{name}': the engine refused its address")
         return context
+
+    def _new_context(self, engine: Any) -> Any:
+        try:
+            return engine.create_execution_context()
+        except TypeError:  # an interface that makes contexts by a configuration only (there is one from 10.11 on)
+            self._configs.append(engine.create_runtime_config())  # it must live as long as the context
+            return engine.create_execution_context(self._configs[-1])
 
     def _tensor(self, engine: Any, name: str, is_input: bool) -> Tensor:
         kind = str(engine.get_tensor_dtype(name)).rpartition(".")[2]
@@ -125,6 +138,8 @@ class Chain:
             raise RunnerError(f"tensor '{name}': type {kind} is not known")
         dtype, size = DTYPES[kind]
         shape = tuple(int(n) for n in engine.get_tensor_shape(name))
+        if any(n < 0 for n in shape):
+            raise RunnerError(f"tensor '{name}': shape {shape} is not fixed")
         for n in shape:
             size *= n
         known = self.tensors.get(name)

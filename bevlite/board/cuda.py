@@ -14,9 +14,16 @@ _SPIN = 1
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads of the libraries do is no matter."""
 
+_NO_MEMORY = 2
+"""CUDA_ERROR_OUT_OF_MEMORY, which leaves the context usable."""
+
 
 class RunnerError(Exception):
     """An engine cannot be run; the message is one line."""
+
+
+class OutOfMemory(RunnerError):
+    """There is not enough memory. What was made before can still be used."""
 
 
 class Cuda:
@@ -86,17 +93,21 @@ class Cuda:
         self._call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), ctypes.c_int(_THREAD_LOCAL))
         accepted = work()
         ended = self._library.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
-        if not accepted or ended != 0 or not graph.value:
-            return None
-        code = self._library.cuGraphInstantiateWithFlags(ctypes.byref(made), graph, ctypes.c_uint64(0))
-        return int(made.value or 0) if code == 0 else None
+        try:
+            if not accepted or ended != 0 or not graph.value:
+                return None
+            code = self._library.cuGraphInstantiateWithFlags(ctypes.byref(made), graph, ctypes.c_uint64(0))
+            return int(made.value or 0) if code == 0 else None
+        finally:
+            if graph.value:  # what can be launched is a copy of it
+                self._call("cuGraphDestroy", graph)
 
     def launch(self, graph: int, stream: int) -> None:
         """Put a captured graph into a stream."""
         self._call("cuGraphLaunch", ctypes.c_void_p(graph), ctypes.c_void_p(stream))
 
     def free_mb(self) -> float:
-        """Free memory of the GPU (of the whole board on a Jetson), in MB."""
+        """Free memory of the GPU, in MB. On a Jetson what the operating system has free, swap excluded."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value / 1e6
@@ -104,5 +115,6 @@ class Cuda:
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._library, name)(*arguments)
         if code != 0:
-            hint = " (out of memory)" if code == 2 else ""
-            raise RunnerError(f"Cuda Runtime{hint}: {name} gave {code}")
+            if code == _NO_MEMORY:
+                raise OutOfMemory(f"Cuda Runtime (out of memory): {name} gave {code}")
+            raise RunnerError(f"Cuda Runtime: {name} gave {code}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import time
 from typing import Any, Callable, NamedTuple, Sequence
 
@@ -24,6 +23,7 @@ class Run(NamedTuple):
     """One process: what it answered, and the samples of the board while one and while two frames were in flight."""
 
     answer: dict[str, Any]
+    command: list[str]
     one: list[Sample]
     two: list[Sample]
     power_source: str
@@ -94,34 +94,37 @@ class _Timer:
             },
             "conditions": before,
             "conditions_after": self._guard.read_after(),
-            "command": [sys.executable, "-I", "bevlite.board.frame_timer"],
+            "command": runs[-1].command,
             "notes": notes,
         }
 
     def _once(self, order: dict[str, Any]) -> Run:
-        marks = dict.fromkeys((frame_timer.ONE, frame_timer.TWO, frame_timer.END), math.inf)
+        marks = dict.fromkeys(frame_timer.MARKS, math.inf)
         sampler = power.Sampler()
 
         def on_line(line: str) -> None:
             if line.strip() in marks:
                 marks[line.strip()] = time.monotonic()
+                sampler.take()  # a way that is shorter than the interval would have none
 
         # What the limit of a run is for, loading among it, and both ways at their longest.
         limit_s = self._protocol.run_limit_s + 2 * (self._protocol.longest_s + self._protocol.warmup_ms / 1000)
         sampler.start()
         try:
-            answer = runner.start("frame_timer", order, self._folder, limit_s, PHASE, on_line)
+            done = runner.start("frame_timer", order, self._folder, limit_s, PHASE, on_line)
         finally:
             samples = sampler.stop()
         self._guard.require_lease()
-        one, two, end = marks.values()
+        one, one_end, two, end = marks.values()
         return Run(
-            answer,
-            [s for s in samples if one <= s.at < two] or samples[-1:],
-            [s for s in samples if two <= s.at < end] or samples[-1:],
+            done.answer,
+            done.command,
+            [s for s in samples if one <= s.at < one_end],
+            [s for s in samples if two <= s.at < end],
             sampler.source,
         )
 
 
 def _seen(run: Run) -> Seen:
-    return Seen(run.one + run.two, [run.answer[way]["latency_ms"] for way in ("one", "two")])
+    ways = [run.answer[way] for way in ("one", "two") if run.answer[way] is not None]
+    return Seen(run.one + run.two, [way["latency_ms"] for way in ways])

@@ -116,7 +116,7 @@ def _by_python(
 ) -> tuple[list[dict[str, RawTensor]], float | None]:
     """All frames in one process, and the memory that they took."""
     order = dict(order_of(request["modules"], engines), frames=list(frames), keep=request["keep"])
-    answer = runner.start("engine_runner", order, folder, limit_s * max(1, len(frames)), "run")
+    answer = runner.start("engine_runner", order, folder, limit_s * max(1, len(frames)), "run").answer
     rows = [{name: RawTensor(**tensor) for name, tensor in frame.items()} for frame in answer["frames"]]
     return rows, answer["memory_mb"]
 

@@ -44,7 +44,10 @@ def one_in_flight(lane: Any, turn: Turn, protocol: Protocol, begins: Callable[[]
 def two_in_flight(
     lanes: Sequence[Any], turn: Turn, protocol: Protocol, begins: Callable[[], None] = lambda: None
 ) -> dict:
-    """The same: while one lane works, the host waits for the other, takes its outputs and gives it the next frame."""
+    """The same: while one lane works, the host waits for the other, takes its outputs and gives it the next frame.
+
+    The other frame's work lies between the events of a part: its time is no cost of the part alone.
+    """
     first, second = lanes
     parts: list[list[float]] = []
     waiting = [first, second]

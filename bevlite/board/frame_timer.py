@@ -1,7 +1,7 @@
 """Times frames through all engines of a network, end to end: one of the programs that `runner` starts.
 
 In this order: the first frame after loading, warm-up and frames one after the other, warm-up and frames with two in
-flight. What of it is running now is printed, so that whoever reads along can tell power and clocks apart.
+flight. When a measured part begins and ends is printed, so that whoever reads along can tell power and clocks apart.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import time
 from typing import Any, Callable, Sequence
 
 from bevlite.board.chain import Chain, Network
-from bevlite.board.cuda import Cuda, RunnerError
+from bevlite.board.cuda import Cuda, OutOfMemory, RunnerError
 from bevlite.board.flights import Turn, one_in_flight, two_in_flight
 from bevlite.board.protocol import Protocol
 
-ONE, TWO, END = "frames: one in flight", "frames: two in flight", "frames: end"
+ONE, ONE_END = "frames: one in flight", "frames: one in flight, end"
+TWO, END = "frames: two in flight", "frames: end"
+MARKS = (ONE, ONE_END, TWO, END)
+"""In the order in which they are printed; the last two are not, where there is no memory for a second frame."""
 _EXPONENTS = {"float16": ("H", 0x7C00), "float32": ("I", 0x7F800000)}
 """Bits that are all set where a value is not finite."""
-Sample = dict
+Frame = dict
 """Host memory by the name of the input."""
 
 
@@ -37,13 +40,13 @@ class Lane:
         self._graphs: list[int | None] = [None] * self._count
         self._began = 0
 
-    def issue(self, sample: Sample) -> None:
+    def issue(self, frame: Frame) -> None:
         """Put a whole frame into the stream: copies, engines, copies."""
         cuda, stream, tensors = self._cuda, self.chain.stream, self.chain.tensors
         self._began = time.perf_counter_ns()
         cuda.record(self._events[0], stream)
         for name in self.chain.inputs:
-            cuda.to_device(tensors[name].address, sample[name], tensors[name].size, stream)
+            cuda.to_device(tensors[name].address, frame[name], tensors[name].size, stream)
         cuda.record(self._events[1], stream)
         for number, graph in enumerate(self._graphs):
             if graph is None:
@@ -61,7 +64,10 @@ class Lane:
         return (time.perf_counter_ns() - self._began) / 1e6
 
     def parts_ms(self) -> list[float]:
-        """GPU time of the last frame: copies in, every engine, copies out."""
+        """GPU time between the events of the last frame: copies in, every engine, copies out.
+
+        With two in flight what the GPU did for the other frame meanwhile lies between them as well.
+        """
         return [self._cuda.elapsed_ms(a, b) for a, b in zip(self._events, self._events[1:])]
 
     def capture(self) -> list[bool]:
@@ -70,6 +76,9 @@ class Lane:
         self._cuda.wait(stream)
         for number in range(self._count):
             self._graphs[number] = self._cuda.capture(stream, lambda n=number: self._accepts(n))  # type: ignore[misc]
+            if self._graphs[number] is None:
+                self._accepts(number)  # what the refusal left behind may fail one call; the next one counts
+                self._cuda.wait(stream)
         return [graph is not None for graph in self._graphs]
 
     def not_finite(self) -> list[str]:
@@ -93,33 +102,49 @@ def run(order: dict[str, Any], trt: Any, library: Any) -> dict[str, Any]:
     """One run of the protocol (raises RunnerError). Latencies and parts in ms, memory in MB."""
     protocol = Protocol(**order["protocol"])
     cuda = Cuda(library, spin=True)
-    samples = [{name: _pinned(cuda, path) for name, path in frame.items()} for frame in order["frames"]]
+    frames = [{name: _pinned(cuda, path) for name, path in frame.items()} for frame in order["frames"]]
     before = cuda.free_mb()
     network = Network(trt, cuda, order["engines"], order["dla_cores"])
     lane = Lane(Chain(network), order["outputs"])
-    _require_fit(lane.chain, samples)
-    turn = Turn(samples)
+    _require_fit(lane.chain, frames)
+    turn = Turn(frames)
     lane.issue(turn.next())
     first_ms = lane.finish()
-    memory_mb = before - cuda.free_mb()
     captured = lane.capture()
+    memory_mb = before - cuda.free_mb()
     one = one_in_flight(lane, turn, protocol, _say(ONE))
-    other = Lane(Chain(network), order["outputs"])
-    other.issue(turn.next())
-    other.finish()
-    other.capture()
-    two = two_in_flight([lane, other], turn, protocol, _say(TWO))
-    print(END, flush=True)
+    _say(ONE_END)()
     return {
         "first_ms": first_ms,
         "one": one,
-        "two": two,
         "captured": captured,
         "memory_mb": max(0.0, memory_mb),
-        "memory_two_mb": max(0.0, before - cuda.free_mb()),
+        **_two(lane, network, order["outputs"], turn, protocol, before),
         "not_finite": lane.not_finite(),
         "tensorrt": str(trt.__version__),
     }
+
+
+def _two(
+    lane: Lane, network: Network, outputs: Sequence[str], turn: Turn, protocol: Protocol, before: float
+) -> dict[str, Any]:
+    """With a second lane beside the first one; `before` is what was free without either, in MB.
+
+    Where there is no memory for it, one in flight still stands: the answer is then `why_not_two`, in one line.
+    """
+    cuda = network.cuda
+    try:
+        other = Lane(Chain(network), outputs)
+        other.issue(turn.next())
+        other.finish()
+        captured = other.capture()
+        memory_mb = before - cuda.free_mb()
+        two = two_in_flight([lane, other], turn, protocol, _say(TWO))
+        _say(END)()
+    except OutOfMemory as error:
+        cuda.wait(lane.chain.stream)  # an error that broke the context comes again here
+        return {"two": None, "captured_two": None, "memory_two_mb": None, "why_not_two": str(error)}
+    return {"two": two, "captured_two": captured, "memory_two_mb": max(0.0, memory_mb), "why_not_two": None}
 
 
 def _say(text: str) -> Callable[[], None]:
@@ -135,10 +160,10 @@ def _pinned(cuda: Cuda, path: str) -> Any:
     return buffer
 
 
-def _require_fit(chain: Chain, samples: Sequence[Sample]) -> None:
-    for sample in samples:
+def _require_fit(chain: Chain, frames: Sequence[Frame]) -> None:
+    for frame in frames:
         for name in chain.inputs:
             size = chain.tensors[name].size
-            found = ctypes.sizeof(sample[name]) if name in sample else 0
+            found = ctypes.sizeof(frame[name]) if name in frame else 0
             if found != size:
                 raise RunnerError(f"input '{name}': found {found} bytes; the engine takes {size}")

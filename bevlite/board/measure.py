@@ -13,12 +13,10 @@ from bevlite.board import commands, power, precisions, process, statistics, trte
 from bevlite.board.build import Builder, Engine
 from bevlite.board.fault import Fault
 from bevlite.board.guard import Guard, Seen
-from bevlite.board.protocol import Protocol
+from bevlite.board.protocol import MOST_DOUBLED, Protocol
 from bevlite.board.store import Store
 
 Say = Callable[[str], None]
-MOST_DOUBLED = 8
-"""How many times the queries of a run may grow for a narrower interval."""
 SUMMARY_TOLERANCE = 0.01
 """Between the median of the samples and the one that trtexec prints: both come from the same queries."""
 
@@ -155,11 +153,12 @@ class Measurement:
         path = self._new_file("times.json")
         command = commands.run_command(self._builder.trtexec, self._builder.version, engine.path, run, path)
         sampler = power.Sampler()
-        began, ended = [0.0], [math.inf]
+        began, ended = [math.inf], [math.inf]
 
         def on_line(line: str) -> None:
             if "Starting inference" in line:
                 began[0] = time.monotonic()
+                sampler.take()  # a run that is shorter than the interval would have none
             elif "Timing trace has" in line:  # what follows is writing files, with an idle GPU
                 ended[0] = time.monotonic()
 
@@ -171,7 +170,8 @@ class Measurement:
         times = trtexec_json.times(_text(path))
         self._cross_check(times, done.text)
         start = began[0] + run.warmup_ms / 1000
-        within = [s for s in samples if start <= s.at <= ended[0]] or samples[-1:]
+        busy = [s for s in samples if began[0] <= s.at <= ended[0]]
+        within = [s for s in busy if s.at >= start] or busy  # the warm-up is load as well
         summary = trtexec_log.summary(done.text)
         return Timed(
             times,

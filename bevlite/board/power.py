@@ -57,6 +57,11 @@ class Sampler:
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
 
+    def take(self) -> None:
+        """A sample at once, beside those of the interval; tegrastats gives none on demand."""
+        if self._tegrastats is None:
+            self._sample()
+
     def stop(self) -> list[Sample]:
         """End, and give all samples."""
         self._ended.set()
@@ -69,12 +74,16 @@ class Sampler:
     def _from_sysfs(self) -> None:
         while not self._ended.is_set():
             began = time.monotonic()
-            clock, heat = conditions.gpu_clock(), conditions.temperatures()
-            rails = {name: _watts(folder, channel) for name, (folder, channel) in self._rails.items()}
-            hottest = heat.get("tj", max(heat.values()) if heat else None)
-            known = {name: watts for name, watts in rails.items() if watts is not None}
-            self._samples.append(Sample(began, known, clock.current if clock else None, hottest))
+            self._sample()
             self._ended.wait(max(0.0, began + self._interval_s - time.monotonic()))
+
+    def _sample(self) -> None:
+        began = time.monotonic()
+        clock, heat = conditions.gpu_clock(), conditions.temperatures()
+        rails = {name: _watts(folder, channel) for name, (folder, channel) in self._rails.items()}
+        hottest = heat.get("tj", max(heat.values()) if heat else None)
+        known = {name: watts for name, watts in rails.items() if watts is not None}
+        self._samples.append(Sample(began, known, clock.current if clock else None, hottest))
 
     def _from_tegrastats(self) -> None:
         for raw in self._tegrastats.stdout:

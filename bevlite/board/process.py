@@ -29,7 +29,7 @@ class Finished(NamedTuple):
 
 
 _groups: set[int] = set()
-_lock = threading.Lock()
+_lock = threading.RLock()  # `end_all` may come from a signal handler while it is held
 
 
 def end_all() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_DOUBLED = 8
+"""How many times over `most_queries` a run may go for a narrower interval."""
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -6,12 +6,12 @@ import time
 from typing import Callable
 
 from bevlite.board import statistics
-from bevlite.board.protocol import Protocol
+from bevlite.board.protocol import MOST_DOUBLED, Protocol
 
 CHECK_EVERY = 50
-"""Queries between two looks at the interval."""
-MOST_DOUBLED = 8
-"""How many times over `most_queries` a run may go for a narrower interval."""
+"""Queries between two looks at how far the run is."""
+GROWTH = 1.1
+"""Of the queries between two looks at the interval, which sorts them all while the board idles."""
 
 
 def warm_up(query: Callable[[], float], seconds: float) -> None:
@@ -30,6 +30,7 @@ def run(query: Callable[[], float], protocol: Protocol) -> list[float]:
     """
     began = time.monotonic()
     values: list[float] = []
+    next_look = 0.0
     while True:
         for _ in range(CHECK_EVERY):
             values.append(query())
@@ -39,5 +40,9 @@ def run(query: Callable[[], float], protocol: Protocol) -> list[float]:
         count = len(values)
         if count < protocol.queries or (elapsed < protocol.duration_s and count < protocol.most_queries):
             continue
-        if count >= MOST_DOUBLED * protocol.most_queries or statistics.half_width(values) <= protocol.half_width:
+        if count >= MOST_DOUBLED * protocol.most_queries:
             return values
+        if count >= next_look:
+            if statistics.half_width(values) <= protocol.half_width:
+                return values
+            next_look = count * GROWTH

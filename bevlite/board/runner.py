@@ -7,9 +7,9 @@ import importlib.util
 import json
 import os
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
-from bevlite.board import process, trtexec_log
+from bevlite.board import commands, process, trtexec_log
 from bevlite.board.fault import Fault
 
 NAME = "tensorrt python"
@@ -23,12 +23,20 @@ _FILES = (
 _QUERY_LIMIT_S = 60.0
 
 
+class Done(NamedTuple):
+    """What a program answered, and the command that started it, as it stands in a report."""
+
+    answer: dict[str, Any]
+    command: list[str]
+
+
 @functools.lru_cache(maxsize=None)
 def why_not(tensorrt: str) -> str | None:
     """Why the Python API of this TensorRT cannot be used here, or None; asked once, because it takes a second."""
     done = process.run([sys.executable, "-I", "-c", VERSION], _QUERY_LIMIT_S, "run")
     if done.code != 0:
-        return f"its Python has no tensorrt ({FIX})"
+        last = (done.text.strip().splitlines() or [f"code {done.code}"])[-1]
+        return f"its Python cannot load tensorrt or libcuda: {last} ({FIX})"
     version = done.text.strip().splitlines()[-1]
     if not version.startswith(tensorrt):
         return f"tensorrt of its Python is {version}, trtexec {tensorrt}"
@@ -42,8 +50,8 @@ def start(
     limit_s: float,
     phase: str,
     on_line: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Let a program do an order, in a working folder that the caller throws away; its answer.
+) -> Done:
+    """Let a program do an order, in a working folder that the caller throws away.
 
     Raises:
         Fault: it failed, or took longer than `limit_s`.
@@ -52,17 +60,16 @@ def start(
     path, result = os.path.join(folder, "order.json"), os.path.join(folder, "result.json")
     with open(path, "w") as stream:
         json.dump(dict(order, folder=folder, result=result), stream)
-    done = process.run([sys.executable, "-I", "-c", _START, sources, program, path], limit_s, phase, on_line)
+    command = [sys.executable, "-I", "-c", _START, sources, program, path]
+    done = process.run(command, limit_s, phase, on_line)
     if done.code != 0:
-        fault = trtexec_log.failure(done, phase)
-        last = (done.text.strip().splitlines() or ["no output"])[-1]
-        raise Fault(fault.code, fault.message if fault.code != "trtexec_failed" else f"{program}: {last}")
+        raise trtexec_log.failure(done, phase, program)
     if trtexec_log.MODEL_CHANGED in done.text:
         raise Fault("engine_other_module", trtexec_log.MODEL_CHANGED)
     with open(result) as stream:
         answer: dict[str, Any] = json.load(stream)
     os.unlink(result)  # what this run wrote must never be read for another one
-    return answer
+    return Done(answer, commands.shown(command))
 
 
 def _write_sources(folder: str) -> str:

@@ -92,10 +92,10 @@ def passed(done: Finished) -> bool:
     return done.code == 0 and "&&&& PASSED" in done.text
 
 
-def failure(done: Finished, phase: str) -> Fault:
-    """Why trtexec failed, as a fault with its code. The order matters: what causes comes before what follows."""
+def failure(done: Finished, phase: str, program: str = "trtexec") -> Fault:
+    """Why trtexec, or a program that uses TensorRT, failed. The order matters: causes come before what follows."""
     text = done.text
-    last = _errors(text)
+    last = first_error(text)
     if "No space left on device" in text:
         message = f"no space left on the board's disk in phase '{phase}'"
         return Fault("disk_full", message, phase=phase, fix=FULL_DISK_FIX)
@@ -118,17 +118,20 @@ def failure(done: Finished, phase: str) -> Fault:
         message = "trtexec does not know {}: its version is not the one it says, or is not known yet"
         return Fault("unknown_version", message.format(found.group(1)))
     if done.code in (-9, 137):
-        message = "trtexec was killed (SIGKILL) in phase '{}': most often by the kernel, out of memory"
-        return Fault("killed", message.format(phase), phase=phase)
+        message = "{} was killed (SIGKILL) in phase '{}': most often by the kernel, out of memory"
+        return Fault("killed", message.format(program, phase), phase=phase)
     if "Engine deserialization failed" in text or "Error opening engine file" in text:
         return Fault("engine_unreadable", "the engine cannot be loaded: " + last)
-    message = "trtexec ended with code {} in phase '{}': {}"
-    return Fault("trtexec_failed", message.format(done.code, phase, last), phase=phase)
+    message = "{} ended with code {} in phase '{}': {}"
+    return Fault("trtexec_failed", message.format(program, done.code, phase, last), phase=phase)
 
 
-def _errors(text: str) -> str:
-    """The first error line: what came first is the cause more often than what came last."""
-    lines = [line.strip() for line in text.splitlines() if re.match(r"\[[^\]]*\] \[[EF]\]", line)]
+def first_error(text: str) -> str:
+    """The first error line, else the last line: what came first is the cause more often than what came last.
+
+    TensorRT's logger in Python has `[TRT]` before the severity.
+    """
+    lines = [line.strip() for line in text.splitlines() if re.match(r"\[[^\]]*\] (?:\[TRT\] )?\[[EF]\]", line)]
     tail = text.strip().splitlines()
     return lines[0] if lines else (tail[-1].strip() if tail else "no output")
 

@@ -213,7 +213,8 @@ class BoardDevice:
             answer = self._work("frames", "frames", files, modules=plan, frames=blobs.frames, outputs=chain.results)
         finally:
             self.release()
-        self._attempt(lambda session: session.drop(blobs.files))
+        with contextlib.suppress(DeviceFault):  # what is left on the board costs its disk, no figure
+            self._attempt(lambda session: session.drop(blobs.files))
         found = of_answer(answer, list(modules), given, tuple(pipeline), self.protocol)
         return found.model_copy(update={"notes": (*dict.fromkeys(self._events), *found.notes)})
 
@@ -246,7 +247,8 @@ class BoardDevice:
                 protocol=dataclasses.asdict(self.protocol),
                 **values,
             )
-            session.forget(job)
+            with contextlib.suppress(DeviceFault):  # the result is here: a connection lost now must not cost it
+                session.forget(job)
             return answer
 
         return self._attempt(work)

@@ -41,7 +41,11 @@ class Samples(Config):
 
 
 class Part(Config):
-    """A part of the frame that was timed: on a GPU by its own events, on the CPU by the clock."""
+    """A part of the frame that was timed: on a GPU by its own events, on the CPU by the clock.
+
+    With two in flight the GPU's work for the other frame lies between the events, too: such a part is how long the
+    frame stayed in it, not what it costs.
+    """
 
     name: str
     kind: Literal["copy", "engine"]
@@ -52,7 +56,8 @@ class Flight(Config):
     """Frames with one or two in flight.
 
     `timing` is the latency of a frame on the host's clock, from the start of the copies of its inputs to its outputs
-    in host memory; `throughput_fps` what left the network a second. `memory_mb` is what all of it took.
+    in host memory; `throughput_fps` what left the network a second. On a GPU reading the events of every frame is in
+    that rate. `memory_mb` is what all of it took. `power` is missing where no sample fell into the measured window.
     """
 
     timing: Timing
@@ -92,8 +97,9 @@ class EndToEnd(Config):
     """All that was measured of whole frames. `why_not` says why there is nothing, and what mends it.
 
     `first_frames_ms` are those of every process, without warm-up. `difference_ms` is the median of one frame in flight
-    minus the sum of the medians of its engines measured alone, which `difference` explains. `engines` are the keys of
-    the engines by module, `protocol` its figures.
+    minus the sum of the medians of its engines measured alone, which `difference` explains. `cuda_graphs` are the
+    modules that were CUDA graphs in all that was timed. `engines` are the keys of the engines by module, `protocol` its
+    figures.
     """
 
     steps: tuple[Step, ...]

@@ -227,7 +227,7 @@ class UploadDamaged(DeviceFault):
 class UploadMissing(DeviceFault):
     """A file that was sent is gone from the board."""
 
-    code, tries, meaning = "upload_missing", 1, "an uploaded file was deleted on the board"
+    code, tries, meaning = "upload_missing", 3, "an uploaded file was deleted on the board"
 
 
 class NoGpu(DeviceFault):

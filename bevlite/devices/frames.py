@@ -108,22 +108,26 @@ def of_answer(
     if answer["why_not"] is not None:
         return not_measured(answer["why_not"], modules, pipeline, given.samples)
     runs, names = answer["runs"], [COPY_IN, *modules, COPY_OUT]
-    one = flight_of([r["one"] for r in runs], names, half_width, answer["power"]["one"], runs[-1]["memory_mb"])
-    two = flight_of([r["two"] for r in runs], names, half_width, answer["power"]["two"], runs[-1]["memory_two_mb"])
-    captured = tuple(name for name, done in zip(modules, runs[-1]["captured"], strict=True) if done)
-    plain = [name for name in modules if name not in captured]
+    power, memory_mb = answer["power"], max(run["memory_mb"] for run in runs)
+    one = flight_of([run["one"] for run in runs], names, half_width, power["one"], memory_mb)
+    two, whys = None, [run["why_not_two"] for run in runs if run["two"] is None]
+    if not whys:
+        memory_mb = max(run["memory_two_mb"] for run in runs)
+        two = flight_of([run["two"] for run in runs], names, half_width, power["two"], memory_mb)
+    captured, refused = _graphs(runs, modules)
     broken = sorted({name for run in runs for name in run["not_finite"]})
     notes = [
         *answer["notes"],
-        *(f"{name}: CUDA graph refused: enqueued without one in the chain" for name in plain),
+        *refused,
+        *(f"two frames in flight are not timed: {why}" for why in whys[:1]),
         *(f"output '{name}' is not finite" for name in broken),
         *doubts(one, "one frame in flight", half_width, agreement),
-        *doubts(two, "two frames in flight", half_width, agreement),
+        *(doubts(two, "two frames in flight", half_width, agreement) if two is not None else []),
     ]
     return EndToEnd(
         steps=tuple(steps_of(pipeline, modules, one, "")),
         runner=f"tensorrt python {runs[-1]['tensorrt']}",
-        cuda_graphs=captured,
+        cuda_graphs=tuple(captured),
         first_frames_ms=tuple(run["first_ms"] for run in runs),
         one_in_flight=one,
         two_in_flight=two,
@@ -134,6 +138,21 @@ def of_answer(
         protocol=dataclasses.asdict(protocol),
         notes=tuple(notes),
     )
+
+
+def _graphs(runs: Sequence[Mapping[str, Any]], modules: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The modules that were CUDA graphs in every lane of every run, and a note for each of the others."""
+    lanes = [run[lane] for run in runs for lane in ("captured", "captured_two") if run[lane] is not None]
+    captured, notes = [], []
+    for name, done in zip(modules, zip(*lanes, strict=True), strict=True):
+        if all(done):
+            captured.append(name)
+        elif any(done):
+            count = f"{done.count(False)} of {len(done)} times"
+            notes.append(f"{name}: CUDA graph refused {count}: latencies with and without one are mixed")
+        else:
+            notes.append(f"{name}: CUDA graph refused: enqueued without one in the chain")
+    return captured, notes
 
 
 def _conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> FrameConditions:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 
 from bevlite.board import chain
-from bevlite.board.cuda import RunnerError
+from bevlite.board.cuda import Cuda, RunnerError
 from bevlite.board.engine_runner import run
+from bevlite.emulator.runtime import api
 from tests.board.gpu import FIRST, SECOND, TOTAL, Gpu
 
 
@@ -72,10 +75,73 @@ def test_a_type_that_is_not_known_is_named(tmp_path: Path, monkeypatch: pytest.M
         run(order(tmp_path, [FIRST, SECOND]), gpu.tensorrt(), gpu)
 
 
+def test_the_logger_outlives_the_engines(tmp_path: Path) -> None:
+    """The registry of plugins does not own it, and speaks to it when the process ends."""
+    gpu, loggers = Gpu(), []
+    trt = gpu.tensorrt()
+    trt.init_libnvinfer_plugins = lambda logger, namespace: loggers.append(weakref.ref(logger))
+    run(order(tmp_path, [FIRST, SECOND]), trt, gpu)
+    gc.collect()
+    assert [logger() is not None for logger in loggers] == [True]
+
+
 def test_an_engine_that_refuses_is_named(tmp_path: Path) -> None:
     gpu = Gpu()
     gpu.enqueue = lambda *arguments: False  # type: ignore[method-assign]
     with pytest.raises(RunnerError, match="engine 1 refused"):
+        run(order(tmp_path, [FIRST, SECOND]), gpu.tensorrt(), gpu)
+
+
+def test_a_configuration_is_used_where_a_context_needs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must outlive its making: the context works with it."""
+
+    class Config:
+        pass
+
+    configs: list[weakref.ref[Config]] = []
+    made = api.CudaEngine.create_execution_context
+
+    def create(self: api.CudaEngine, runtime_config: Config | None = None) -> Any:
+        if runtime_config is None:
+            raise TypeError("create_execution_context(): incompatible function arguments")
+        configs.append(weakref.ref(runtime_config))
+        return made(self)
+
+    monkeypatch.setattr(api.ConfigurableEngine, "create_execution_context", create)
+    monkeypatch.setattr(api.ConfigurableEngine, "create_runtime_config", lambda self: Config())
+    gpu = Gpu()
+    content = order(tmp_path, [FIRST, SECOND])
+    network = chain.Network(gpu.tensorrt("11.4.1.0"), Cuda(gpu), content["engines"], content["dla_cores"])
+    whole = chain.Chain(network)
+    whole.run(content["frames"][0])
+    assert len(configs) == 2 and all(config() is not None for config in configs)
+
+
+@pytest.mark.parametrize("version", ["10.10.0.31", "10.11.0.33", "11.1.0.106"])
+def test_from_10_11_on_a_configuration_is_allowed_and_never_needed(tmp_path: Path, version: str) -> None:
+    gpu = Gpu()
+    (path,) = order(tmp_path, [FIRST])["engines"]
+    trt = gpu.tensorrt(version)
+    engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(Path(path).read_bytes())
+    assert engine.create_execution_context() is not None
+    assert hasattr(engine, "create_runtime_config") == (version != "10.10.0.31")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "message"),
+    [
+        ("set_tensor_address", False, "tensor 'x': the engine refused its address"),
+        ("get_tensor_shape", (-1, 3), r"tensor 'x': shape \(-1, 3\) is not fixed"),
+        ("get_tensor_location", api.TensorLocation.HOST, "tensor 'x': the engine wants it in host memory"),
+    ],
+)
+def test_a_tensor_that_cannot_be_bound_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, answer: Any, message: str
+) -> None:
+    place = api.ExecutionContext if method == "set_tensor_address" else api.CudaEngine
+    monkeypatch.setattr(place, method, lambda *arguments: answer)
+    gpu = Gpu()
+    with pytest.raises(RunnerError, match=message):
         run(order(tmp_path, [FIRST, SECOND]), gpu.tensorrt(), gpu)
 
 

@@ -98,20 +98,21 @@ def test_medians_are_those_of_the_frames(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_run_goes_on_until_the_interval_is_narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, source = Gpu(), np.random.default_rng(0)
-    monkeypatch.setattr("tests.board.gpu.KnownEngine.spans_ms", lambda *_: [("GPU", float(source.uniform(1.0, 3.0)))])
     engine = FIRST | {"outputs": {"y": ["HALF", [2, 3]]}}
+    steady = timed(tmp_path, monkeypatch, [engine], Gpu())
+    monkeypatch.setattr("tests.board.gpu.KnownEngine.spans_ms", lambda *_: [("GPU", float(source.uniform(1.0, 3.0)))])
     found = timed(tmp_path, monkeypatch, [engine], gpu, limits=dataclasses.replace(PROTOCOL, half_width=0.02))
-    steady = timed(tmp_path, monkeypatch, [engine | {"factor": 3}], gpu, limits=PROTOCOL)
     assert len(found["one"]["latency_ms"]) > PROTOCOL.most_queries  # 200 frames of that spread reach 4 %
     assert found["one"]["seconds"] <= PROTOCOL.longest_s + 0.2
-    assert len(steady["one"]["latency_ms"]) >= PROTOCOL.queries
+    assert len(steady["one"]["latency_ms"]) == PROTOCOL.most_queries
 
 
 def test_what_is_running_is_said_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(frame_timer.Lane, "not_finite", lambda self: print("looks at outputs, the GPU idles") or [])
     timed(tmp_path, monkeypatch, [FIRST, SECOND], Gpu())
-    assert capsys.readouterr().out.splitlines() == [frame_timer.ONE, frame_timer.TWO, frame_timer.END]
+    assert capsys.readouterr().out.splitlines()[:-1] == list(frame_timer.MARKS)
 
 
 def test_an_engine_that_allows_no_graph_is_enqueued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +132,79 @@ def test_memory_of_one_and_of_two_in_flight(tmp_path: Path, monkeypatch: pytest.
     tensors = 24 + 12 + 16 + 24
     assert found["memory_mb"] == pytest.approx((3_800_000 + tensors) / 1e6)
     assert found["memory_two_mb"] == pytest.approx((5_100_000 + 2 * tensors) / 1e6)
+
+
+def test_memory_of_one_in_flight_has_that_of_its_graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu()
+    instantiate = gpu.cuGraphInstantiateWithFlags
+
+    def takes_memory(made: Any, graph: Any, flags: Any) -> int:
+        gpu.used += 400_000
+        return instantiate(made, graph, flags)
+
+    monkeypatch.setattr(gpu, "cuGraphInstantiateWithFlags", takes_memory)
+    found = timed(tmp_path, monkeypatch, [FIRST, SECOND], gpu)
+    assert found["memory_mb"] == pytest.approx(0.8, abs=1e-3)
+    assert found["memory_two_mb"] == pytest.approx(1.6, abs=1e-3)
+
+
+def test_without_memory_for_a_second_frame_one_in_flight_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = Gpu(total=3_500_000)
+    monkeypatch.setattr(gpu, "cuMemAlloc_v2", lambda address, size: 2 if gpu.used > 3e6 else Gpu.cuMemAlloc_v2(
+        gpu, address, size
+    ))  # fmt: skip
+    found = timed(tmp_path, monkeypatch, [FIRST | {"size": 1_000_000, "context": 2_000_000}, SECOND], gpu)
+    assert found["two"] is None and found["captured_two"] is None and found["memory_two_mb"] is None
+    assert found["why_not_two"] == "Cuda Runtime (out of memory): cuMemAlloc_v2 gave 2"
+    assert len(found["one"]["latency_ms"]) == PROTOCOL.most_queries and found["memory_mb"] > 3.0
+    assert capsys.readouterr().out.splitlines() == [frame_timer.ONE, frame_timer.ONE_END]
+
+
+@pytest.mark.parametrize("fails", ["cuMemAlloc_v2", "cuStreamSynchronize"])
+def test_what_breaks_the_context_is_no_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Another error in the second lane ends the run, also one that comes to light after a want of memory."""
+    gpu = Gpu()
+    say = frame_timer._say
+
+    def breaks(text: str) -> Any:
+        if text == frame_timer.ONE_END:
+            monkeypatch.setattr(gpu, "cuMemAlloc_v2", lambda *_: 700 if fails == "cuMemAlloc_v2" else 2)
+            if fails == "cuStreamSynchronize":
+                monkeypatch.setattr(gpu, fails, lambda *_: 700)
+        return say(text)
+
+    monkeypatch.setattr(frame_timer, "_say", breaks)
+    with pytest.raises(RunnerError, match=f"{fails} gave 700"):
+        timed(tmp_path, monkeypatch, [FIRST, SECOND], gpu)
+
+
+def test_a_refused_capture_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its template is destroyed, and what it leaves of an error fails no frame."""
+    gpu = Gpu()
+    left: list[bool] = []
+    real = Gpu.enqueue
+
+    def enqueue(stream: int, engine: Any, *rest: Any) -> bool:
+        if left:
+            left.clear()
+            return False
+        accepted = real(gpu, stream, engine, *rest)
+        if not accepted:
+            left.append(True)
+        return accepted
+
+    monkeypatch.setattr(gpu, "enqueue", enqueue)
+    found = timed(tmp_path, monkeypatch, [FIRST | {"capturable": False}, SECOND], gpu)
+    assert found["captured"] == found["captured_two"] == [False, True] and not left
+    assert len(gpu._graphs) == 2, "one of each lane, the templates are gone"
+    monkeypatch.setattr(gpu, "cuGraphInstantiateWithFlags", lambda *_: 801)
+    gpu._graphs.clear()
+    assert timed(tmp_path, monkeypatch, [FIRST | {"capturable": True}, SECOND], gpu)["captured"] == [False, False]
+    assert gpu._graphs == {}
 
 
 @pytest.mark.parametrize("kind", ["HALF", "FLOAT"])

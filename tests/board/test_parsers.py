@@ -106,6 +106,16 @@ def test_why_it_failed(text: str, code: str, exit_code: int, words: str) -> None
     assert fault.code == code and words in fault.message and "\n" not in fault.message
 
 
+def test_the_first_error_of_both_loggers_is_found() -> None:
+    """trtexec's has the severity behind the time, Python's the name of the library between them."""
+    for error in ("[11/21/2026-10:00:00] [E] the cause", "[11/21/2026-10:00:00] [TRT] [E] the cause"):
+        text = f"[11/21/2026-10:00:00] [TRT] [W] a warning\n{error}\n[11/21/2026-10:00:01] [TRT] [F] later\nend\n"
+        assert trtexec_log.first_error(text) == error
+    assert trtexec_log.first_error("a\nb\n") == "b" and trtexec_log.first_error("") == "no output"
+    killed = trtexec_log.failure(Finished(137, "", 1.0), "frames", "frame_timer")
+    assert killed.message.startswith("frame_timer was killed")
+
+
 def test_a_note_on_int64_is_no_failure_of_an_operator() -> None:
     note = (
         "[W] [TRT] Your ONNX model has been generated with INT64 weights, while TensorRT does not natively support it"

@@ -62,6 +62,19 @@ def test_tegrastats_where_sysfs_has_no_rails(root: Path) -> None:
     assert found[0].temperature_c == 44.343
 
 
+def test_a_sample_can_be_taken_at_once(root: Path) -> None:
+    """What is shorter than the interval has one as well."""
+    rail(root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3", 1, "VDD_IN", 10000, 500)
+    sampler = Sampler(60.0)
+    sampler.start()
+    time.sleep(0.05)
+    began = time.monotonic()
+    sampler.take()
+    ended = time.monotonic()
+    (sample,) = [sample for sample in sampler.stop() if sample.at >= began]
+    assert sample.at <= ended and sample.rails_w == {"VDD_IN": 5.0}
+
+
 def test_one_rail_for_the_whole_module() -> None:
     parts = {"VDD_IN": 9.0, "VDD_CPU_GPU_CV": 3.0, "VDD_SOC": 2.0}
     found = report([Sample(0.0, parts, None, None), Sample(0.1, {**parts, "VDD_IN": 11.0}, None, None)], "ina3221")

@@ -60,7 +60,7 @@ def test_a_failure_of_the_runner_has_its_code(tmp_path: Path, python: None) -> N
     with pytest.raises(Fault, match="cannot be loaded") as caught:
         by_python(tmp_path, ["no plan"])
     assert caught.value.code == "engine_unreadable"
-    with pytest.raises(Fault, match="engine_runner: tensor 'map'") as caught:
+    with pytest.raises(Fault, match=r"engine_runner .* tensor 'map'") as caught:
         by_python(tmp_path, [FIRST, SECOND | {"inputs": {"map": ["FLOAT", [2, 3]]}}])
     assert caught.value.code == "trtexec_failed"
 
@@ -73,7 +73,24 @@ def test_the_python_api_must_be_there_and_of_the_same_version(python: None) -> N
 def test_without_the_package_it_says_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "VERSION", "import a_package_that_is_not_there")
     runner.why_not.cache_clear()
-    assert "sudo apt install python3-libnvinfer" in str(runner.why_not("10.3.0"))
+    found = str(runner.why_not("10.3.0"))
+    assert "sudo apt install python3-libnvinfer" in found and "No module named 'a_package_that_is_not_there'" in found
+
+
+def test_the_error_of_tensorrt_is_told_and_not_what_follows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "[11/21/2026-10:00:00] [TRT] [E] IRuntime: Error Code 1: the cause"
+    monkeypatch.setattr(runner, "_START", f"print({said!r}); print('engine 1 refused to run'); raise SystemExit(1)")
+    with pytest.raises(Fault, match=r"engine_runner.*: the cause$"):
+        runner.start("engine_runner", {}, str(tmp_path), 30.0, "run")
+    monkeypatch.setattr(runner, "_START", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(Fault, match=r"^engine_runner was killed \(SIGKILL\)") as caught:
+        runner.start("engine_runner", {}, str(tmp_path), 30.0, "run")
+    assert caught.value.code == "killed"
+
+
+def test_the_command_that_was_run_is_told_without_the_working_folder(tmp_path: Path, python: None) -> None:
+    done = runner.start("engine_runner", order(tmp_path, [FIRST, SECOND]), str(tmp_path), 30.0, "run")
+    assert done.command == ["python3", "-I", "-c", runner._START, "source", "engine_runner", "order.json"]
 
 
 def test_the_agent_knows_its_own_source(tmp_path: Path) -> None:

@@ -93,8 +93,11 @@ def test_where_trtexec_is_all_there_is_the_reason_stands_at_the_limit(run: Run, 
         report = deploy(run.path, device, Budgets(latency_ms=1000.0, fps=1.0, memory_mb=1000.0))
     golden = report.engine.golden
     assert golden is not None and golden.good and golden.runner == "trtexec"
-    reason = "whole frames not measured: its Python has no tensorrt (sudo apt install python3-libnvinfer)"
+    reason = (
+        "whole frames not measured: its Python cannot load tensorrt or libcuda: "
+        "ModuleNotFoundError: No module named 'tensorrt' (sudo apt install python3-libnvinfer)"
+    )
     assert all(reason in row.basis for row in report.limits[:2])
     assert report.limits[2].basis == "sum of engines and contexts" and report.limits[0].met
     page = (run.path / "deploy/plain/report.html").read_text()
-    assert "end to end: not measured: its Python has no tensorrt" in page and page.count(">missing<") == 4
+    assert "end to end: not measured: its Python cannot load tensorrt" in page and page.count(">missing<") == 4

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from bevlite.devices import faults
 from bevlite.devices.pool import BoardPool, Work
 from bevlite.devices.report import LatencyReport
+from bevlite.devices.session import Session
 from bevlite.emulator.board import EmulatedBoard
 from bevlite.errors import BevliteError
 from tests.devices.boards import SHAPE, over_ssh, sample, small_net
@@ -193,3 +194,19 @@ def test_a_calibration_cache_is_sent_where_the_version_takes_one(orin_board: Ser
     missing = over_ssh(orin_board.server, build={"calibration": {"m": str(tmp_path / "gone")}})
     with missing as device, pytest.raises(BevliteError, match="calibration: m"):
         device.measure({"m": path}, precision="int8")
+
+
+def test_a_connection_lost_after_the_answer_costs_nothing(
+    orin_board: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def lost(session: Session, job: str) -> None:
+        asked.append(job)
+        session.close()
+        raise faults.ConnectionLost("board", "the connection ended")
+
+    monkeypatch.setattr(Session, "forget", lost)
+    with over_ssh(orin_board.server) as device:
+        report = device.measure({"m": small_net(tmp_path / "m.onnx")})
+    assert len(asked) == 1 and report.modules[0].measured is not None

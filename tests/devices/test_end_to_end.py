@@ -101,7 +101,7 @@ def test_whole_frames_stand_beside_the_sum_of_the_engines(orin_board: Served, tm
     keys = {row.name: row.measured.engine.key for row in report.modules if row.measured and row.measured.engine}
     assert found.engines == keys, "the engines that were measured alone"
     assert found.conditions.clocks_locked and found.conditions.temperature_after_c is not None
-    assert found.protocol["queries"] == SHORT["queries"] and found.command[-1] == "bevlite.board.frame_timer"
+    assert found.protocol["queries"] == SHORT["queries"] and found.command[-2:] == ("frame_timer", "order.json")
     forged = whole.model_dump(mode="json") | {"kind": "predicted", "predictor": "p"}
     with pytest.raises(ValueError, match="whole frames are measured or not there"):
         LatencyReport.model_validate(forged)

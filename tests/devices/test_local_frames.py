@@ -114,13 +114,17 @@ class Graph:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What torch has for a GPU alone, as far as a lane uses it."""
-    stream = type("Stream", (), {"__init__": lambda self, device: None, "synchronize": lambda self: None})
+    lanes = ["of earlier work"]
+    stream = type(
+        "Stream", (), {"__init__": lambda self, device: lanes.append("new"), "synchronize": lambda self: None}
+    )
     monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: lanes.clear())
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000 * len(lanes))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *a, pin_memory=False, **k: empty(*a, **k))
@@ -162,7 +166,20 @@ def test_where_a_module_allows_no_graph_none_is_used(
     assert found.cuda_graphs == () and "CUDA graph refused: run without" in found.notes
     names = ["pillarisation", "copy in", *chain.names, "copy out", "decoding"]
     assert [step.name for step in found.steps] == names
-    assert found.two_in_flight is not None and found.two_in_flight.memory_mb == 5.0
+    one, two = found.one_in_flight, found.two_in_flight
+    assert one is not None and two is not None and (one.memory_mb, two.memory_mb) == (5.0, 10.0)
+    assert any("not the first work of the process" in note for note in found.notes)
+
+
+def test_a_graph_that_one_lane_refuses_is_none_of_the_report(
+    plans: dict[str, ModulePlan], no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = chain_of(plans)
+    frames = SampleFrames((frame_of(plans, chain),), Samples(count=1, source="made up", real=False))
+    captures = iter([chain.names, []])
+    monkeypatch.setattr(TorchLane, "capture", lambda self: next(captures))
+    found = cuda_frames.time_frames(chain, torch.device("cpu"), frames, STEPS, QUICK)
+    assert found.cuda_graphs == () and "CUDA graph refused by the second lane: run without" in found.notes
 
 
 class Lane:

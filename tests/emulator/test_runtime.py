@@ -112,14 +112,14 @@ def test_what_the_runtime_refuses_is_said(bench: Bench, capsys: pytest.CaptureFi
     (bench.folder / "bad.plan").write_bytes(b"no plan at all")
     with pytest.raises(RunnerError, match="deserialization failed"):
         Process(bench).chain(bench.folder / "bad.plan")
-    assert "[E]" in capsys.readouterr().err
+    assert "[E]" in capsys.readouterr().out
     bench.board.faults.set("engine_other_version", times=1)
     with pytest.raises(RunnerError):
         Process(bench).chain(bench.folder / "m.plan")
-    assert "expecting library version 10.3.0.30 got 10.3.1.12" in capsys.readouterr().err
+    assert "expecting library version 10.3.0.30 got 10.3.1.12" in capsys.readouterr().out
     bench.board.faults.set("engine_other_module", times=1)
     Process(bench).chain(bench.folder / "m.plan")
-    assert "[W] Using an engine plan file across different models" in capsys.readouterr().err
+    assert "[W] Using an engine plan file across different models" in capsys.readouterr().out
 
 
 def test_a_dla_engine_wants_its_core_and_allows_no_graph(bench: Bench) -> None:

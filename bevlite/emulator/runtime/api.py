@@ -11,13 +11,14 @@ from bevlite.emulator.runtime.driver import Driver
 from bevlite.emulator.runtime.engine import DTYPES, Engine, TensorInfo
 
 TensorIOMode = enum.Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
+TensorLocation = enum.Enum("TensorLocation", ["DEVICE", "HOST"])
 DataType = enum.Enum("DataType", list(DTYPES))  # type: ignore[misc]
 Load = Callable[[bytes, int], Engine | None]
 """From the bytes of a plan and the DLA core (-1: none) to an engine; None after it has said why."""
 
 
 class Logger:
-    """Levels alone: what is said goes to standard error whatever the level."""
+    """Levels alone: warnings and errors go to standard output whatever the level."""
 
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
@@ -69,25 +70,28 @@ class CudaEngine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape
 
+    def get_tensor_location(self, name: str) -> Any:
+        return TensorLocation.DEVICE
+
     def create_execution_context(self) -> ExecutionContext:
         return ExecutionContext(self._engine, self._driver)
 
 
-class CudaEngine11(CudaEngine):
-    """From TensorRT 11 on a context is made by a configuration only."""
+class ConfigurableEngine(CudaEngine):
+    """From TensorRT 10.11 on a context can be made by a configuration as well."""
 
     def create_runtime_config(self) -> Any:
         return SimpleNamespace(engine=self)
 
     def create_execution_context(self, runtime_config: Any = None) -> ExecutionContext:
-        if getattr(runtime_config, "engine", None) is not self:
+        if runtime_config is not None and getattr(runtime_config, "engine", None) is not self:
             raise TypeError("create_execution_context(): incompatible function arguments")
         return super().create_execution_context()
 
 
 def api(driver: Driver, load: Load, version: str) -> dict[str, Any]:
     """The names of the module."""
-    made = CudaEngine11 if int(version.split(".")[0]) >= 11 else CudaEngine
+    made = ConfigurableEngine if tuple(map(int, version.split(".")[:2])) >= (10, 11) else CudaEngine
 
     class Runtime:
         """Loads engines."""
@@ -109,5 +113,6 @@ def api(driver: Driver, load: Load, version: str) -> dict[str, Any]:
         "Logger": Logger,
         "Runtime": Runtime,
         "TensorIOMode": TensorIOMode,
+        "TensorLocation": TensorLocation,
         "init_libnvinfer_plugins": init_libnvinfer_plugins,
     }

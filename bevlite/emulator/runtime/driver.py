@@ -138,6 +138,9 @@ class Driver:
         self._graphs[made._obj.value] = self._graphs[graph.value]
         return 0
 
+    def cuGraphDestroy(self, graph: Any) -> int:
+        return 0 if self._graphs.pop(graph.value, None) is not None else INVALID_VALUE
+
     def cuGraphLaunch(self, graph: Any, stream: Any) -> int:
         self.timeline.host(LAUNCH_MS)
         for work in self._graphs[graph.value]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -111,7 +110,7 @@ class PlanEngine:
 
 
 class PlanLoader:
-    """Deserialises plans as the runtime of the board's release does: what is wrong goes to standard error."""
+    """Deserialises plans as the runtime of the board's release does: what is wrong goes to standard output."""
 
     def __init__(self, gpu: OrinGpu) -> None:
         self._gpu = gpu
@@ -134,12 +133,12 @@ class PlanLoader:
 
 
 class _RuntimeLog(Log):
-    """TensorRT's logger in Python: warnings and errors alone, on standard error."""
+    """TensorRT's logger in Python: warnings and errors alone, on standard output."""
 
     def _print(self, severity: str, text: str) -> None:
         if severity in "WE":
             stamp = time.strftime("%m/%d/%Y-%H:%M:%S", time.localtime(self.board.now()))
-            print(f"[{stamp}] [TRT] [{severity}] {text.removeprefix('[TRT] ')}", file=sys.stderr, flush=True)
+            print(f"[{stamp}] [TRT] [{severity}] {text.removeprefix('[TRT] ')}", flush=True)
 
 
 def total_bytes(board: BoardFolder) -> int:
