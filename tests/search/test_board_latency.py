@@ -164,7 +164,7 @@ def test_without_a_board_and_without_leave_to_predict_the_trial_waits_and_stays_
     (board, _), _ = pair
     board.faults.set("auth_refused")
     with pytest.raises(NoLatency, match=r"no board answers: a: .*Permission denied"):
-        run(tmp_path, {"boards": ["a"], "wait_s": 0.2}, trials=1)
+        run(tmp_path, {"boards": ["a"], "wait_s": 5.0}, trials=1)  # longer than a refused login takes on a busy machine
     assert "waiting for up to" in capsys.readouterr().out
     board.faults.clear()
     study, _ = run(tmp_path, {"boards": ["a"], "wait_s": 0.2}, trials=1)
