@@ -28,17 +28,17 @@ from benchmarks.postgresql import find_programs, serve
 from bevlite.config import to_yaml, write_atomic
 from bevlite.devices.files import FOLDER_VARIABLE
 from bevlite.devices.settings import DeviceFile
-from bevlite.emulator.board import EmulatedBoard
+from bevlite.simulation.jetson.board import EmulatedBoard
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant, load_variant
-from search.board_latency import BoardLatency
 from search.config import ResolvedSearch, load_search
-from search.measurements import LOG, Entry, MeasurementLog
-from search.records import TrialRecord
-from search.store import open_for_reading, records_of
-from search.study import Study
+from search.latency.boards import BoardLatency
+from search.latency.log import LOG, Entry, MeasurementLog
+from search.study.records import TrialRecord
+from search.study.store import open_for_reading, records_of
+from search.study.study import Study
+from search.study.workers import run_workers
 from search.terminal import make_console, speaker
-from search.workers import run_workers
 
 ROOT = Path(__file__).resolve().parents[1]
 IDLE_S = 2.0

@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 
 from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.data.world.generate import generate_world
-from bevlite.devices.report import LatencyReport, ModuleRow
-from bevlite.export.modules import export_network
+from bevlite.devices.report.latency import LatencyReport, ModuleRow
+from bevlite.export.graph.modules import export_network
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
+from bevlite.simulation.world.generate import generate_world
 from bevlite.variant import load_variant
 
 CODE = "from bevlite.cli.main import main; main()"

@@ -25,9 +25,9 @@ from scipy.optimize import least_squares
 
 from bevlite.config import to_yaml, write_atomic
 from bevlite.latency.device import find_device
-from bevlite.latency.dla import CALIBRATION, DlaCalibration, shipped_dla
-from bevlite.latency.dla_predictor import DlaPrediction, predict_dla
-from bevlite.latency.graph import read_graph, strip_weights
+from bevlite.latency.dla.dla import CALIBRATION, DlaCalibration, shipped_dla
+from bevlite.latency.dla.predictor import DlaPrediction, predict_dla
+from bevlite.latency.onnx.graph import read_graph, strip_weights
 
 DATA = Path(__file__).parent / "data" / "published_orin_dla.csv"
 START = DlaCalibration(

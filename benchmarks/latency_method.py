@@ -24,14 +24,14 @@ import numpy as np
 import onnx
 from scipy.stats import kendalltau
 
-from bevlite.latency.calibration import FITTABLE, Measurement, band, cross_validate, fit, predict_ms
+from bevlite.latency.calibration.calibration import FITTABLE, Measurement, band, cross_validate, fit, predict_ms
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
-from bevlite.latency.features import Precision, kernel_features
-from bevlite.latency.fusion import FusedGraph, Rules, fuse
-from bevlite.latency.graph import Graph, read_graph, strip_weights
-from bevlite.latency.inductor import fuse_inductor
-from bevlite.latency.timing import ceilings
+from bevlite.latency.gpu.features import Precision, kernel_features
+from bevlite.latency.gpu.fusion import FusedGraph, Rules, fuse
+from bevlite.latency.gpu.inductor import fuse_inductor
+from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
 
 HERE = Path(__file__).parent
 NAMES = tuple(name for name in FITTABLE if not name.startswith("nms_"))

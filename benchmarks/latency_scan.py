@@ -17,16 +17,17 @@ import time
 from pathlib import Path
 
 from bevlite.devices.predicted import PredictedDevice
-from bevlite.export.modules import export_variant
+from bevlite.export.graph.modules import export_variant
 from search.config import load_search
-from search.latency import LatencySource, pipeline_of
-from search.scan import available_cores, scan
+from search.latency.predicted import LatencySource, pipeline_of
+from search.space.scan import available_cores, scan
 
 LIMIT = 0.01
 DEFAULT = Path(__file__).resolve().parents[1] / "configs" / "searches" / "wide.yaml"
 
 
 def main() -> int:
+    """Print the tables; 1 where scan and export differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("search", type=Path, nargs="?", default=DEFAULT)
     parser.add_argument("--count", type=int, default=10_000)

@@ -10,13 +10,13 @@ from pathlib import Path
 import networks
 import onnx
 
-from bevlite.latency.calibration import Measurement
+from bevlite.latency.calibration.calibration import Measurement
 from bevlite.latency.device import DeviceConfig, find_device
-from bevlite.latency.features import Precision, kernel_features, nms_plugin
-from bevlite.latency.fusion import fuse, tensorrt_rules
-from bevlite.latency.graph import Graph, read_graph, strip_weights
+from bevlite.latency.gpu.features import Precision, kernel_features, nms_plugin
+from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
 from bevlite.latency.predictor import check_precision, parse_version
-from bevlite.latency.timing import ceilings
 
 DATA = Path(__file__).parent / "data" / "published_orin.csv"
 TRANSFER_GB_PER_S = 15.0

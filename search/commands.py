@@ -12,22 +12,22 @@ import typer
 from rich.console import Console
 
 from bevlite.errors import BevliteError
-from search.backend import Backend, Latencies, LocalBackend
-from search.board_latency import BoardLatency
 from search.config import ResolvedSearch, load_search
-from search.latency import LatencySource
-from search.locks import FileLock, held_elsewhere
-from search.outcome import Outcome, budget_words, no_feasible
-from search.report import write_report
-from search.scan import LISTED, available_cores
-from search.scan import scan as scan_space
-from search.scan_report import scan_lines, write_scan_csv
-from search.store import open_for_reading, records_of
-from search.study import Study
-from search.tables import pareto_rows, terminal_table
+from search.latency.boards import BoardLatency
+from search.latency.predicted import LatencySource
+from search.report.outcome import Outcome, budget_words, no_feasible
+from search.report.report import write_report
+from search.report.scan_report import scan_lines, write_scan_csv
+from search.report.tables import pareto_rows, terminal_table
+from search.space.scan import LISTED, available_cores
+from search.space.scan import scan as scan_space
+from search.study.backend import Backend, Latencies, LocalBackend
+from search.study.locks import FileLock, held_elsewhere
+from search.study.store import open_for_reading, records_of
+from search.study.study import Study
+from search.study.winner import finish_winner, read_result
+from search.study.workers import interrupt, run_workers
 from search.terminal import Say, make_console, speaker
-from search.winner import finish_winner, read_result
-from search.workers import interrupt, run_workers
 
 
 def run(

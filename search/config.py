@@ -17,11 +17,11 @@ from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.training.recipe import Recipe, load_recipe
 from bevlite.variant import Variant, load_variant
-from search.constraints import Limits
-from search.device import DeviceChoice
-from search.fidelity import Fidelity
-from search.objectives import Objectives
-from search.space import Space
+from search.latency.choice import DeviceChoice
+from search.space.constraints import Limits
+from search.space.objectives import Objectives
+from search.space.space import Space
+from search.study.fidelity import Fidelity
 
 
 class SearchConfig(Config):

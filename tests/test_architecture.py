@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BOTTOM = {"config", "errors", "registry", "grid", "variant"}
-DEPLOYMENT = sorted(f.stem for f in (ROOT / "bevlite" / "deployment").glob("*.py"))
+RUNTIME = sorted(f.stem for f in (ROOT / "bevlite" / "runtime").glob("*.py"))
 
 
 def _module(file: Path) -> str:
@@ -65,7 +65,7 @@ def edges(lazy: bool = True) -> dict[str, set[str]]:
 
 
 def test_the_scan_sees_what_is_there() -> None:
-    assert {"models", "training", "deployment", "cli"} <= set(edges())
+    assert {"models", "training", "runtime", "cli"} <= set(edges())
     assert "models" in edges()["training"] and "variant" in edges()["models"]
 
 
@@ -102,16 +102,16 @@ def test_no_circle_between_rooms() -> None:
     assert order.index("config") < order.index("variant") < order.index("models") < order.index("training")
 
 
-@pytest.mark.parametrize("name", DEPLOYMENT)
+@pytest.mark.parametrize("name", RUNTIME)
 def test_the_board_needs_numpy_alone(name: str) -> None:
-    module = "bevlite.deployment" if name == "__init__" else f"bevlite.deployment.{name}"
+    module = "bevlite.runtime" if name == "__init__" else f"bevlite.runtime.{name}"
     allowed = set(sys.stdlib_module_names) | {"numpy", "tensorrt"}
     for imported in imports(True)[module]:
-        assert imported.split(".")[0] in allowed or imported.startswith("bevlite.deployment"), imported
+        assert imported.split(".")[0] in allowed or imported.startswith("bevlite.runtime"), imported
 
 
 def test_what_runs_on_the_board_loads_no_torch() -> None:
-    modules = ", ".join(f"bevlite.deployment.{n}" for n in DEPLOYMENT if n != "__init__")
+    modules = ", ".join(f"bevlite.runtime.{n}" for n in RUNTIME if n != "__init__")
     code = f"import sys, {modules}; print([m for m in ('torch', 'pydantic', 'onnx', 'nuscenes') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

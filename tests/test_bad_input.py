@@ -20,8 +20,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from bevlite.cli.main import main
-from bevlite.data.world.generate import generate_world
 from bevlite.run_folder import Run
+from bevlite.simulation.world.generate import generate_world
 from bevlite.training import checkpoints
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         """Make a generated world in nuScenes format: six cameras, LiDAR, boxes, occupancy."""
         from rich.console import Console
 
-        from bevlite.data.world.generate import generate_world
+        from bevlite.simulation.world.generate import generate_world
 
         console = Console(highlight=False, soft_wrap=True)
         with console.status("making scenes"):
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         """Compare a data set's boxes, points, visibility and speeds with nuScenes' published figures."""
         from rich.console import Console
 
-        from bevlite.data.world.statistics import measure, render
+        from bevlite.simulation.world.statistics import measure, render
 
         Console(highlight=False, soft_wrap=True).print(render(measure(root, version)))
 

@@ -31,9 +31,9 @@ def deploy_command(
     3: the board is emulated.
     """
     from bevlite.cli.deploy_text import show_deployment
-    from bevlite.delivery.deploy import deploy
-    from bevlite.devices.deploy_report import EXIT_CODES, Budgets
+    from bevlite.deploy.deploy import deploy
     from bevlite.devices.files import open_board
+    from bevlite.devices.report.deployment import EXIT_CODES, Budgets
 
     budgets = Budgets(latency_ms=budget_ms, fps=min_fps, power_w=max_power_w, memory_mb=max_memory_mb, drop=max_drop)
     with open_board(device, news()) as board:

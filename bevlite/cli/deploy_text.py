@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bevlite.cli.frames_text import show_frames
-from bevlite.devices.deploy_report import DeployReport
-from bevlite.devices.golden import GoldenCheck
+from bevlite.devices.golden.golden import GoldenCheck
+from bevlite.devices.report.deployment import DeployReport
 from bevlite.reporting.deploy_page import figure, headline, limit_text
 
 _WIDTH = 118

@@ -12,7 +12,7 @@ from bevlite.errors import BevliteError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
     from bevlite.devices.contract import Device
-    from bevlite.devices.report import LatencyReport
+    from bevlite.devices.report.latency import LatencyReport
 
 PROBLEM, EMULATED = 1, 3
 
@@ -134,7 +134,7 @@ def _measure(device: Device, sources: list[Path], precision: str, samples: int) 
 
 
 def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
-    from bevlite.delivery.end_to_end import end_to_end_of_run
+    from bevlite.deploy.whole_frames import end_to_end_of_run
     from bevlite.export.run_modules import inputs_of_run, modules_of_run
     from bevlite.run_folder import Run
 

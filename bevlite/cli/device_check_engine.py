@@ -18,7 +18,7 @@ def check_engine(
 ) -> None:
     """Compare a run's engines with ONNX Runtime, and name the first bad layer (exit code 1 then)."""
     from bevlite.cli.deploy_text import show_golden
-    from bevlite.delivery.golden import check_engine_of_run
+    from bevlite.deploy.golden import check_engine_of_run
     from bevlite.devices.files import open_board
 
     with open_board(device, say) as board:

@@ -29,8 +29,8 @@ def emulate(
     import signal
     import tempfile
 
-    from bevlite.emulator.board import EmulatedBoard, draw_factors
-    from bevlite.emulator.folder import BoardFolder
+    from bevlite.simulation.jetson.board import EmulatedBoard, draw_factors
+    from bevlite.simulation.jetson.folder import BoardFolder
 
     here = Path(tempfile.mkdtemp(prefix="bevlite-orin-")) if folder is None else folder
     known = (here / "board.json").is_file()

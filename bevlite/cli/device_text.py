@@ -14,7 +14,7 @@ from bevlite.cli.frames_text import show_frames
 
 if TYPE_CHECKING:
     from bevlite.devices.contract import Health
-    from bevlite.devices.report import LatencyReport
+    from bevlite.devices.report.latency import LatencyReport
 
 _WIDTH = 118
 

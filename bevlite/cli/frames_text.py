@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bevlite.devices.end_to_end import EndToEnd
+from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.reporting.end_to_end import FLIGHT_COLUMNS, STEP_COLUMNS, flight_rows, sentences, step_rows
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
 
     from bevlite.cli.latency_sources import Network
     from bevlite.devices.predicted import PredictedDevice
-    from bevlite.devices.report import LatencyReport
-    from bevlite.export.operators import OperatorFinding
-    from bevlite.latency.quantization import Int8Findings
+    from bevlite.devices.report.latency import LatencyReport
+    from bevlite.export.check.operators import OperatorFinding
+    from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
     Findings = dict[str, list[OperatorFinding]]
@@ -76,11 +76,11 @@ def _register_predict(group: typer.Typer) -> None:
         `bevlite latency calibrate --help`: fit the model to what you have measured.
         """
         from bevlite.devices.predicted import PredictedDevice
-        from bevlite.export.operators import version_key
+        from bevlite.export.check.operators import version_key
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
+        from bevlite.latency.onnx.shapes import parse_shapes
         from bevlite.latency.predictor import check_precision, parse_version
-        from bevlite.latency.shapes import parse_shapes
         from bevlite.reporting.latency_support import support
 
         parse_version(tensorrt)
@@ -168,7 +168,7 @@ def _predict(network: Network, board: PredictedDevice) -> LatencyReport:
 
 def _check(network: Network, version: str) -> Findings:
     """What speaks against the files, for the versions that they are meant for and the chosen one."""
-    from bevlite.export.operators import check_model
+    from bevlite.export.check.operators import check_model
 
     versions = tuple(dict.fromkeys((*network.versions, version)))
     return {name: check_model(model, versions) for name, model in network.modules.items()}
@@ -176,10 +176,10 @@ def _check(network: Network, version: str) -> Findings:
 
 def _int8(network: Network, board: PredictedDevice) -> dict[str, Int8Findings]:
     """What INT8 does to the modules: where it is asked for, or Q/DQ nodes say so."""
-    from bevlite.latency.fusion import fuse, tensorrt_rules
-    from bevlite.latency.graph import read_graph
+    from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+    from bevlite.latency.gpu.quantization import findings, scales_of
+    from bevlite.latency.onnx.graph import read_graph
     from bevlite.latency.predictor import parse_version
-    from bevlite.latency.quantization import findings, scales_of
 
     found = {}
     for name, model in network.modules.items():

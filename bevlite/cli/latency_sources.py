@@ -66,9 +66,9 @@ def _open_file(source: Path, precision: str, overrides: list[str], shapes: Mappi
         raise BevliteError(f"{source}: no such file; accepted: a variant (YAML), a run folder, or an ONNX file")
     if overrides:
         raise BevliteError("--set: an ONNX file has no keys to override; accepted: with a variant or a run")
-    from bevlite.export.operators import VERSIONS
-    from bevlite.latency.graph import load_model
-    from bevlite.latency.shapes import with_shapes
+    from bevlite.export.check.operators import VERSIONS
+    from bevlite.latency.onnx.graph import load_model
+    from bevlite.latency.onnx.shapes import with_shapes
 
     model, name = load_model(source)
     notes: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def _open_run(run: Path, tensorrt: str, precision: str, overrides: list[str]) ->
 
 def _open_variant(path: Path, tensorrt: str, precision: str, overrides: list[str]) -> Network:
     """A variant: export with random weights, which latency does not depend on."""
-    from bevlite.export.modules import export_variant  # imports torch
+    from bevlite.export.graph.modules import export_variant  # imports torch
     from bevlite.variant import load_variant
 
     variant = load_variant(path, overrides)
@@ -115,7 +115,7 @@ def _open_variant(path: Path, tensorrt: str, precision: str, overrides: list[str
 
 
 def _read(files: Sequence[Path]) -> dict[str, ModelProto]:
-    from bevlite.latency.graph import load_model
+    from bevlite.latency.onnx.graph import load_model
 
     return {file.stem: load_model(file)[0] for file in files}
 
@@ -128,7 +128,7 @@ def _is_strong(tensorrt: str) -> bool:
 
 def _versions(emission: str) -> tuple[str, ...]:
     """The versions of the operator check that files of an emission are for; all, where it is not known."""
-    from bevlite.export.operators import VERSIONS
+    from bevlite.export.check.operators import VERSIONS
 
     if emission not in ("strong", "weak"):
         return VERSIONS

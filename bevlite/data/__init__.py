@@ -1,1 +1,1 @@
-"""nuScenes-format samples in, tensors out; and the generated world (bevlite.data.world)."""
+"""nuScenes-format samples in, tensors out; and the generated world (bevlite.simulation.world)."""

@@ -10,7 +10,7 @@ from typing import Any
 from bevlite.data.classes import CAMERAS, detection_class
 from bevlite.data.problems import Problems
 from bevlite.data.raw_tables import RawTables, Row
-from bevlite.data.world.tables import CATEGORIES
+from bevlite.simulation.world.tables import CATEGORIES
 
 LIDAR = "LIDAR_TOP"
 CHANNELS = (*CAMERAS, LIDAR)

@@ -15,8 +15,8 @@ from bevlite.data.images import read_image, warp_image
 from bevlite.data.index import Index
 from bevlite.data.lidar import accumulate_sweeps, depth_map
 from bevlite.data.occupancy import read_occupancy, transform_occupancy
-from bevlite.deployment.pillars import PillarGrid, group_pillars
 from bevlite.errors import DataError
+from bevlite.runtime.pillars import PillarGrid, group_pillars
 from bevlite.variant import Variant
 
 Sample = dict[str, Any]

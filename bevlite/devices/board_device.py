@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bevlite.board.protocol import Protocol
-from bevlite.devices.assemble import conditions_of, measured_of, report_of
+from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.contract import Health, Inputs, Precision, Problem
-from bevlite.devices.end_to_end import EndToEnd
-from bevlite.devices.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
-from bevlite.devices.figures import EngineFacts
-from bevlite.devices.frames import SampleFrames, of_answer
 from bevlite.devices.inference import Blobs, Chain, Inference
-from bevlite.devices.plan import Plan, network_of
-from bevlite.devices.report import Kind, LatencyReport
-from bevlite.devices.session import Session
+from bevlite.devices.link.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
+from bevlite.devices.link.orders import Plan, network_of
+from bevlite.devices.link.session import Session
+from bevlite.devices.link.transport import Connection
+from bevlite.devices.report.frame_results import SampleFrames, of_answer
+from bevlite.devices.report.from_agent import conditions_of, measured_of, report_of
+from bevlite.devices.report.latency import Kind, LatencyReport
+from bevlite.devices.report.timing import EngineFacts
+from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.devices.settings import BuildSettings, Limits
-from bevlite.devices.transport import Connection
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 

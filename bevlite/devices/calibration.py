@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from bevlite.config import validate
-from bevlite.devices.assemble import place_of
-from bevlite.devices.report import LatencyReport, ModuleRow
+from bevlite.devices.report.from_agent import place_of
+from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import BevliteError
-from bevlite.latency.calibration import Measurement
+from bevlite.latency.calibration.calibration import Measurement
+from bevlite.latency.calibration.reports import measurement_of, read_reports
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.identity import module_identity
+from bevlite.latency.onnx.identity import module_identity
 from bevlite.latency.predictor import PRECISIONS
-from bevlite.latency.reports import measurement_of, read_reports
 
 LOG_SUFFIX = ".jsonl"
 MODE_PREFIX = "MODE_"

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from bevlite.devices.report import Kind, LatencyReport
+from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.latency.pipeline import PipelineStep
 
 Inputs = Mapping[str, np.ndarray]
@@ -69,7 +69,7 @@ class Device(Protocol):
             inputs: tensors of a real sample by module and name; what is not given is made up, and said.
 
         Raises:
-            BevliteError: with one line that says what is wrong (`bevlite.devices.faults` for a board).
+            BevliteError: with one line that says what is wrong (`bevlite.devices.link.faults` for a board).
         """
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from bevlite.config import load_config, to_yaml, write_atomic
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Device
-from bevlite.devices.cuda import CudaDevice
-from bevlite.devices.onnxruntime import OnnxRuntimeDevice
+from bevlite.devices.local.cuda import CudaDevice
+from bevlite.devices.local.onnxruntime import OnnxRuntimeDevice
 from bevlite.devices.orin import orin
 from bevlite.devices.pool import BoardPool
 from bevlite.devices.predicted import PredictedDevice

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from bevlite.devices.contract import Inputs
 from bevlite.devices.external_weights import has_external_weights, with_weights
 from bevlite.errors import ExportError
-from bevlite.latency.graph import load_model
+from bevlite.latency.onnx.graph import load_model
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 

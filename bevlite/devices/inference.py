@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.devices.contract import Inputs
-from bevlite.devices.figures import EngineFacts
 from bevlite.devices.graph_file import GraphFile
+from bevlite.devices.report.timing import EngineFacts
 from bevlite.errors import BevliteError
 
 

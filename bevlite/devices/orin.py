@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bevlite.devices.board_device import BoardDevice
+from bevlite.devices.link.transport import Connection, ssh_command
 from bevlite.devices.settings import OrinSettings
-from bevlite.devices.transport import Connection, ssh_command
 
 
 def orin(name: str, settings: OrinSettings, say: Callable[[str], None] = lambda text: None) -> BoardDevice:

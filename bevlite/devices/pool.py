@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Health, Inputs, Precision
-from bevlite.devices.faults import (
+from bevlite.devices.link.faults import (
     AuthRefused,
     BadRequest,
     ClockChanged,
@@ -44,8 +44,8 @@ from bevlite.devices.faults import (
     UnsupportedOperator,
     WrongPrecision,
 )
-from bevlite.devices.plan import Plan
-from bevlite.devices.report import Kind, LatencyReport
+from bevlite.devices.link.orders import Plan
+from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 

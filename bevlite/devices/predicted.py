@@ -9,15 +9,15 @@ from pathlib import Path
 import onnx
 
 from bevlite.devices.contract import Health, Inputs, Precision, precision_of, word_of
-from bevlite.devices.report import Ceilings, Conditions, Kernel, Kind, LatencyReport, ModuleRow, PipelineRow
+from bevlite.devices.report.latency import Ceilings, Conditions, Kernel, Kind, LatencyReport, ModuleRow, PipelineRow
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.identity import module_identity
-from bevlite.latency.kernels import KernelCost
+from bevlite.latency.gpu.kernels import KernelCost
+from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.onnx.identity import module_identity
 from bevlite.latency.pipeline import PipelineStep
 from bevlite.latency.predictor import GraphPrediction, predict_onnx
-from bevlite.latency.timing import ceilings
 
 COSTLIEST = 10
 """Kernels of a module that a report keeps by default: a search keeps many reports."""

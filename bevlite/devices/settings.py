@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from bevlite.board.protocol import Protocol
+from bevlite.agent.protocol.protocol import Protocol
 from bevlite.config import Config
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,7 +35,7 @@ class BuildSettings(Config):
 
 
 class Measuring(Config):
-    """What devices that measure have in common. `protocol` overrides figures of `bevlite.board.protocol.Protocol`."""
+    """What devices that measure have in common. `protocol` overrides figures of `bevlite.agent.protocol.protocol`."""
 
     protocol: dict[str, float | bool] = {}
 

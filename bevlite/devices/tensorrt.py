@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 from bevlite.devices.board_device import BoardDevice
-from bevlite.devices.program import RECEIVE
+from bevlite.devices.link.program import RECEIVE
+from bevlite.devices.link.transport import Connection
 from bevlite.devices.settings import TensorRTSettings
-from bevlite.devices.transport import Connection
 
 
 def tensorrt(name: str, settings: TensorRTSettings, say: Callable[[str], None] = lambda text: None) -> BoardDevice:

@@ -18,8 +18,8 @@ from bevlite.config import write_atomic
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, open_nuscenes
-from bevlite.deployment.decoding import Boxes
 from bevlite.errors import DataError
+from bevlite.runtime.decoding import Boxes
 
 MAX_BOXES = 500
 MOVING_M_S = 0.2

@@ -11,13 +11,13 @@ from bevlite.data.dataset import BEVDataset, collate
 from bevlite.data.images import read_image
 from bevlite.data.index import Index, load_index
 from bevlite.data.lidar import accumulate_sweeps
-from bevlite.deployment.decoding import decode_boxes
 from bevlite.errors import BevliteError
 from bevlite.evaluation.networks import TorchNetwork
 from bevlite.evaluation.run import box_decoding
 from bevlite.models.detector import pillar_grid
 from bevlite.reporting.scene import CameraView, DrawnBoxes, save_figure, scene_figure
 from bevlite.run_folder import Run
+from bevlite.runtime.decoding import decode_boxes
 
 
 def draw_sample(path: Path, sample: int, out: Path, *, split: str | None = None, score: float = 0.3) -> None:

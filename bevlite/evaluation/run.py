@@ -14,7 +14,6 @@ from bevlite.config import write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.data.dataset import BEVDataset, collate, single_thread
 from bevlite.data.index import load_index
-from bevlite.deployment.decoding import BoxDecoding
 from bevlite.devices.board_device import BoardDevice
 from bevlite.errors import BevliteError
 from bevlite.evaluation.detection import evaluate_submission, write_submission
@@ -25,6 +24,7 @@ from bevlite.evaluation.samples import KeptSamples, SampleResult, result_of
 from bevlite.models.detector import pillar_grid
 from bevlite.reporting.progress import file_progress
 from bevlite.run_folder import Run
+from bevlite.runtime.decoding import BoxDecoding
 from bevlite.variant import Variant
 
 Backend = Literal["torch", "onnx", "tensorrt"]

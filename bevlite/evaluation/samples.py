@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bevlite.config import write_atomic
-from bevlite.deployment.decoding import BoxDecoding, Boxes, decode_boxes
 from bevlite.evaluation.occupancy import OccupancyConfusion
+from bevlite.runtime.decoding import BoxDecoding, Boxes, decode_boxes
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from bevlite.data.dataset import BEVDataset, collate
 from bevlite.data.index import load_index
 from bevlite.errors import BevliteError, ExportError
 from bevlite.evaluation.networks import TorchNetwork
-from bevlite.export.modules import OPSETS, Emission, export_network, form_for
-from bevlite.export.operators import VERSIONS, OperatorFinding, check_model, version_key
+from bevlite.export.check.operators import VERSIONS, OperatorFinding, check_model, version_key
+from bevlite.export.graph.modules import OPSETS, Emission, export_network, form_for
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.session import OnnxNetwork
 from bevlite.models.detector import pillar_grid

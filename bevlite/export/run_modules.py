@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.errors import BevliteError
-from bevlite.export.modules import EMISSIONS, WHOLE, Emission, form_for
-from bevlite.export.operators import check_model, version_key
+from bevlite.export.check.operators import check_model, version_key
+from bevlite.export.graph.modules import EMISSIONS, WHOLE, Emission, form_for
 from bevlite.export.run import real_batches
 from bevlite.export.session import OnnxNetwork
 from bevlite.latency.pipeline import PipelineStep, steps_for

@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 
 from bevlite.errors import BevliteError, ExportError
-from bevlite.export.modules import EMISSIONS, WHOLE, Emission
+from bevlite.export.graph.modules import EMISSIONS, WHOLE, Emission
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
 from bevlite.variant import Variant

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bevlite.latency.coefficients import Coefficients
-from bevlite.latency.features import KernelFeatures
-from bevlite.latency.kernels import KernelCost
+from bevlite.latency.gpu.features import KernelFeatures
+from bevlite.latency.gpu.kernels import KernelCost
 
 WINDOW_TOKENS = range(16, 145)
 """Tokens of a window (49 or 64 in Swin)."""

@@ -10,13 +10,13 @@ import onnx
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.features import Precision, kernel_features
-from bevlite.latency.fusion import fuse, tensorrt_rules
-from bevlite.latency.graph import load_model, read_graph
+from bevlite.latency.gpu.features import Precision, kernel_features
+from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+from bevlite.latency.gpu.kernels import KernelCost, price
+from bevlite.latency.gpu.quantization import findings, scales_of
+from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.interval import interval
-from bevlite.latency.kernels import KernelCost, price
-from bevlite.latency.quantization import findings, scales_of
-from bevlite.latency.timing import ceilings
+from bevlite.latency.onnx.graph import load_model, read_graph
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bevlite.deployment.pillars import PillarGrid
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import ViewTransform
+from bevlite.runtime.pillars import PillarGrid
 from bevlite.variant import LidarStream, Variant
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # RGB, ImageNet

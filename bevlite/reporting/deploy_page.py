@@ -8,7 +8,7 @@ import jinja2
 
 from bevlite import __version__
 from bevlite.config import write_atomic
-from bevlite.devices.deploy_report import DeployReport, LimitRow
+from bevlite.devices.report.deployment import DeployReport, LimitRow
 from bevlite.reporting import end_to_end
 
 HEADLINES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bevlite.devices.end_to_end import Distribution, EndToEnd, Flight
+from bevlite.devices.report.whole_frames import Distribution, EndToEnd, Flight
 
 STEP_COLUMNS = ("step of a frame", "ms", "the figure is")
 FLIGHT_COLUMNS = ("frames", "P50 ms", "95 % interval", "P90", "P95", "P99", "1/s", "W", "MB", "samples")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bevlite.devices.report import Interval, LatencyReport
+from bevlite.devices.report.latency import Interval, LatencyReport
 from bevlite.reporting.latency_rows import sums_by_kind
 from bevlite.reporting.latency_text import headline
 

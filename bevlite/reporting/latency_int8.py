@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bevlite.latency.quantization import Int8Findings
+    from bevlite.latency.gpu.quantization import Int8Findings
 
 NAMED = 3
 

@@ -11,7 +11,7 @@ import jinja2
 
 from bevlite import __version__
 from bevlite.config import write_atomic
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.reporting.latency_plots import bandwidth, roofline
 from bevlite.reporting.latency_rows import (
     BOUNDS,
@@ -28,7 +28,7 @@ from bevlite.reporting.latency_rows import (
 from bevlite.reporting.latency_support import Support
 
 if TYPE_CHECKING:
-    from bevlite.latency.quantization import Int8Findings
+    from bevlite.latency.gpu.quantization import Int8Findings
 
 COSTLIEST = 10
 

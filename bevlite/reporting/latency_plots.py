@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from math import atan2, ceil, degrees, floor, log10, pi, sqrt
 
-from bevlite.devices.report import Ceilings
+from bevlite.devices.report.latency import Ceilings
 from bevlite.reporting.latency_rows import PlacedKernel, percent
 
 WIDTH, HEIGHT = 860, 480

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bevlite.devices.report import Kernel, LatencyReport
-from bevlite.latency.operators import (
+from bevlite.devices.report.latency import Kernel, LatencyReport
+from bevlite.latency.onnx.operators import (
     CONV_OPS,
     COPY_OPS,
     GEMM_OPS,

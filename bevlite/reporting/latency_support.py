@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the room `export` stands above this one
-    from bevlite.export.operators import OperatorFinding
+    from bevlite.export.check.operators import OperatorFinding
 
 WORDS = {"error": "refused", "silent_wrong": "runs wrongly", "warning": "warning"}
 """The severities of the operator check in plain words, worst first."""

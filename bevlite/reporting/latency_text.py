@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.reporting.latency_rows import flagged, gflops, megabytes, percent, ranked, summary_lines, tail
 from bevlite.reporting.latency_support import WORDS, Support
 

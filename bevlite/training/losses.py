@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bevlite.deployment.decoding import BOX_CHANNELS, TASKS
+from bevlite.runtime.decoding import BOX_CHANNELS, TASKS
 from bevlite.training.recipe import LossWeights
 from bevlite.training.targets import BoxTargets, box_targets
 from bevlite.variant import Variant

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from bevlite.cli.main import build_app
 from bevlite.data.check import CheckReport, check_root
-from bevlite.data.world.generate import generate_world
 from bevlite.errors import DataError
+from bevlite.simulation.world.generate import generate_world
 
 Row = dict[str, Any]
 

@@ -15,9 +15,9 @@ from bevlite.data.index import Index
 from bevlite.data.lidar import depth_map, read_points
 from bevlite.data.occupancy import read_occupancy
 from bevlite.data.sampler import EpochSampler, class_balanced_weights
-from bevlite.deployment.pillars import group_pillars
 from bevlite.errors import DataError
 from bevlite.models.detector import pillar_grid
+from bevlite.runtime.pillars import group_pillars
 from bevlite.variant import Variant
 from tests.tiny import lidar_only, tiny
 

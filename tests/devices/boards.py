@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.orin import orin
 from bevlite.devices.settings import OrinSettings
-from bevlite.emulator.server import RunningBoard
+from bevlite.simulation.jetson.server import RunningBoard
 
 QUICK: dict[str, Any] = {"duration_s": 2.0, "most_queries": 600, "repetitions": 1, "idle_s": 0.05, "cool_s": 0.05}
 SHAPE = (1, 16, 32, 32)

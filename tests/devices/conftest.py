@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bevlite.emulator.board import EmulatedBoard
-from bevlite.emulator.server import RunningBoard
+from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.simulation.jetson.server import RunningBoard
 
 
 @dataclass(frozen=True)

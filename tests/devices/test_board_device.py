@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from bevlite.devices import faults
+from bevlite.devices.link import faults
+from bevlite.devices.link.session import Session
 from bevlite.devices.pool import BoardPool, Work
-from bevlite.devices.report import LatencyReport
-from bevlite.devices.session import Session
-from bevlite.emulator.board import EmulatedBoard
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
+from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.devices.boards import SHAPE, over_ssh, sample, small_net
 from tests.devices.conftest import Served
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bevlite.cli.main import build_app
 from bevlite.devices.calibration import read_evidence
 from bevlite.devices.predicted import PredictedDevice
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import load_calibration
 from bevlite.latency.device import find_device

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from bevlite.devices.contract import Device, EngineDevice
-from bevlite.devices.cuda import CudaDevice
-from bevlite.devices.faults import NoGpu
-from bevlite.devices.onnxruntime import OnnxRuntimeDevice
+from bevlite.devices.link.faults import NoGpu
+from bevlite.devices.local.cuda import CudaDevice
+from bevlite.devices.local.onnxruntime import OnnxRuntimeDevice
 from bevlite.devices.pool import BoardPool
 from bevlite.devices.predicted import PredictedDevice
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.devices.settings import CudaSettings, OnnxRuntimeSettings, TensorRTSettings
 from bevlite.devices.tensorrt import tensorrt
 from bevlite.errors import BevliteError

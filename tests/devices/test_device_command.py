@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from bevlite.cli.device import register
 from bevlite.config import to_yaml, write_atomic
 from bevlite.devices.files import folder, open_device
-from bevlite.devices.report import LatencyReport
-from bevlite.emulator.board import EmulatedBoard
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
-from bevlite.export.modules import EMISSIONS, export_variant
+from bevlite.export.graph.modules import EMISSIONS, export_variant
+from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.devices.boards import QUICK, small_net
 from tests.devices.conftest import Served
 from tests.tiny import lidar_only

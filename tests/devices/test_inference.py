@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from bevlite.devices import faults
+from bevlite.devices.golden.reference import reference
 from bevlite.devices.inference import Chain
-from bevlite.devices.reference import reference
-from bevlite.emulator.board import EmulatedBoard
+from bevlite.devices.link import faults
 from bevlite.errors import BevliteError
+from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.devices.boards import SHAPE, over_ssh, sample, small_net
 from tests.devices.conftest import Served
 

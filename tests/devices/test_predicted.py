@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bevlite.cli.latency import register
 from bevlite.devices.predicted import PredictedDevice
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.device import find_device
 from bevlite.latency.pipeline import steps_for

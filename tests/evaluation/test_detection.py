@@ -17,10 +17,10 @@ from nuscenes.eval.detection.evaluate import DetectionEval
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, open_nuscenes
-from bevlite.deployment.decoding import Boxes
 from bevlite.errors import DataError
 from bevlite.evaluation.bootstrap import DetectionBootstrap, _average_precision, _curve, resample
 from bevlite.evaluation.detection import attribute_of, evaluate_submission, write_submission
+from bevlite.runtime.decoding import Boxes
 
 
 def truth_as_detections(index: Index, rows: np.ndarray) -> dict[int, Boxes]:

@@ -12,7 +12,7 @@ from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.graph_file import GraphFile
 from bevlite.errors import BevliteError
-from bevlite.export.modules import export_network
+from bevlite.export.graph.modules import export_network
 from bevlite.export.run_modules import inputs_of_run, modules_of_run
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run

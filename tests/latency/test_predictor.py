@@ -9,11 +9,10 @@ from onnx import TensorProto, helper
 
 from bevlite.errors import BevliteError
 from bevlite.latency.device import find_device
-from bevlite.latency.fusion import Rules, fuse
-from bevlite.latency.graph import read_graph
+from bevlite.latency.gpu.fusion import Rules, fuse
+from bevlite.latency.onnx.graph import read_graph
 from bevlite.latency.predictor import predict_onnx
-
-from .graphs import conv_relu, integers, model, weight
+from tests.latency.graphs import conv_relu, integers, model, weight
 
 DEVICE = find_device("agx-orin-64gb")
 node = helper.make_node

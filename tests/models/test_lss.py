@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bevlite.deployment.pooling import frustum_cells, tree_levels
 from bevlite.grid import BEVGrid
 from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
+from bevlite.runtime.pooling import frustum_cells, tree_levels
 
 IMAGE, STRIDE = (128, 352), 16
 WIDE = (12000, 3000, 1000, 300, 100, 40, 8)  # room for any calibration of these tests

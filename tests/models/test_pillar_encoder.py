@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bevlite.deployment.pillars import PillarGrid, group_pillars
 from bevlite.models.lidar.pillars.pfn import PFNConfig
+from bevlite.runtime.pillars import PillarGrid, group_pillars
 from tests.tiny import live
 
 GRID = PillarGrid(-8.0, -8.0, 0.5, 32, 32, -2.0, 2.0, 200, 4, True)

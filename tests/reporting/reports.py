@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bevlite.devices.report import Ceilings, Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
+from bevlite.devices.report.latency import Ceilings, Conditions, Kernel, LatencyReport, ModuleRow, PipelineRow
 
 CEILINGS = Ceilings(
     tensor_tflops={"fp32": 10.0, "fp16": 20.0, "int8": 40.0}, fma_fp32_tflops=5.0, memory_gb_per_s=100.0, launch_us=4.0

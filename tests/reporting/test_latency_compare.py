@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bevlite.devices.report import LatencyReport
+from bevlite.devices.report.latency import LatencyReport
 from bevlite.reporting.latency_compare import apart, differences, overlap, show_comparison, verdict
 from tests.reporting.reports import kernel, report
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bevlite.export.operators import OperatorFinding
+from bevlite.export.check.operators import OperatorFinding
 from bevlite.reporting.latency_page import render_page, write_page
 from bevlite.reporting.latency_support import Support, support
 from tests.reporting.reports import kernel, report

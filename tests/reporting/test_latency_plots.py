@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bevlite.devices.report import Kernel
+from bevlite.devices.report.latency import Kernel
 from bevlite.reporting.latency_plots import HEIGHT, WIDTH, bandwidth, roofline
 from bevlite.reporting.latency_rows import ranked
 from tests.reporting.reports import CEILINGS, kernel, report

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from onnx import helper
 
-from bevlite.export.operators import VERSIONS, OperatorFinding, check_model
+from bevlite.export.check.operators import VERSIONS, OperatorFinding, check_model
 from bevlite.reporting.latency_support import support
 from tests.latency.graphs import model, weight
 

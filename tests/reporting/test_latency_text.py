@@ -4,8 +4,8 @@ import re
 
 from rich.console import Console
 
-from bevlite.devices.report import LatencyReport
-from bevlite.export.operators import OperatorFinding
+from bevlite.devices.report.latency import LatencyReport
+from bevlite.export.check.operators import OperatorFinding
 from bevlite.reporting.latency_support import Support, support
 from bevlite.reporting.latency_text import show_latency
 from tests.reporting.reports import kernel, report

@@ -14,11 +14,11 @@ import yaml
 
 from bevlite.config import as_dict, to_yaml
 from bevlite.devices.settings import DeviceFile
-from bevlite.emulator.board import EmulatedBoard
-from bevlite.emulator.server import RunningBoard
+from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.simulation.jetson.server import RunningBoard
 from bevlite.variant import Variant
-from search.board_latency import BoardLatency
 from search.config import ResolvedSearch, load_search
+from search.latency.boards import BoardLatency
 from tests.devices.boards import QUICK
 from tests.search.fakes import FakeBackend
 from tests.tiny import lidar_only

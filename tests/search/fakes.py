@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bevlite.devices.report import LatencyReport, ModuleRow
+from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import TrainingError
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
-from search.study import Study
+from search.study.study import Study
 
 BASE = """
 bev: {x_range_m: [-51.2, 51.2], y_range_m: [-51.2, 51.2], cell_m: 0.8}

@@ -1,1 +1,1 @@
-"""Heads: raw maps out. Decoding is outside (bevlite.deployment)."""
+"""Heads: raw maps out. Decoding is outside (bevlite.runtime)."""

@@ -1,7 +1,7 @@
 """Lift-splat (Philion and Fidler, ECCV 2020): a depth distribution a pixel, pooled exactly on the BEV grid.
 
 Training adds the weighted features to their cells with index_add; the exported module computes the same sum by a
-tree of gathers with the tables as inputs (bevlite.deployment.pooling).
+tree of gathers with the tables as inputs (bevlite.runtime.pooling).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bevlite.deployment.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.registry import VIEW_TRANSFORMS
+from bevlite.runtime.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
 
 CAPACITY_MARGIN = 1.3  # over the nominal rig; calibrations of real cars vary by a few per cent
 CAPACITY_STEP = 64

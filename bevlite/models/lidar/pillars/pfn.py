@@ -1,6 +1,6 @@
 """Pillars by convolution: Horizon's pillar feature net, and the gather that lays pillars out on the canvas.
 
-Points are grouped outside the network (bevlite.deployment.pillars). The canvas is filled by one Gather from
+Points are grouped outside the network (bevlite.runtime.pillars). The canvas is filled by one Gather from
 pillar slots instead of a scatter: no plugin, no index that must be unique.
 """
 

@@ -1,0 +1,1 @@
+"""Jobs of a board: build, measure, infer, time whole frames."""

@@ -1,0 +1,1 @@
+"""How a measurement goes: its rules, repetitions, flights and statistics."""

@@ -1,0 +1,1 @@
+"""What a board is and how it stands: identity, clocks, temperatures, power."""

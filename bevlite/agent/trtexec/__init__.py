@@ -1,0 +1,1 @@
+"""trtexec: its commands by version, and what it writes."""

@@ -1,0 +1,1 @@
+"""Golden check: outputs of a device against a reference, and the first layer that differs."""

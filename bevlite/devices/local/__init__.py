@@ -1,0 +1,1 @@
+"""Devices in this machine: a GPU through torch, ONNX Runtime."""

@@ -1,0 +1,195 @@
+"""Whole frames by torch on a GPU: modules as CUDA graphs in lanes of their own, one frame in flight and two."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bevlite.agent.protocol.flights import Turn, one_in_flight, two_in_flight
+from bevlite.agent.protocol.protocol import Protocol
+from bevlite.devices.report.frame_results import COPY_IN, COPY_OUT, SampleFrames, doubts, flight_of, steps_of
+from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.latency.pipeline import PipelineStep
+
+if TYPE_CHECKING:
+    import torch
+
+    from bevlite.export.graph.modules import ModulePlan
+
+Enter = Callable[[], contextlib.AbstractContextManager[Any]]
+"""What a module runs in: its precision."""
+WARM_CALLS = 3
+"""Calls before a capture: lazy allocations and the choice of algorithms must be over."""
+
+
+class TorchChain:
+    """The modules of a network on tensors by name: what one gives, the next takes."""
+
+    def __init__(self, plans: Mapping[str, ModulePlan], precisions: Mapping[str, str], enter: Mapping[str, Enter]):
+        self.names = list(plans)
+        self._plans, self._precisions, self._enter = plans, precisions, enter
+        made = {name for plan in plans.values() for name in plan.outputs}
+        taken = {name for plan in plans.values() for name in plan.inputs}
+        self.results = [name for plan in plans.values() for name in plan.outputs if name not in taken]
+        self._examples = {
+            name: (example, precisions[module])
+            for module, plan in plans.items()
+            for name, example in plan.inputs.items()
+            if name not in made
+        }
+
+    def inputs(self, frame: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """What a frame takes from outside, in the types of the modules, in host memory."""
+        import torch
+
+        found = {}
+        for name, (example, precision) in self._examples.items():
+            tensor = torch.from_numpy(np.ascontiguousarray(frame[name]))
+            found[name] = tensor.to(_kind(example, precision))
+        return found
+
+    def run(self, name: str, known: dict[str, torch.Tensor]) -> None:
+        """One module; its outputs join the known tensors."""
+        plan, precision = self._plans[name], self._precisions[name]
+        with self._enter[name]():
+            made = plan.network(*(known[n].to(_kind(e, precision)) for n, e in plan.inputs.items()))
+        known.update(zip(plan.outputs, made if isinstance(made, tuple) else (made,), strict=True))
+
+
+class TorchLane:
+    """One frame at a time: a stream, tensors, graphs, events and host memory of its own."""
+
+    def __init__(self, chain: TorchChain, device: torch.device, sample: Mapping[str, torch.Tensor]) -> None:
+        import torch
+
+        self._torch, self._chain = torch, chain
+        self._stream = torch.cuda.Stream(device)
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(len(chain.names) + 3)]
+        self._known = {name: torch.empty_like(tensor, device=device) for name, tensor in sample.items()}
+        self._inputs = list(sample)
+        self._graphs: dict[str, Any] = {}
+        self._outputs: dict[str, torch.Tensor] = {}
+        self._began = 0.0
+
+    def issue(self, sample: Mapping[str, torch.Tensor]) -> None:
+        """Put a whole frame into the stream: copies, modules, copies."""
+        self._began = time.perf_counter()
+        events = iter(self._events)
+        with self._torch.cuda.stream(self._stream):
+            next(events).record()
+            for name in self._inputs:
+                self._known[name].copy_(sample[name], non_blocking=True)
+            next(events).record()
+            for name in self._chain.names:
+                graph = self._graphs.get(name)
+                if graph is None:
+                    self._chain.run(name, self._known)
+                else:
+                    graph.replay()
+                next(events).record()
+            for name in self._chain.results:
+                made = self._known[name]
+                if name not in self._outputs:
+                    pinned = self._torch.empty(made.shape, dtype=made.dtype, device="cpu", pin_memory=True)
+                    self._outputs[name] = pinned
+                self._outputs[name].copy_(made, non_blocking=True)
+            next(events).record()
+
+    def finish(self) -> float:
+        """Wait until the outputs are in host memory; ms since the frame was issued."""
+        self._events[-1].synchronize()
+        return (time.perf_counter() - self._began) * 1000
+
+    def parts_ms(self) -> list[float]:
+        """GPU time of the last frame: copies in, every module, copies out."""
+        return [float(a.elapsed_time(b)) for a, b in zip(self._events, self._events[1:], strict=False)]
+
+    def capture(self) -> list[str]:
+        """Every module as a CUDA graph from now on; those that are. If one refuses, none is: a graph reads where the
+        graph before it writes."""
+        torch = self._torch
+        with torch.cuda.stream(self._stream):
+            for _ in range(WARM_CALLS):
+                for name in self._chain.names:
+                    self._chain.run(name, self._known)
+        self._stream.synchronize()
+        try:
+            for name in self._chain.names:
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, stream=self._stream):
+                    self._chain.run(name, self._known)
+                self._graphs[name] = graph
+        except RuntimeError:
+            self._graphs.clear()
+        self._stream.synchronize()
+        return list(self._graphs)
+
+
+def time_frames(
+    chain: TorchChain,
+    device: torch.device,
+    given: SampleFrames,
+    pipeline: Sequence[PipelineStep],
+    protocol: Protocol,
+) -> EndToEnd:
+    """Time frames in this process, where all modules are on the GPU.
+
+    What the process did before is in the first frame's favour: libraries are loaded, kernels may be.
+    """
+    import torch
+
+    frames = [_pinned(chain.inputs(frame)) for frame in given.frames]
+    turn, names = Turn(frames), [COPY_IN, *chain.names, COPY_OUT]
+    torch.cuda.reset_peak_memory_stats(device)  # what was timed before is no part of it
+    first = TorchLane(chain, device, frames[0])
+    first.issue(turn.next())
+    first_ms = first.finish()
+    captured = first.capture()
+    ones = [one_in_flight(first, turn, protocol) for _ in range(protocol.repetitions)]
+    one_mb = torch.cuda.max_memory_allocated(device) / 1e6
+    second = TorchLane(chain, device, frames[0])
+    second.issue(turn.next())
+    second.finish()
+    captured_two = second.capture()
+    twos = [two_in_flight((first, second), turn, protocol) for _ in range(protocol.repetitions)]
+    one = flight_of(ones, names, protocol.half_width, memory_mb=one_mb)
+    two = flight_of(twos, names, protocol.half_width, memory_mb=torch.cuda.max_memory_allocated(device) / 1e6)
+    return EndToEnd(
+        steps=tuple(steps_of(pipeline, chain.names, one, "")),
+        runner=f"torch {torch.__version__}",
+        cuda_graphs=tuple(name for name in captured if name in captured_two),
+        first_frames_ms=(first_ms,),
+        one_in_flight=one,
+        two_in_flight=two,
+        samples=given.samples,
+        protocol=dataclasses.asdict(protocol),
+        notes=(
+            "one process for all runs; the first frame is not the first work of the process",
+            *_refused(captured, captured_two),
+            *doubts(one, "one frame in flight", protocol.half_width, protocol.agreement),
+            *doubts(two, "two frames in flight", protocol.half_width, protocol.agreement),
+        ),
+    )
+
+
+def _refused(one: Sequence[str], two: Sequence[str]) -> list[str]:
+    """What to say of lanes without graphs."""
+    if one and two:
+        return []
+    where = " by the second lane" if one else " by the first lane" if two else ""
+    return [f"CUDA graph refused{where}: run without"]
+
+
+def _kind(example: torch.Tensor, precision: str) -> torch.dtype:
+    import torch
+
+    return torch.float16 if precision == "fp16" and example.is_floating_point() else example.dtype
+
+
+def _pinned(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.pin_memory() for name, tensor in tensors.items()}

@@ -1,0 +1,1 @@
+"""What a device answers, as typed documents."""

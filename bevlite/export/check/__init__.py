@@ -1,0 +1,1 @@
+"""Operator check by TensorRT version."""

@@ -1,0 +1,139 @@
+"""Will TensorRT take this ONNX file, and will it run it rightly? Checked per version, without TensorRT.
+
+The facts are in `tensorrt_operators.json` (what each version's parser documents) and in `operator_rules`
+(what parses and then fails, or runs wrongly). No finding means that nothing known speaks against the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+from bevlite.errors import ExportError
+from bevlite.export.check.operator_rules import RULES, Context, build_context, graph_problems
+from bevlite.latency.onnx.graph import load_model
+
+Severity = Literal["error", "silent_wrong", "warning"]
+VERSIONS = ("8.5", "8.6", "10.3", "10.16", "11.1")
+"""The versions that count: JetPack 5.1, 6.0, 6.1 to 6.2, 7.2, and 7.2.2 (11.4, known as 11.1)."""
+
+
+@dataclass(frozen=True)
+class OperatorFinding:
+    """One thing that speaks against a file on one version of TensorRT."""
+
+    severity: Severity
+    version: str
+    node: str
+    op: str
+    reason: str
+    remedy: str
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    text = resources.files("bevlite.export.check").joinpath("tensorrt_operators.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def version_key(version: str) -> str:
+    """The column of the table for a version: the newest known one that is not newer (11.4 and 11: 11.1).
+
+    Raises:
+        ExportError: not a version, or older than 8.5.
+    """
+    parts = version.split(".")
+    if not all(part.isdigit() for part in parts):
+        raise ExportError(f"TensorRT version: found '{version}'; accepted: such as {', '.join(VERSIONS)}")
+    wanted = (int(parts[0]), int(parts[1]) if len(parts) > 1 else 10_000)  # "11" is the newest 11.x
+    known = [key for key in VERSIONS if tuple(int(p) for p in key.split(".")) <= wanted]
+    if not known:
+        raise ExportError(f"TensorRT version: found '{version}'; accepted: 8.5 and later")
+    # 10.0 to 10.2 would fall back to 8.6, whose parser is another one.
+    return "10.3" if wanted[0] in (9, 10) and known[-1].startswith("8.") else known[-1]
+
+
+def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS) -> list[OperatorFinding]:
+    """Check one ONNX file against versions of TensorRT; an empty list is a clean bill.
+
+    Severities: `error` (will not parse or build), `silent_wrong` (builds, and computes something else),
+    `warning` (slow, or depends on how it is built).
+
+    Raises:
+        BevliteError: the file is missing or is not an ONNX model.
+        ExportError: an unknown version.
+    """
+    proto, _ = load_model(model)
+    columns = [(version, version_key(version)) for version in versions]
+    context = build_context(proto)
+    findings: list[OperatorFinding] = []
+    for version, key in columns:
+        findings += _opset_findings(context, version, key)
+        for problem in graph_problems(context):
+            if problem.applies(key):
+                findings.append(
+                    OperatorFinding(problem.severity, version, problem.node, "", problem.reason, problem.remedy)
+                )
+        for node in context.nodes:
+            findings += _node_findings(context, node, version, key)
+    return findings
+
+
+def has_errors(findings: Iterable[OperatorFinding], version: str | None = None) -> bool:
+    """Whether a file must not be shipped (for one version, or any): an error, or a silently wrong result."""
+    return any(f.severity != "warning" and version in (None, f.version) for f in findings)
+
+
+def findings_table(findings: Iterable[OperatorFinding]) -> list[tuple[str, str, str, str, str, str]]:
+    """Rows (severity, versions, node, operator, reason, what to do); versions that agree share a row."""
+    rows: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for f in findings:
+        rows.setdefault((f.severity, f.node, f.op, f.reason, f.remedy), []).append(f.version)
+    order = ("error", "silent_wrong", "warning")
+    table = [(s, ", ".join(v), node, op, why, do) for (s, node, op, why, do), v in rows.items()]
+    return sorted(table, key=lambda row: order.index(row[0]))
+
+
+def _opset_findings(context: Context, version: str, key: str) -> list[OperatorFinding]:
+    low, high = _table()["_meta"]["opset_ranges"][key]
+    if low <= context.opset <= high:
+        return []
+    reason = f"opset {context.opset} is outside what the parser documents ({low} to {high})"
+    remedy = f"export at opset {17 if high >= 17 else high}"
+    return [OperatorFinding("error", version, "", "", reason, remedy)]
+
+
+def _node_findings(context: Context, node: onnx.NodeProto, version: str, key: str) -> list[OperatorFinding]:
+    if node.domain not in ("", "ai.onnx"):
+        reason = f"domain '{node.domain}' is no part of ONNX: TensorRT would look for a plugin"
+        remedy = "express it in stock operators"
+        return [OperatorFinding("error", version, node.name, node.op_type, reason, remedy)]
+    entry = next((e for e in _table()["operators"].get(node.op_type, ()) if key in e["versions"]), None)
+    if entry is None or not entry["supported"]:
+        remedy = REMEDIES.get(node.op_type, "rewrite it in operators that the version supports")
+        reason = f"{node.op_type} has no importer in TensorRT {key}"
+        return [OperatorFinding("error", version, node.name, node.op_type, reason, remedy)]
+    return [
+        OperatorFinding(problem.severity, version, node.name, node.op_type, problem.reason, problem.remedy)
+        for rule in RULES.get(node.op_type, ())
+        for problem in rule(context, node)
+        if problem.applies(key)
+    ]
+
+
+REMEDIES = {
+    "LayerNormalization": "export at opset 16, where it decomposes, and keep those layers in FP32",
+    "GroupNormalization": "export at opset 17, where it decomposes",
+    "Gelu": "export at opset 17, where it is written with Erf",
+    "DeformConv": "use a version from 10.1 on, or ordinary convolutions",
+    "Attention": "export at opset 17, where it decomposes",
+}
+"""What to do about operators that a version lacks."""

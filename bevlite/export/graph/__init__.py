@@ -1,0 +1,1 @@
+"""From a network to ONNX graphs, with weights or from shapes alone."""

@@ -1,0 +1,1 @@
+"""Fit of the coefficients to measurements."""

@@ -1,0 +1,252 @@
+"""Fitting the coefficients to measured latencies, no more of them than the measurements bear.
+
+Errors are logarithms of predicted over measured, so that 10 % too much weighs the same for a small network as for a
+large one. Each family of networks weighs the same, and each network within its family, however many sizes of it were
+measured. Coefficients start from a prior and stay near it where the data says little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares  # type: ignore[import-untyped]
+
+from bevlite.errors import BevliteError
+from bevlite.latency.coefficients import PREDICTOR_VERSION, Calibration, Coefficients, FamilyError
+from bevlite.latency.gpu.features import KernelFeatures
+from bevlite.latency.gpu.kinds import KINDS, factor_name
+from bevlite.latency.gpu.timing import Ceilings, KernelTable
+
+Array = NDArray[np.float64]
+
+FITTABLE: dict[str, tuple[float, float]] = {
+    "launch_share": (0.1, 4.0),
+    "product_fill_cycles": (10.0, 20000.0),
+    "k_step_cycles": (5.0, 2000.0),
+    "conv_latency": (0.5, 5.0),
+    "reduce_cycles": (10.0, 20000.0),
+    "conv_efficiency": (0.05, 1.4),
+    "gemm_efficiency": (0.05, 1.4),
+    "attention_efficiency": (0.02, 1.0),
+    "stem_efficiency": (0.01, 1.0),
+    "transposed_efficiency": (0.05, 1.0),
+    "misaligned_efficiency": (0.05, 1.0),
+    "depthwise_efficiency": (0.005, 1.0),
+    "gather_efficiency": (0.02, 1.0),
+    "gather_hit_cost": (0.02, 5.0),
+    "strided_efficiency": (0.02, 1.0),
+    "l2_speedup": (1.0, 6.0),
+    "operand_bytes_per_cycle": (4.0, 400.0),
+    "conv_operand_share": (0.1, 1.0),
+    "nms_launches": (0.1, 100.0),
+    "nms_flop_per_anchor": (1e2, 1e7),
+}
+"""Coefficients of the model itself, with their bounds: fitted to published latencies of many networks."""
+FACTORS: dict[str, tuple[float, float]] = {factor_name(kind): (0.1, 10.0) for kind in KINDS}
+"""Corrections for one board, from its own measurements."""
+BOUNDS = FITTABLE | FACTORS
+PRIOR_SPREAD = 0.7
+"""Standard deviation of the logarithm of a coefficient before any measurement: a factor of two."""
+NOISE_FLOOR = 0.05
+"""Replicates of one measurement differ by 3 to 6 %: no fit is trusted beyond that."""
+NETWORKS_A_COEFFICIENT = 2
+STEP = 0.02
+"""Step of the logarithms for derivatives: tiles and waves make the model's fine grain uneven."""
+LEARNT = 0.5
+"""A coefficient is borne by the data when they halve its spread at least."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured latency of one engine. `extra_ms` is what it holds besides kernels (transfers)."""
+
+    kernels: tuple[KernelFeatures, ...]
+    latency_ms: float
+    top: Ceilings
+    family: str
+    network: str
+    extra_ms: float = 0.0
+
+    def identity(self) -> str:
+        """A line that stands for it in the hash of the data."""
+        return json.dumps([self.family, self.network, self.latency_ms, self.extra_ms, len(self.kernels)])
+
+
+class _Rows:
+    """Measurements as arrays: one kernel table for each set of ceilings."""
+
+    def __init__(self, measurements: Sequence[Measurement]) -> None:
+        self.measured = np.array([m.latency_ms for m in measurements])
+        self.extra = np.array([m.extra_ms for m in measurements])
+        self.family = np.array([m.family for m in measurements])
+        self.network = np.array([m.network for m in measurements])
+        self.tables: list[tuple[Ceilings, KernelTable, NDArray[np.int64]]] = []
+        for top in dict.fromkeys(m.top for m in measurements):
+            here = [i for i, m in enumerate(measurements) if m.top == top]
+            owner = np.concatenate([np.full(len(measurements[i].kernels), i) for i in here])
+            self.tables.append((top, KernelTable([k for i in here for k in measurements[i].kernels]), owner))
+
+    def predict_ms(self, c: Coefficients) -> Array:
+        total = self.extra.copy()
+        for top, table, owner in self.tables:
+            total += np.bincount(owner, weights=table.times(top, c).total, minlength=len(total)) / 1e3
+        return total
+
+    def weights(self) -> Array:
+        """Families alike, networks of a family alike; they sum to the number of networks."""
+        weights = np.zeros(len(self.measured))
+        for family in set(self.family):
+            networks = sorted(set(self.network[self.family == family]))
+            for network in networks:
+                mine = (self.family == family) & (self.network == network)
+                weights[mine] = 1 / len(networks) / mine.sum()
+        return weights * len(set(self.network)) / weights.sum()
+
+
+def predict_ms(measurements: Sequence[Measurement], coefficients: Coefficients) -> Array:
+    """Predicted latencies of measurements in ms."""
+    return _Rows(measurements).predict_ms(coefficients)
+
+
+def fit(
+    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str]
+) -> tuple[Coefficients, dict[str, str]]:
+    """Fit named coefficients; returns them, and those that were held at the start with the reason.
+
+    Raises:
+        BevliteError: no measurement, or a name that is not fittable.
+    """
+    if not measurements:
+        raise BevliteError("calibration: found no measurements; accepted: at least two networks")
+    unknown = [name for name in names if name not in BOUNDS]
+    if unknown:
+        raise BevliteError(f"calibration: found '{unknown[0]}'; accepted: {', '.join(BOUNDS)}")
+    rows = _Rows(measurements)
+    held: dict[str, str] = {}
+    chosen = list(names)
+    while chosen:
+        solution, spread = _solve(rows, start, chosen)
+        too_many = len(chosen) > max(1, len(set(rows.network)) // NETWORKS_A_COEFFICIENT)
+        worst = int(np.argmax(spread))
+        if spread[worst] <= LEARNT * PRIOR_SPREAD and not too_many:
+            fitted = _with(start, chosen, solution)
+            return fitted.model_copy(update={name: round(getattr(fitted, name), 5) for name in chosen}), held
+        name = chosen.pop(worst)
+        why = f"{len(set(rows.network))} networks bear no more" if too_many else "the measurements do not tell it"
+        held[name] = f"{why}: its spread stays {spread[worst] / PRIOR_SPREAD:.0%} of what it was"
+    return start, held
+
+
+def cross_validate(
+    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str]
+) -> tuple[Array, list[FamilyError]]:
+    """Predict each family by a fit to all others; predictions in ms, and the errors a family.
+
+    Raises:
+        BevliteError: fewer than two families.
+    """
+    families = sorted({m.family for m in measurements})
+    if len(families) < 2:
+        raise BevliteError("calibration: found one family of networks; accepted: two or more, to leave one out")
+    predicted = np.zeros(len(measurements))
+    errors = []
+    for family in families:
+        inside = [m for m in measurements if m.family == family]
+        others = [m for m in measurements if m.family != family]
+        coefficients, _ = fit(others, start, names)
+        values = predict_ms(inside, coefficients)
+        predicted[[i for i, m in enumerate(measurements) if m.family == family]] = values
+        error = np.abs(values / np.array([m.latency_ms for m in inside]) - 1)
+        errors.append(
+            FamilyError(
+                family=family,
+                rows=len(inside),
+                networks=len({m.network for m in inside}),
+                mean_abs_error=round(float(error.mean()), 4),
+                worst=round(float(error.max()), 4),
+            )
+        )
+    return predicted, errors
+
+
+def band(measurements: Sequence[Measurement], predicted: Array) -> tuple[float, float]:
+    """The central 80 % of measured over predicted, families alike: how far below one, and how far above."""
+    rows = _Rows(measurements)
+    ratio = rows.measured / predicted
+    low, high = _quantile(ratio, rows.weights(), 0.1), _quantile(ratio, rows.weights(), 0.9)
+    return max(NOISE_FLOOR, 1 - low), max(NOISE_FLOOR, high - 1)
+
+
+def calibrate(
+    measurements: Sequence[Measurement],
+    start: Coefficients,
+    device: str,
+    names: Sequence[str] = tuple(FITTABLE),
+    say: Callable[[str], None] = lambda text: None,
+) -> Calibration:
+    """Fit, cross-validate, and put it all down as a calibration.
+
+    With one family alone nothing can be left out: the band stays as wide as in `start`.
+    """
+    coefficients, held = fit(measurements, start, names)
+    errors: list[FamilyError] = []
+    if len({m.family for m in measurements}) > 1:
+        predicted, errors = cross_validate(measurements, start, names)
+        below, above = band(measurements, predicted)
+        update = {"band_below": ceil(below * 1e3) / 1e3, "band_above": ceil(above * 1e3) / 1e3}
+        coefficients = coefficients.model_copy(update=update)
+    else:
+        say("one family of networks: nothing to leave out, the interval stays as it was")
+    digest = hashlib.sha256("\n".join(sorted(m.identity() for m in measurements)).encode()).hexdigest()
+    return Calibration(
+        predictor=PREDICTOR_VERSION,
+        device=device,
+        fitted=tuple(name for name in names if name not in held),
+        held=held,
+        rows=len(measurements),
+        networks=len({m.network for m in measurements}),
+        data_sha256=digest,
+        left_out=tuple(errors),
+        coefficients=coefficients,
+    )
+
+
+def _solve(rows: _Rows, start: Coefficients, names: list[str]) -> tuple[Array, Array]:
+    """The best logarithms of coefficients, and how uncertain each remains (standard deviation of its logarithm)."""
+    prior = np.log([getattr(start, name) for name in names])
+    low, high = np.log([BOUNDS[name] for name in names]).T
+    root = np.sqrt(rows.weights())
+
+    def residuals(x: Array) -> Array:
+        error = np.log(rows.predict_ms(_with(start, names, x)) / rows.measured)
+        return np.concatenate([root * error / NOISE_FLOOR, (x - prior) / PRIOR_SPREAD])
+
+    def jacobian(x: Array) -> Array:
+        here = residuals(x)
+        steps = np.diag(np.where(x + STEP < high, STEP, -STEP))
+        return np.stack([(residuals(x + step) - here) / step.sum() for step in steps], axis=1)
+
+    begin = np.clip(prior, low + 1e-3, high - 1e-3)
+    result = least_squares(residuals, begin, jacobian, bounds=(low, high), loss="soft_l1", f_scale=2.0, max_nfev=60)
+    # What the fit leaves over is noise for the coefficients: the spread of each follows from it. Without the loss's
+    # forgiveness for outliers, which would make a measurement that fits badly look like none.
+    slopes, left = jacobian(result.x), residuals(result.x)[: len(rows.measured)]
+    slopes[: len(left)] /= max(1.0, float(np.sqrt((left**2).sum() / len(set(rows.network)))))
+    return result.x, np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes)))
+
+
+def _with(start: Coefficients, names: Sequence[str], logs: Array) -> Coefficients:
+    values = {name: float(np.exp(value)) for name, value in zip(names, logs, strict=True)}
+    return start.model_copy(update=values)
+
+
+def _quantile(values: Array, weights: Array, share: float) -> float:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][min(int(np.searchsorted(reached, share)), len(values) - 1)])

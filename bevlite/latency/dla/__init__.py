@@ -1,0 +1,1 @@
+"""The deep learning accelerators of an Orin: placement and time."""

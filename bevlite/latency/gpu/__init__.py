@@ -1,0 +1,1 @@
+"""Kernels of an Orin's GPU: fusion, features, times."""

@@ -1,0 +1,260 @@
+"""What of a kernel decides its time: products, traffic, elementwise work. No coefficient and no board in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from typing import Literal
+
+from onnx import TensorProto
+
+from bevlite.latency.gpu.fusion import FusedGraph, Group, takes_int8
+from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
+from bevlite.latency.gpu.library import JOINED_NODES, LIBRARY_FLOPS, LIBRARY_TAP, footprint_bytes, library_products
+from bevlite.latency.gpu.recurrent import recurrent_work
+from bevlite.latency.onnx.graph import Graph, Node, Tensor
+from bevlite.latency.onnx.operators import (
+    CONV_OPS,
+    KNOWN_OPS,
+    NORM_OPS,
+    POOL_OPS,
+    RECURRENT_OPS,
+    REDUCE_OPS,
+    RESIZE_OPS,
+    UNCERTAIN_OPS,
+)
+
+Precision = Literal["fp32", "fp16", "int8"]
+Role = Literal["constant", "read", "write", "gathered", "sampled", "strided"]
+
+SECTOR_BYTES = 32
+"""Memory moves in sectors of this size: a gathered row that is shorter still costs one."""
+LINEAR_TAPS, FLOPS_A_TAP, MOST_NODES = 4, 14, 3
+"""Interpolation in two axes, what a node of its kernel costs at one tap (of generated kernels on an H200 that the
+compiler had tuned; those tuned in place cost 9.5), and how many nodes count: what feeds it is computed at every tap."""
+SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}
+"""What a value of a function costs beyond the plain arithmetic: Erf and Softplus from kernels on an H200 that the
+compiler had tuned (in place they cost 45 and 60), Gelu as Erf, the others assumed. No row on Orin tells them."""
+CACHED_KERNELS = 10
+"""Of so many kernels in a graph, half find their instructions in the cache (assumed)."""
+TOPK_PASSES = 8
+"""Kernels that a TopK takes (assumed)."""
+NMS_PLUGIN = "EfficientNMS_TRT"
+"""The plugin that most published detection engines end with."""
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class KernelFeatures:
+    """One kernel. `traffic` are bytes by role; `element_flops` is work outside of products."""
+
+    name: str
+    op: str
+    nodes: tuple[str, ...]
+    precision: Precision
+    launches: int
+    products: tuple[Product, ...]
+    attention: bool
+    traffic: tuple[tuple[Role, float], ...]
+    element_flops: float
+    uncertain: str = ""
+    resident_bytes: float = 0.0
+    """What the constants of the whole graph take: they stay in a cache that holds them all."""
+    footprint_bytes: float = 0.0
+    """What the kernel reads and writes together, where that decides what a cache holds; 0: each tensor for itself."""
+    table_bytes: float = 0.0
+    """The largest table that the kernel gathers from."""
+    reduces: bool = False
+    """It brings together values of different threads: a reduction, a Softmax, a normalisation."""
+    crowd: float = 1.0
+    """How far the kernels of the whole graph drive each other's instructions out of the cache (0..1)."""
+    anchors: float = 0.0
+    """Candidates of an EfficientNMS plugin."""
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations of the products (two a multiply-add)."""
+        return sum(p.flops for p in self.products)
+
+
+def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> list[KernelFeatures]:
+    """The kernels of a fused graph, in order of execution, with the reformatting of FP32 images before them."""
+    reader = _Reader(graph, fused, precision)
+    kernels = [reader.features(group) for group in fused.groups if not group.elided]
+    others = sum(kernel.launches for kernel in kernels) / CACHED_KERNELS
+    kernels = [replace(kernel, crowd=others**2 / (1 + others**2)) for kernel in kernels]
+    reformats = precision != "fp32" and fused.rules.reformat_inputs
+    return [*_reformats(graph), *kernels] if reformats else kernels
+
+
+def nms_plugin(anchors: int) -> KernelFeatures:
+    """The plugin at the end of an engine whose ONNX file is without it."""
+    return KernelFeatures("nms", NMS_PLUGIN, (), "fp16", 0, (), False, (), 0.0, anchors=float(anchors))
+
+
+def _reformats(graph: Graph) -> list[KernelFeatures]:
+    """Maps that come in as FP32 are rewritten once, in 16 bits and with their channels in eights."""
+    found = []
+    for name in graph.inputs:
+        tensor = graph.tensor(name)
+        if len(tensor.shape) != 4 or tensor.elem_type != TensorProto.FLOAT:
+            continue
+        padded = tensor.numel / tensor.shape[1] * ceil(tensor.shape[1] / CHANNEL_ALIGNMENT) * CHANNEL_ALIGNMENT
+        traffic: tuple[tuple[Role, float], ...] = (("read", 4.0 * tensor.numel), ("write", 2.0 * padded))
+        found.append(KernelFeatures(name, "Reformat", (), "fp16", 1, (), False, traffic, 0.0))
+    return found
+
+
+class _Reader:
+    def __init__(self, graph: Graph, fused: FusedGraph, precision: Precision) -> None:
+        self.graph, self.precision = graph, precision
+        self.constants = fused.constants
+        self.rules = fused.rules
+        self._pooling = frozenset({"GlobalAveragePool", "GlobalMaxPool"} if fused.rules.library else ())
+        # Constants count where they are read: an exporter merges equal ones.
+        read = [name for group in fused.groups for name in group.inputs if name in fused.constants]
+        self.constant_bytes = sum(self._bytes(graph.tensor(name), precision) for name in read)
+        self.explicit_int8 = fused.quantized  # the file's own Q/DQ nodes decide what runs in INT8
+
+    def features(self, group: Group) -> KernelFeatures:
+        op = group.anchor.op
+        work = (library_products if self.rules.library else products)(self.graph, group)
+        loop = recurrent_work(self.graph, group.anchor)
+        work = list(loop.products) if loop is not None else work
+        precision = self._kernel_precision(group, work)
+        uncertain = UNCERTAIN_OPS.get(op, "")
+        if op != NMS_PLUGIN and (op not in KNOWN_OPS or group.anchor.domain):
+            uncertain = f"operator {op} is unknown to the model: only its memory traffic counts"
+        return KernelFeatures(
+            name=group.anchor.name,
+            op="Attention" if group.attention else op,
+            nodes=tuple(node.name for node in group.nodes),
+            precision=precision,
+            launches=loop.launches if loop is not None else self._launches(group),
+            products=tuple(work),
+            attention=group.attention is not None,
+            traffic=(
+                *self._traffic(group, precision) * self._passes(group),
+                *self._copied(group, precision),
+                *(loop.traffic(BYTES[precision]) if loop is not None else ()),
+            ),
+            element_flops=self._element_flops(group, bool(work)),
+            uncertain=uncertain,
+            resident_bytes=self.constant_bytes,
+            footprint_bytes=self._footprint(group, precision),
+            table_bytes=max(
+                (self._bytes(self.graph.tensor(name), precision) for name in self._tables(group)), default=0.0
+            ),
+            reduces=not work and any(node.op in REDUCE_OPS | NORM_OPS | self._pooling for node in group.nodes),
+            anchors=self._anchors(group),
+        )
+
+    def _footprint(self, group: Group, precision: Precision) -> float:
+        if not self.rules.library:
+            return 0.0
+        reads = {name: self._bytes(t, precision) for name, t in group.inputs.items() if name not in self.constants}
+        writes = [self._bytes(t, precision) for t in group.outputs.values()]
+        return footprint_bytes(self.graph, group, reads, writes)
+
+    def _launches(self, group: Group) -> int:
+        op = group.anchor.op
+        if op == "CumSum":
+            return self._loop_steps(group)
+        one = group.launches + group.copies
+        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else one
+
+    def _passes(self, group: Group) -> int:
+        """How often a kernel's data moves: a normalisation taken apart reads for mean, variance and result."""
+        return 3 if group.anchor.op == "LayerNormalization" and not self.rules.layer_norm else 1
+
+    def _anchors(self, group: Group) -> float:
+        """Candidates of the plugin: boxes are its first input, (B, anchors, 4)."""
+        if group.anchor.op != NMS_PLUGIN:
+            return 0.0
+        return float(self.graph.tensor(group.anchor.inputs[0]).shape[1])
+
+    def _element_flops(self, group: Group, has_products: bool) -> float:
+        elements = sum(t.numel for t in (*group.inputs.values(), *group.outputs.values()))
+        if group.anchor.op == "DeformConv":
+            return 200.0 * elements
+        if has_products:
+            return 0.0
+        plain = 4.0 * len(group.nodes) * elements
+        return plain + sum(self._special_flops(n) + self._resized_flops(group, n) for n in group.nodes)
+
+    def _special_flops(self, node: Node) -> float:
+        special = LIBRARY_FLOPS if self.rules.library else SPECIAL_FLOPS
+        window = prod(node.attribute("kernel_shape", [1])) if node.op in POOL_OPS else 1
+        return special.get(node.op, 0.0) * self.graph.tensor(node.outputs[0]).numel * window
+
+    def _resized_flops(self, group: Group, node: Node) -> float:
+        """Interpolation computes where it reads, and reads (and makes anew) each of its inputs at every tap."""
+        if node.op not in RESIZE_OPS or node.attribute("mode", "nearest") == "nearest":
+            return 0.0
+        target = self.graph.tensor(node.outputs[0])
+        read = sum(t.numel < target.numel for name, t in group.inputs.items() if name not in self.constants)
+        tap = LIBRARY_TAP if self.rules.library else FLOPS_A_TAP
+        nodes = min(MOST_NODES, len(group.nodes))
+        if self.rules.library and any(n.op == "Concat" for n in group.nodes):
+            nodes = JOINED_NODES
+        return float(tap * LINEAR_TAPS * max(1, read) * nodes * target.numel)
+
+    def _loop_steps(self, group: Group) -> int:
+        """Iterations of a CumSum, which TensorRT imports as a loop: the size of the summed axis."""
+        source = self.graph.tensor(group.anchor.inputs[0])
+        axis = self.graph.integers.get(group.anchor.inputs[1], (-1,))[0]
+        return max(1, source.shape[axis]) if source.shape else 1
+
+    def _kernel_precision(self, group: Group, work: list[Product]) -> Precision:
+        if self.explicit_int8:
+            return "int8" if group.quantized else ("fp32" if self.precision == "fp32" else "fp16")
+        op = group.anchor.op
+        weights = [name for name in group.anchor.inputs[1:2] if name in self.constants]
+        depthwise = bool(work) and all(p.depthwise for p in work)
+        eligible = bool(work) and bool(weights) and not depthwise and group.attention is None
+        eligible = eligible and op not in RECURRENT_OPS and (op not in CONV_OPS or takes_int8(self.graph, group.anchor))
+        if self.precision == "int8":
+            return "int8" if eligible else "fp16"  # NVIDIA leaves attention products and depthwise in FP16
+        return self.precision
+
+    def _bytes(self, tensor: Tensor, precision: Precision) -> float:
+        if not tensor.is_float:
+            return float(tensor.stored_bytes())
+        declared = tensor.stored_bytes() / tensor.numel if tensor.numel else BYTES[precision]
+        return tensor.numel * float(min(BYTES[precision], declared))
+
+    def _traffic(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
+        found: list[tuple[Role, float]] = []
+        tables = self._tables(group)
+        for name, tensor in group.inputs.items():
+            reader = tables.get(name)
+            if reader is None:
+                role: Role = "constant" if name in self.constants else "strided" if group.strided else "read"
+                found += [(role, self._bytes(tensor, precision))] * (group.reads if role != "constant" else 1)
+            elif reader.op == "GridSample":
+                found.append(("sampled", self._sampled_bytes(reader, precision)))
+            else:
+                found.append(("gathered", self._gathered_bytes(reader, tensor, precision)))
+        found += [("write", self._bytes(tensor, precision)) for tensor in group.outputs.values()]
+        return found
+
+    def _tables(self, group: Group) -> dict[str, Node]:
+        """What is read at computed places, with the node that does it."""
+        return {n.inputs[0]: n for n in group.nodes if n.op.startswith("Gather") or n.op == "GridSample"}
+
+    def _copied(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
+        sizes = [self._bytes(tensor, precision) for tensor in group.outputs.values()]
+        return [(role, size) for size in sizes for role in ("read", "write")] * group.copies
+
+    def _gathered_bytes(self, node: Node, table: Tensor, precision: Precision) -> float:
+        """Rows of a table in random order: whole sectors."""
+        out = self.graph.tensor(node.outputs[0]).numel
+        plain = node.op == "Gather"
+        axis = int(node.attribute("axis", 0)) if plain else len(table.shape) - 1
+        row = max(1, prod(table.shape[axis + 1 :])) if plain and axis >= 0 else 1
+        element = self._bytes(table, precision) / max(1, table.numel)
+        return out / row * ceil(row * element / SECTOR_BYTES) * SECTOR_BYTES
+
+    def _sampled_bytes(self, node: Node, precision: Precision) -> float:
+        taps = 1 if node.attribute("mode", "bilinear") == "nearest" else 4
+        return taps * self._bytes(self.graph.tensor(node.outputs[0]), precision)

@@ -1,0 +1,317 @@
+"""Which nodes of a graph TensorRT runs as one kernel: a simple, conservative picture of its fusions.
+
+Constants are folded; reshapes are free; BatchNorm, bias, activation and residual addition go into the
+convolution or matrix product in front of them; chains of elementwise work become one kernel; a decomposed
+LayerNorm is one kernel; attention is one kernel where the version fuses it. Q/DQ nodes are no kernels: they
+say which products run in INT8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bevlite.latency.onnx.graph import Graph, Node, Tensor
+from bevlite.latency.onnx.operators import (
+    COMMUTING_OPS,
+    CONV_OPS,
+    COPY_OPS,
+    GEMM_OPS,
+    LINEAR_OPS,
+    MOVE_OPS,
+    POINTWISE_OPS,
+    QUANTIZE_OPS,
+    REDUCE_OPS,
+    UNCERTAIN_OPS,
+    VIEW_OPS,
+)
+
+INT8_GROUP = 4
+"""Channels of a group of an INT8 convolution come in fours (reference: TensorRT's rules for explicit quantisation)."""
+
+
+@dataclass
+class Group:
+    """Nodes that run as one kernel; `anchor` is the node that decides what kind of kernel it is."""
+
+    index: int
+    anchor: Node
+    nodes: list[Node]
+    output_numel: int
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    quantized: bool = False
+    attention: tuple[Node, Node] | None = None
+    launches: int = 1
+    """Kernels that the backend really starts for it."""
+    reads: int = 1
+    """How often its maps are read."""
+    strided: bool = False
+    """It reduces values that do not lie together, by a kernel that reads them one by one."""
+    copies: int = 0
+    """Further kernels that copy the output: padding, or a bias that the backend adds by itself."""
+    elided: bool = False
+    """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a builder fuses beyond convolutions with their epilogues and elementwise chains."""
+
+    attention: bool = True
+    """MatMul, Softmax and MatMul in one kernel."""
+    gemm_epilogue: bool = True
+    """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
+    layer_norm: bool = True
+    """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
+    conv_epilogue: bool = True
+    """Norm, residual and activation in the store of a convolution; without it they are one elementwise kernel."""
+    reformat_inputs: bool = True
+    """FP32 maps that come in are rewritten once; without it they come in as the kernels want them."""
+    library: bool = False
+    """Products are those of cuDNN and cuBLAS: 1 x 1 convolutions are matrix products, and no row is padded."""
+
+
+@dataclass(frozen=True)
+class FusedGraph:
+    """The kernels of a graph in order of execution; `quantized` tells whether the file carries Q/DQ nodes."""
+
+    groups: tuple[Group, ...]
+    quantized: bool
+    constants: frozenset[str]
+    rules: Rules
+
+
+def tensorrt_rules(version: tuple[int, int]) -> Rules:
+    """The rules of a TensorRT version on Orin: 8.6 brought fused attention and normalisation, 10 GEMM epilogues."""
+    return Rules(attention=version >= (8, 6), gemm_epilogue=version >= (10, 0), layer_norm=version >= (8, 6))
+
+
+def takes_int8(graph: Graph, convolution: Node) -> bool:
+    """Whether there are INT8 kernels for a convolution: groups have a multiple of four channels."""
+    groups = int(convolution.attribute("group", 1))
+    return groups == 1 or graph.tensor(convolution.inputs[1]).shape[1] % INT8_GROUP == 0
+
+
+def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
+    """Group the nodes of a graph into kernels (by default with all that the newest TensorRT fuses)."""
+    return Fusion(graph, rules or Rules()).run()
+
+
+class Fusion:
+    """Groups the nodes of one graph; a backend of other habits overrides where a node goes."""
+
+    def __init__(self, graph: Graph, rules: Rules) -> None:
+        self.graph = graph
+        self.rules = rules
+        self.alias: dict[str, str] = {}  # views, casts of constants and Q/DQ -> the tensor in memory
+        self.constants = {name for name, tensor in graph.tensors.items() if tensor.constant}
+        self.dequantized: set[str] = set()
+        self.group_of: dict[str, int] = {}
+        self.groups: list[Group] = []
+        self.has_qdq = any(n.op in QUANTIZE_OPS for n in graph.nodes)
+
+    def run(self) -> FusedGraph:
+        for node in self.graph.nodes:
+            self._place(node)
+        if self.rules.attention:
+            self._join_attention()
+        self._find_traffic()
+        for group in self.groups:
+            group.elided = self._is_elided(group)
+        return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
+
+    def resolve(self, name: str) -> str:
+        """The tensor in memory behind a chain of views."""
+        while name in self.alias:
+            name = self.alias[name]
+        return name
+
+    def _place(self, node: Node) -> None:
+        real = [self.resolve(name) for name in node.inputs if name]
+        if node.op in ("Shape", "Size") or all(name in self.constants for name in real):
+            # Shapes are static, so all of this is folded when the engine is built.
+            self.constants.update(node.outputs)
+            if node.op == "DequantizeLinear":
+                self.dequantized.add(node.outputs[0])
+            return
+        if node.op in VIEW_OPS or node.op in QUANTIZE_OPS or self._is_free(node):
+            self._make_view(node, real[0])
+            return
+        if node.op in COMMUTING_OPS and node.inputs[0] in self.dequantized:
+            self.dequantized.update(node.outputs)
+        host = self._host(node, real)
+        if host is not None:
+            host.nodes.append(node)
+            host.output_numel = self._numel(node)
+        else:
+            quantized = self._is_quantized(node)
+            host = Group(len(self.groups), node, [node], self._numel(node), quantized=quantized)
+            self.groups.append(host)
+        for name in node.outputs:
+            if name:
+                self.group_of[name] = host.index
+
+    def _make_view(self, node: Node, source: str) -> None:
+        for name in node.outputs:
+            if name:
+                self.alias[name] = source
+                # A quantised tensor stays one when it is reshaped.
+                reshaped = node.op not in QUANTIZE_OPS and node.inputs[0] in self.dequantized
+                if reshaped or node.op == "DequantizeLinear":
+                    self.dequantized.add(name)
+
+    def _is_free(self, node: Node) -> bool:
+        """Copies that copy nothing: a transpose that only moves axes of size 1, a slice of the outer axis."""
+        source = self.graph.tensor(node.inputs[0])
+        if node.op == "Transpose":
+            order = node.attribute("perm", list(range(len(source.shape)))[::-1])
+            kept = [axis for axis in order if source.shape[axis] != 1]
+            return kept == sorted(kept)
+        if node.op in ("Slice", "Split"):
+            target = self.graph.tensor(node.outputs[0]).shape
+            changed = [i for i, (a, b) in enumerate(zip(source.shape, target, strict=True)) if a != b]
+            outer = changed[0] if changed else 0
+            if len(source.shape) == 4 and outer == 1:
+                return False  # feature maps lie with their channels together: a part of them is a copy
+            return len(changed) <= 1 and all(size == 1 for size in source.shape[:outer])
+        if node.op in ("Concat", "Expand", "Tile", "Pad"):
+            return source.numel == self._numel(node)
+        return False
+
+    def _is_quantized(self, node: Node) -> bool:
+        """A product runs in INT8 when both of its operands come out of DequantizeLinear, and there is a kernel."""
+        operands = node.inputs[:2]
+        fits = node.op not in CONV_OPS or takes_int8(self.graph, node)
+        return node.op in GEMM_OPS and len(operands) == 2 and set(operands) <= self.dequantized and fits
+
+    def _host(self, node: Node, real: list[str]) -> Group | None:
+        """The kernel that takes the node in, if one does.
+
+        It is always the latest kernel among those that the inputs come from, so all other inputs are ready
+        before it starts: the order of execution can have no cycle.
+        """
+        producers = [self.group_of[name] for name in real if name in self.group_of]
+        if not producers:
+            return None
+        host = self.groups[max(producers)]
+        kind = host.anchor.op
+        if kind in UNCERTAIN_OPS or kind == "Concat":
+            return None
+        if node.op in MOVE_OPS:
+            return host if self._moves_along(node, host) else None
+        if node.op in POINTWISE_OPS:
+            if kind in CONV_OPS and not self._fits_epilogue(node, host):
+                return None
+            if kind in GEMM_OPS - CONV_OPS and not self._fits_product(node, host):
+                return None
+            if kind in REDUCE_OPS:  # the rest of a decomposed LayerNorm: (x - mean)^2, ... broadcast back
+                source = self.graph.tensor(host.anchor.inputs[0]).numel
+                return host if self._numel(node) in (host.output_numel, source) else None
+            return host if self._numel(node) == host.output_numel else None
+        # the second reduction of a decomposed LayerNorm works on rows that the kernel holds already
+        return host if node.op in REDUCE_OPS and kind in REDUCE_OPS and len(host.nodes) > 1 else None
+
+    def _moves_along(self, node: Node, host: Group) -> bool:
+        """Whether a copy is only another order in which an elementwise kernel, that nothing else reads, writes."""
+        plain = all(n.op in POINTWISE_OPS or n.op in MOVE_OPS for n in host.nodes)
+        return plain and len(self.graph.consumers.get(node.inputs[0], ())) == 1
+
+    def _fits_epilogue(self, node: Node, host: Group) -> bool:
+        """Whether a convolution takes an elementwise node into its store.
+
+        It takes BatchNorm and bias, then one residual, then an activation of its own result, of however many
+        nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own.
+        """
+        if not self.rules.conv_epilogue:
+            return False
+        others = [self.resolve(n) for n in node.inputs if n]
+        foreign = [n for n in others if n not in self.constants and self.group_of.get(n) != host.index]
+        if not foreign:
+            return True
+        plain = all(n.op in LINEAR_OPS for n in host.nodes[1:])
+        residual = any(n.op in ("Add", "Sum") and self._reads_foreign(n, host) for n in host.nodes[1:])
+        return node.op in ("Add", "Sum") and len(foreign) == 1 and plain and not residual
+
+    def _fits_product(self, node: Node, host: Group) -> bool:
+        """Whether a matrix product takes an elementwise node into its store."""
+        return self.rules.gemm_epilogue or (node.op in LINEAR_OPS and not self._reads_foreign(node, host))
+
+    def _reads_foreign(self, node: Node, host: Group) -> bool:
+        sources = [self.resolve(n) for n in node.inputs if n]
+        return any(n not in self.constants and self.group_of.get(n) != host.index for n in sources)
+
+    def _numel(self, node: Node) -> int:
+        return self.graph.tensor(node.outputs[0]).numel
+
+    def _join_attention(self) -> None:
+        """MatMul, Softmax, MatMul in a row, without another reader between them: one kernel."""
+        readers = self._readers()
+        for group in self.groups:
+            if group.anchor.op != "Softmax":
+                continue
+            before = self._single_source(group)
+            after = [g for name in group.anchor.outputs for g in readers.get(name, set()) if g != group.index]
+            if before is None or len(after) != 1 or len(group.nodes) != 1:
+                continue
+            first, last = self.groups[before], self.groups[after[0]]
+            both = first.anchor.op == last.anchor.op == "MatMul" and first.attention is None is last.attention
+            scores = [name for node in first.nodes for name in node.outputs]
+            if (
+                not both
+                or not self._is_attention(first)
+                or any(readers.get(name, set()) - {before, group.index} for name in scores)
+            ):
+                continue
+            last.attention = (first.anchor, last.anchor)
+            last.nodes = [*first.nodes, *group.nodes, *last.nodes]
+            for member in (*first.nodes, *group.nodes):
+                for name in member.outputs:
+                    self.group_of[name] = last.index
+            first.nodes, group.nodes = [], []
+        self._renumber()
+
+    def _is_attention(self, scores: Group) -> bool:
+        """Whether a backend knows the products of queries and keys as the begin of an attention."""
+        return True
+
+    def _renumber(self) -> None:
+        """Drop the kernels that have gone into others."""
+        self.groups = [g for g in self.groups if g.nodes]
+        renumbered = {g.index: position for position, g in enumerate(self.groups)}
+        self.group_of = {name: renumbered[index] for name, index in self.group_of.items()}
+        for position, group in enumerate(self.groups):
+            group.index = position
+
+    def _single_source(self, group: Group) -> int | None:
+        sources = {self.group_of.get(self.resolve(n)) for n in group.anchor.inputs if n}
+        return next(iter(sources)) if len(sources) == 1 else None
+
+    def _readers(self) -> dict[str, set[int]]:
+        """The kernels that read each tensor in memory (-1: it is an output of the graph)."""
+        readers: dict[str, set[int]] = {self.resolve(name): {-1} for name in self.graph.outputs}
+        for group in self.groups:
+            for node in group.nodes:
+                for name in node.inputs:
+                    if name:
+                        readers.setdefault(self.resolve(name), set()).add(group.index)
+        return readers
+
+    def _find_traffic(self) -> None:
+        readers = self._readers()
+        for group in self.groups:
+            for node in group.nodes:
+                for name in node.inputs:
+                    real = self.resolve(name)
+                    if name and self.group_of.get(real) != group.index:
+                        # what a folded constant was made from is gone: its own shape counts
+                        group.inputs[real] = self.graph.tensor(real)
+                for name in node.outputs:
+                    if name and readers.get(name, set()) - {group.index}:
+                        group.outputs[name] = self.graph.tensor(name)
+
+    def _is_elided(self, group: Group) -> bool:
+        """Whether a Concat costs nothing, because each of its inputs is written where it is needed."""
+        if group.anchor.op != "Concat" or len(group.nodes) != 1:
+            return False
+        writers = [self.group_of.get(name) for name in group.inputs]
+        return all(w is not None and self.groups[w].anchor.op not in COPY_OPS for w in writers)

@@ -1,0 +1,55 @@
+"""The kernels of one graph with their prices, as a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bevlite.latency.coefficients import Coefficients
+from bevlite.latency.gpu.features import KernelFeatures, Precision
+from bevlite.latency.gpu.timing import Ceilings, KernelTable
+
+Bound = Literal["compute", "memory", "launch"]
+BOUNDS: tuple[Bound, ...] = ("launch", "compute", "memory")
+"""In the order of `KernelTimes.bound`."""
+
+
+@dataclass(frozen=True)
+class KernelCost:
+    """One kernel: its time, what bounds it, and how sure that is."""
+
+    name: str
+    op: str
+    nodes: tuple[str, ...]
+    latency_us: float
+    compute_us: float
+    memory_us: float
+    launch_us: float
+    flops: float
+    traffic_bytes: float
+    precision: Precision
+    bound: Bound
+    uncertain: str = ""
+
+
+def price(kernels: Sequence[KernelFeatures], top: Ceilings, coefficients: Coefficients) -> list[KernelCost]:
+    """The kernels with their times on a board."""
+    times = KernelTable(kernels).times(top, coefficients)
+    return [
+        KernelCost(
+            name=kernel.name,
+            op=kernel.op,
+            nodes=kernel.nodes,
+            latency_us=float(times.total[i]),
+            compute_us=float(times.compute[i]),
+            memory_us=float(times.memory[i]),
+            launch_us=float(times.launch[i]),
+            flops=kernel.flops,
+            traffic_bytes=float(times.traffic[i]),
+            precision=kernel.precision,
+            bound=BOUNDS[int(times.bound[i])],
+            uncertain=kernel.uncertain,
+        )
+        for i, kernel in enumerate(kernels)
+    ]

@@ -1,0 +1,197 @@
+"""INT8 by Q/DQ nodes: which products run in it, which stay in FP16 and why, and where scales must be changed.
+
+The rules are those of NVIDIA's TensorRT documentation on explicit quantisation and of the quantisation of
+CUDA-BEVFusion: Q/DQ on every input of a product, weights included; on the skip branch of a residual addition and not
+on the branch of the convolution; one scale for all operands of a concatenation. DequantizeLinear moves forward over
+layers that only pick or move values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import numpy_helper
+
+from bevlite.latency.gpu.fusion import FusedGraph
+from bevlite.latency.onnx.graph import Graph, Node
+from bevlite.latency.onnx.operators import COMMUTING_OPS, CONV_OPS, GEMM_OPS
+
+BETWEEN = frozenset({"BatchNormalization", "Add", "Sub", "Cast"})
+"""What may stand between a convolution and the addition of a skip branch."""
+INT8_GROUP_CHANNELS = 4
+"""INT8 kernels of grouped convolutions exist for multiples of this many channels a group."""
+NAMED = 8
+"""Nodes that a note names."""
+
+
+@dataclass(frozen=True)
+class Int8Row:
+    """Nodes with the same finding. `effect` is `stays FP16` or `requantised`."""
+
+    effect: str
+    op: str
+    reason: str
+    remedy: str
+    nodes: tuple[str, ...]
+
+    def note(self) -> str:
+        """The row as a sentence, with the first of the nodes by name."""
+        more = f" and {len(self.nodes) - NAMED} more" if len(self.nodes) > NAMED else ""
+        names = ", ".join(self.nodes[:NAMED]) + more
+        return f"INT8: {len(self.nodes)} {self.op} {self.effect} ({self.reason}): {names}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Int8Findings:
+    """What INT8 does to a file: products in INT8 of all products, and the rows of the others."""
+
+    explicit: bool
+    int8_products: int
+    products: int
+    rows: tuple[Int8Row, ...]
+
+    def notes(self, version: tuple[int, int]) -> list[str]:
+        """The findings in words, for a version of TensorRT."""
+        if self.explicit:
+            head = f"INT8: {self.int8_products} of {self.products} products run in INT8, by the Q/DQ nodes of the file"
+        elif version >= (11, 0):
+            head = (
+                "INT8: the file has no Q/DQ nodes, and TensorRT 11 takes INT8 from them alone: it refuses, or builds "
+                "FP16; the time is that of the same network with Q/DQ placed as NVIDIA does"
+            )
+        else:
+            head = (
+                "INT8: the file has no Q/DQ nodes: TensorRT quantises by itself, and without a calibration cache it "
+                "invents the ranges: the time is real then, the accuracy is noise; TensorRT 11 refuses it"
+            )
+        return [head, *(row.note() for row in self.rows)]
+
+
+def scales_of(model: onnx.ModelProto) -> dict[str, float]:
+    """The scalar constants of a file by name: scales of Q/DQ nodes are among them."""
+    tensors = [(tensor.name, tensor) for tensor in model.graph.initializer]
+    tensors += [
+        (node.output[0], node.attribute[0].t)
+        for node in model.graph.node
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value"
+    ]
+    small = [(n, t) for n, t in tensors if not any(d != 1 for d in t.dims) and t.data_location != t.EXTERNAL]
+    return {name: float(numpy_helper.to_array(tensor).reshape(-1)[0]) for name, tensor in small if _has_value(tensor)}
+
+
+def findings(graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> Int8Findings:
+    """What INT8 does to a graph. Without Q/DQ nodes: what NVIDIA's own placement would leave in FP16."""
+    reader = _Reader(graph, fused, scales)
+    products = [node for group in fused.groups for node in group.nodes if node.op in GEMM_OPS]
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    stay = 0
+    for node in products:
+        why = reader.why_fp16(node)
+        if why is not None:
+            stay += 1
+            found.setdefault(("stays FP16", node.op, *why), []).append(node.name)
+    if fused.quantized:
+        for node in graph.nodes:
+            why = reader.why_requantised(node)
+            if why is not None:
+                found.setdefault(("requantised", node.op, *why), []).append(node.name)
+    rows = tuple(Int8Row(*key, tuple(nodes)) for key, nodes in found.items())
+    return Int8Findings(fused.quantized, len(products) - stay, len(products), rows)
+
+
+class _Reader:
+    def __init__(self, graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> None:
+        self.graph, self.scales = graph, scales
+        self.explicit, self.constants = fused.quantized, fused.constants
+        self.writer = {name: node for node in graph.nodes for name in node.outputs if name}
+        self.attention = {id(node) for group in fused.groups for node in group.attention or ()}
+
+    def why_fp16(self, node: Node) -> tuple[str, str] | None:
+        """Reason and remedy, or None when the product runs in INT8."""
+        channels = self._group_channels(node)
+        if channels % INT8_GROUP_CHANNELS:
+            kind = "depthwise" if channels == 1 else f"grouped, {channels} channels a group"
+            reason = f"{kind}: INT8 kernels exist for multiples of {INT8_GROUP_CHANNELS}"
+            return reason, "leave its Q/DQ nodes out, FP16 is as fast"
+        missing = [word for word, name in self._operands(node) if self._dequantize(name) is None]
+        if id(node) in self.attention and (missing or not self.explicit):
+            return "inside attention", "as NVIDIA recommends"
+        if not self.explicit:
+            weights = {word for word, _ in self._operands(node)}
+            return None if "weight" in weights else ("a product of two activations", "as NVIDIA recommends")
+        if not missing:
+            return None
+        return f"no Q/DQ on {' and '.join(missing)}", "quantise all inputs of a product, or none"
+
+    def why_requantised(self, node: Node) -> tuple[str, str] | None:
+        """Reason and remedy for a layer at which scales are changed or a fusion is lost."""
+        if node.op == "Concat":
+            return self._different_scales(node)
+        return self._residual(node) if node.op == "Add" else None
+
+    def _different_scales(self, node: Node) -> tuple[str, str] | None:
+        sources = [self._dequantize(name) for name in node.inputs if name not in self.constants]
+        found = [dq for dq in sources if dq is not None]
+        if not found:
+            return None
+        if len(found) < len(sources):
+            reason = f"{len(found)} of {len(sources)} operands have Q/DQ"
+            return reason, "quantise all operands with one scale, or none"
+        scales = {self.scales.get(dq.inputs[1], dq.inputs[1]) for dq in found}
+        if len(scales) == 1:
+            return None
+        return f"{len(scales)} different scales", "give all operands the scale of the largest range"
+
+    def _residual(self, node: Node) -> tuple[str, str] | None:
+        """An addition of two branches, one of which at least is a convolution in INT8."""
+        operands = [name for name in node.inputs if name not in self.constants]
+        if len(operands) != 2:
+            return None
+        quantized = [self._dequantize(name) is not None for name in operands]
+        behind = [self._product_before(name, over) for name, over in zip(operands, quantized, strict=True)]
+        if not any(product is not None and self.why_fp16(product) is None for product in behind):
+            return None
+        remedy = "quantise the skip branch alone: the convolution then takes the addition in"
+        if all(quantized):
+            return "Q/DQ on both branches of a residual addition", remedy
+        if not any(quantized):
+            return "no Q/DQ on the skip branch of a residual addition", remedy
+        plain = behind[quantized.index(False)]
+        if plain is None:
+            return "Q/DQ on the wrong branch of a residual addition", remedy
+        return None
+
+    def _operands(self, node: Node) -> list[tuple[str, str]]:
+        """The two operands of a product with what they are: input or weight."""
+        return [("weight" if name in self.constants else "input", name) for name in node.inputs[:2]]
+
+    def _group_channels(self, node: Node) -> int:
+        """Input channels a group of a grouped convolution; a multiple of four for everything else."""
+        groups = int(node.attribute("group", 1)) if node.op in CONV_OPS else 1
+        return self.graph.tensor(node.inputs[0]).shape[1] // groups if groups > 1 else INT8_GROUP_CHANNELS
+
+    def _dequantize(self, name: str) -> Node | None:
+        """The DequantizeLinear that a tensor comes out of, over layers that it moves across."""
+        node = self.writer.get(name)
+        while node is not None and node.op in COMMUTING_OPS:
+            node = self.writer.get(node.inputs[0])
+        return node if node is not None and node.op == "DequantizeLinear" else None
+
+    def _product_before(self, name: str, over_quantizer: bool) -> Node | None:
+        """The convolution or matrix product whose result a tensor is, behind its norm and bias, and its Q/DQ."""
+        node = self.writer.get(name)
+        if over_quantizer:
+            dequantize = self._dequantize(name)
+            quantize = self.writer.get(dequantize.inputs[0]) if dequantize is not None else None
+            node = self.writer.get(quantize.inputs[0]) if quantize is not None else None
+        while node is not None and node.op in BETWEEN:
+            rest = [n for n in node.inputs if n not in self.constants]
+            node = self.writer.get(rest[0]) if len(rest) == 1 else None
+        return node if node is not None and node.op in GEMM_OPS else None
+
+
+def _has_value(tensor: onnx.TensorProto) -> bool:
+    """Whether the value is there: weights of stripped files have none."""
+    return bool(tensor.raw_data or tensor.float_data or tensor.int32_data or tensor.double_data)

@@ -1,0 +1,1 @@
+"""ONNX graphs as the latency model reads them: shapes, folding, identity."""

@@ -1,0 +1,1 @@
+"""Latencies of a search: predicted, or measured by boards and corrected."""

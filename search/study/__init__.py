@@ -1,0 +1,1 @@
+"""The study: trials, fidelity, workers, storage, winner."""

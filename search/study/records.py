@@ -1,0 +1,165 @@
+"""What is known of one trial, read from the storage into one typed record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from bevlite.devices.report.latency import LatencyReport
+
+State = Literal["rejected", "stopped", "completed", "failed", "running", "waiting"]
+Basis = Literal["", "engines", "whole"]
+"""Of a measurement: the sum of engines measured apart, or the network as one engine."""
+BASIS_WORDS = {"engines": "from its engines", "whole": "as a whole"}
+STATES: tuple[State, ...] = ("completed", "stopped", "rejected", "failed", "running", "waiting")
+
+
+@dataclass(frozen=True)
+class LatencySummary:
+    """Of a latency report what tables and plots need. `missing` names steps that are not in the total."""
+
+    kind: str
+    total_ms: float
+    lower_ms: float
+    upper_ms: float
+    modules: dict[str, float]
+    pipeline: dict[str, float]
+    basis: Basis = ""
+    missing: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, report: LatencyReport, basis: Basis = "") -> LatencySummary:
+        """The summary of a report."""
+        return cls(
+            report.kind,
+            report.total_ms,
+            report.lower_ms,
+            report.upper_ms,
+            {row.name: row.latency_ms for row in report.modules},
+            {row.name: row.latency_ms for row in report.pipeline},
+            basis,
+            report.missing,
+        )
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> LatencySummary:
+        """From the storage, that of an older version as well."""
+        return cls(**{**data, "missing": tuple(data.get("missing", ()))})
+
+    @property
+    def text(self) -> str:
+        """`predicted 48.2 ms [40.1, 57.0]`: the kind is always said, and whether engines were summed."""
+        words = f"{self.kind} {self.total_ms:.1f} ms [{self.lower_ms:.1f}, {self.upper_ms:.1f}]"
+        return f"{words} {BASIS_WORDS[self.basis]}" if self.basis else words
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial. `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics).
+
+    `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
+    network as one engine, where it was measured so; `whole_problem` says why it cannot be.
+    """
+
+    number: int
+    state: State
+    params: dict[str, Any]
+    variant_hash: str | None = None
+    latency: LatencySummary | None = None
+    engines: LatencySummary | None = None
+    whole: LatencySummary | None = None
+    whole_problem: str = ""
+    parameters: int | None = None
+    rungs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    full_epochs: int = 0
+    violations: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    duplicate_of: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def score(self) -> dict[str, Any] | None:
+        """The result of the last rung that it reached."""
+        return self.rungs[max(self.rungs)] if self.rungs else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """At full fidelity only: what stopped early has none."""
+        full = self.rungs.get(self.full_epochs)
+        return float(full["accuracy"]) if full is not None and self.state == "completed" else None
+
+    @property
+    def last_accuracy(self) -> float | None:
+        """At the last rung that it reached."""
+        return float(self.score["accuracy"]) if self.score is not None else None
+
+    @property
+    def last_epoch(self) -> int:
+        """Epochs that it was trained."""
+        return max(self.rungs, default=0)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median."""
+        return self.latency.total_ms if self.latency is not None else None
+
+    @property
+    def lower_ms(self) -> float | None:
+        """Lower end of the latency."""
+        return self.latency.lower_ms if self.latency is not None else None
+
+    @property
+    def upper_ms(self) -> float | None:
+        """Upper end of the latency."""
+        return self.latency.upper_ms if self.latency is not None else None
+
+    @property
+    def violation(self) -> float:
+        """How infeasible it is: the sum of all relative excesses."""
+        return sum(value for value in self.violations.values() if value > 0)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it keeps every limit and floor known of it."""
+        return self.violation == 0
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may stand on the Pareto front: completed, feasible, and no duplicate."""
+        return self.state == "completed" and self.feasible and self.duplicate_of is None
+
+    @property
+    def params_text(self) -> str:
+        """`camera=r18 channels=64`."""
+        return " ".join(f"{name}={value}" for name, value in self.params.items())
+
+
+def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mapping[str, Any]]) -> TrialRecord:
+    """The record of a trial in the storage; `wholes` are the networks measured whole, by the hash of their variant."""
+    attrs = trial.user_attrs
+    # The attribute is written a moment before the trial ends: only the end makes it count.
+    state: State = "running" if trial.state == TrialState.RUNNING else "waiting"
+    if trial.state.is_finished():
+        state = attrs.get("state", "failed")
+    latency = LatencySummary.read(attrs["latency"]) if attrs.get("latency") else None
+    whole = wholes.get(attrs.get("variant_hash", ""), {})
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=dict(trial.params or trial.system_attrs.get("fixed_params", {})),
+        variant_hash=attrs.get("variant_hash"),
+        latency=latency,
+        engines=latency,
+        whole=LatencySummary.read(whole["latency"]) if "latency" in whole else None,
+        whole_problem=str(whole.get("problem", "")),
+        parameters=attrs.get("parameters"),
+        rungs={int(epoch): score for epoch, score in attrs.get("rungs", {}).items()},
+        full_epochs=full_epochs,
+        violations=dict(trial.constraints),
+        reason=attrs.get("reason", ""),
+        duplicate_of=attrs.get("duplicate_of"),
+        seconds=float(attrs.get("seconds", 0.0)),
+    )

@@ -1,0 +1,204 @@
+"""The study: takes up what was interrupted, asks for new trials, and runs them until there are enough."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+
+from bevlite.config import write_atomic
+from bevlite.errors import BevliteError
+from search.config import ResolvedSearch
+from search.latency.log import NoLatency
+from search.report.outcome import Outcome
+from search.study.backend import Backend
+from search.study.locks import FileLock
+from search.study.records import LatencySummary, TrialRecord
+from search.study.sampling import draw, sampler_for, tried_all
+from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
+from search.study.trial import TrialRunner
+from search.terminal import Say
+
+MAX_SURPRISES = 3
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial that this process owns, as long as it holds the lock."""
+
+    trial: optuna.Trial
+    lock: FileLock
+    resumed: bool
+
+
+class Study:
+    """A study folder at work. Several processes may work on one: each owns the trial whose lock it holds."""
+
+    def __init__(self, search: ResolvedSearch, folder: Path, backend: Backend, say: Say) -> None:
+        self.search, self.folder, self.backend, self._say = search, folder, backend, say
+        folder.mkdir(parents=True, exist_ok=True)
+        self._ask_lock = FileLock(folder / ".lock")
+        with self._ask_lock:
+            self._open: OpenStudy = open_for_run(folder, search)
+        self.study = self._open.study
+        self._surprises = 0
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All trials."""
+        return records_of(self.study, self.search.config.fidelity.epochs)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What all trials so far amount to."""
+        return Outcome(tuple(self.records), self.search.config.constraints.budget_ms)
+
+    @property
+    def busy_elsewhere(self) -> bool:
+        """Whether another process still runs a trial."""
+        return any(record.state == "running" for record in self.records)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a trial is open, or fewer have begun than there shall be."""
+        begun = [record for record in self.records if record.state != "waiting"]
+        return len(begun) < self.search.config.trials or any(record.state == "running" for record in begun)
+
+    def trial_folder(self, number: int) -> Path:
+        """The run folder of a trial."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    def run(self) -> None:
+        """Run trials until `trials` of them exist, or nothing is left to try.
+
+        Raises:
+            BevliteError: what no other trial would escape (unusable data, the same unexpected error thrice).
+        """
+        while (job := self._next()) is not None:
+            try:
+                if job.resumed:
+                    self._say(f"trial {job.trial.number:<3d} resumed   it was interrupted; nothing is lost")
+                with Heartbeat(self._open.storage, job.trial._trial_id):
+                    self._run(job)
+            finally:
+                job.lock.release()
+            self.measure_winner()
+
+    def measure_winner(self, wait: bool = False) -> None:
+        """Measure the winner so far as a whole network; when another one wins by that, this one too.
+
+        Without `wait`, it is left to another worker that is at it.
+
+        Raises:
+            NoLatency: no board answers, and the search may not do without.
+        """
+        lock = FileLock(self.folder / ".whole.lock")
+        if self.search.config.device.measures and lock.acquire(wait=wait):
+            try:
+                self._measure_winner()
+            finally:
+                lock.release()
+
+    def _measure_winner(self) -> None:
+        while (record := self._unmeasured_winner()) is not None:
+            assert record.variant_hash is not None
+            variant = self.search.space.build(self.search.base, record.params, f"trial-{record.number}")
+            try:
+                report = self.backend.whole(variant)
+            except NoLatency:
+                raise
+            except BevliteError as error:
+                keep_whole(self.study, record.variant_hash, str(error))
+                self._say(f"trial {record.number:<3d} whole     cannot be measured as a whole: {error}")
+                continue
+            if report is None:
+                return
+            summary = LatencySummary.of(report, "whole")
+            missing = record.latency.missing if record.latency is not None else ()
+            keep_whole(self.study, record.variant_hash, replace(summary, missing=missing))
+            self._say(f"trial {record.number:<3d} whole     {summary.text}; before: {_before(record)}")
+
+    def _unmeasured_winner(self) -> TrialRecord | None:
+        choice = self.outcome.choice
+        if choice is None or choice[0].whole is not None or choice[0].whole_problem:
+            return None
+        return choice[0]
+
+    def _run(self, job: Job) -> None:
+        folder = self.trial_folder(job.trial.number)
+        runner = TrialRunner(self.search, self.study, job.trial, folder, self.backend, self._say)
+        try:
+            runner.run()
+            self._surprises = 0
+        except BevliteError:
+            raise  # not the fault of this trial: it stays open
+        except StorageInternalError as error:
+            raise BevliteError(f"{self.folder}: the database failed ({error}); start again to go on") from None
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
+                raise
+            # Of a network that nobody has built before anything may come (out of memory, an operator that is
+            # missing): the study goes on, unless it happens again and again.
+            write_atomic(folder / "error.txt", traceback.format_exc())
+            text = str(error).strip().splitlines()
+            reason = f"{type(error).__name__}: {text[0][:200] if text else ''}"
+            runner.fail(reason)
+            self._surprises += 1
+            if self._surprises >= MAX_SURPRISES:
+                raise BevliteError(
+                    f"{MAX_SURPRISES} trials in a row failed unexpectedly, the last with {reason} "
+                    f"(see {folder / 'error.txt'})"
+                ) from None
+
+    @quiet_optuna()
+    def _next(self) -> Job | None:
+        """The next trial to work on; None when there are enough or no more are possible."""
+        with self._ask_lock:
+            trials = self.study.get_trials(deepcopy=False)
+            for trial in trials:
+                if trial.state == TrialState.RUNNING and (lock := self._adopt(trial)) is not None:
+                    self.study.sampler = sampler_for(self.search, trial.number)
+                    return Job(optuna.Trial(self.study, trial._trial_id), lock, resumed=True)
+            begun = sum(trial.state != TrialState.WAITING for trial in trials)
+            if begun >= self.search.config.trials:
+                return None
+            if tried_all(self.search, trials):
+                self._say(f"all {self.search.space.size()} combinations of the space have been tried")
+                return None
+            self.study.sampler = sampler_for(self.search, begun)
+            if not any(trial.state == TrialState.WAITING for trial in trials):
+                self.study.enqueue_trial(draw(self.search, trials))
+            asked = self.study.ask()
+            lock = FileLock(self._lock_file(asked.number))
+            lock.acquire()
+            asked.set_user_attr("host", platform.node())
+            return Job(asked, lock, resumed=False)
+
+    def _adopt(self, trial: FrozenTrial) -> FileLock | None:
+        """The lock of a running trial whose process is gone; None while it lives.
+
+        On this machine the lock says so at once; for another machine its heartbeat must have stopped as well.
+        """
+        lock = FileLock(self._lock_file(trial.number))
+        if not lock.acquire(wait=False):
+            return None
+        host = trial.user_attrs.get("host", platform.node())
+        if host != platform.node() and trial._trial_id not in self._open.lost_elsewhere():
+            lock.release()
+            return None
+        return lock
+
+    def _lock_file(self, number: int) -> Path:
+        return self.folder / "trials" / f".{number:04d}.lock"
+
+
+def _before(record: TrialRecord) -> str:
+    """The plain sum of the engines, or the prediction that stood for it."""
+    return f"{record.engines.kind} {record.engines.total_ms:.2f} ms" if record.engines is not None else "unknown"

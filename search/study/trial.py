@@ -1,0 +1,188 @@
+"""One trial, from parameters to accuracy: every step is recorded when it is done, so none is done twice."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from bevlite.errors import BevliteError, ConfigError, DataError
+from bevlite.variant import Variant
+from search.config import ResolvedSearch
+from search.latency.log import NoLatency
+from search.space.objectives import Score
+from search.study.backend import Backend
+from search.study.fidelity import RungPoint, stop_reason
+from search.study.records import Basis, LatencySummary, State, TrialRecord
+from search.study.store import records_of
+from search.terminal import Say
+
+OPTUNA_STATES: dict[str, TrialState] = {
+    "completed": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "rejected": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+class TrialRunner:
+    """Runs one trial of a study, or goes on with one that was interrupted."""
+
+    def __init__(
+        self,
+        search: ResolvedSearch,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        folder: Path,
+        backend: Backend,
+        say: Say,
+    ) -> None:
+        self.search, self.study, self.trial, self.folder, self.backend = search, study, trial, folder, backend
+        self._say = say
+        self._began = time.monotonic()
+        self._spent_before = float(trial.user_attrs.get("seconds", 0.0))
+
+    @property
+    def record(self) -> TrialRecord:
+        """What the storage knows of it now."""
+        return records_of(self.study, self.search.config.fidelity.epochs)[self.trial.number]
+
+    def run(self) -> TrialRecord:
+        """Bring the trial to its end.
+
+        Raises:
+            DataError, NoLatency, OSError: nothing that is the trial's fault; it stays open and is gone on with later.
+        """
+        params = self.search.space.sample(self.trial)
+        try:
+            variant = self.search.space.build(self.search.base, params, f"trial-{self.trial.number}")
+        except ConfigError as error:
+            self._constrain({"valid": 1.0})
+            return self._finish("rejected", f"invalid combination: {error}")
+        self.trial.set_user_attr("variant_hash", variant.hash)
+        original = self._same_network(variant)
+        if original is not None:
+            return self._reuse(original)
+        try:
+            rejection = self._measure(variant)
+            return self._finish("rejected", rejection) if rejection else self._train(variant)
+        except (DataError, NoLatency):
+            raise
+        except BevliteError as error:
+            return self._finish("failed", str(error))
+
+    def fail(self, reason: str) -> TrialRecord:
+        """End the trial as failed."""
+        return self._finish("failed", reason)
+
+    def _same_network(self, variant: Variant) -> TrialRecord | None:
+        for record in records_of(self.study, self.search.config.fidelity.epochs):
+            finished = record.state in OPTUNA_STATES
+            if finished and record.variant_hash == variant.hash and record.duplicate_of is None:
+                return record
+        return None
+
+    def _reuse(self, original: TrialRecord) -> TrialRecord:
+        self.trial.set_user_attr("duplicate_of", original.number)
+        if original.engines is not None:
+            self.trial.set_user_attr("latency", asdict(original.engines))
+        self.trial.set_user_attr("parameters", original.parameters)
+        self.trial.set_user_attr("rungs", {str(epoch): score for epoch, score in original.rungs.items()})
+        self._constrain(original.violations)
+        reason = f"same network as trial {original.number}"
+        return self._finish(original.state, f"{reason}: {original.reason}" if original.reason else reason)
+
+    def _measure(self, variant: Variant) -> str | None:
+        """Latency and size before any training; the reason for which the network is rejected."""
+        report = self.backend.latency(variant)
+        parameters = self.backend.parameters(variant)
+        basis: Basis = "" if report.kind == "predicted" else "engines"
+        self.trial.set_user_attr("latency", asdict(LatencySummary.of(report, basis)))
+        self.trial.set_user_attr("parameters", parameters)
+        limits = self.search.config.constraints
+        summary = self.record.latency
+        assert summary is not None
+        self._constrain(limits.violations(summary, parameters))
+        reason = limits.reason(summary, parameters)
+        if reason is None:
+            size = f"{parameters / 1e6:.2f} M parameters"
+            self._event("starts", f"{summary.text}, {size}  {self.record.params_text}")
+        return reason
+
+    def _train(self, variant: Variant) -> TrialRecord:
+        rule = self.search.config.fidelity
+        passed = list(self.trial.user_attrs.get("passed", []))
+        for epoch in rule.rungs:
+            if epoch in passed:
+                continue
+            if epoch not in self.record.rungs:
+                self._train_to(variant, epoch)
+            reason = None if epoch == rule.epochs else self._compare(epoch)
+            if reason is not None:
+                return self._finish("stopped", f"at epoch {epoch}: {reason}")
+            passed.append(epoch)
+            self.trial.set_user_attr("passed", passed)
+        score = self.record.score
+        assert score is not None
+        floors = self.search.config.objectives.floor_violations(score["metrics"])
+        self._constrain(floors)
+        below = ", ".join(name.removeprefix("floor_") for name, value in floors.items() if value > 0)
+        return self._finish("completed", f"below the floor of {below}" if below else "")
+
+    def _train_to(self, variant: Variant, epoch: int) -> None:
+        self.backend.train(variant, self.search.recipe, self.folder, epoch)
+        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder))
+        rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
+        self.trial.set_user_attr("rungs", rungs)
+        self.trial.set_user_attr("seconds", self._seconds())
+        label = self.search.config.objectives.label
+        self._event("epoch", f"{epoch}: {label} {score.accuracy:.4f} ({score.where})")
+
+    def _compare(self, epoch: int) -> str | None:
+        points = []
+        for record in records_of(self.study, self.search.config.fidelity.epochs):
+            if epoch in record.rungs and record.latency is not None and record.duplicate_of is None:
+                accuracy = float(record.rungs[epoch]["accuracy"])
+                points.append(RungPoint(record.number, accuracy, record.latency.total_ms))
+        own = next(point for point in points if point.number == self.trial.number)
+        return stop_reason(own, [point for point in points if point is not own], self.search.config.fidelity)
+
+    def _constrain(self, values: dict[str, float]) -> None:
+        known = self.record.violations  # Optuna keeps the first value of a constraint
+        for name, value in values.items():
+            if name not in known:
+                self.trial.set_constraint(name, value)
+
+    def _finish(self, state: State, reason: str) -> TrialRecord:
+        self.trial.set_user_attr("reason", reason)
+        self.trial.set_user_attr("seconds", self._seconds())
+        self.trial.set_user_attr("state", state)
+        record = replace(self.record, state=state)
+        values = None
+        if state == "completed":
+            assert record.accuracy is not None and record.latency_ms is not None
+            values = [record.accuracy, record.latency_ms]
+        self.study.tell(self.trial, values, state=OPTUNA_STATES[state])
+        self._event(state, self._summary(record))
+        return record
+
+    def _summary(self, record: TrialRecord) -> str:
+        words = [record.reason] if record.reason else []
+        if record.state == "completed" and record.score is not None and record.latency is not None:
+            where = f"{record.score['split']}, {record.score['samples']} samples"
+            label = self.search.config.objectives.label
+            words.insert(0, f"{label} {record.accuracy:.4f} ({where}), {record.latency.text}")
+        if record.state in ("rejected", "failed") or record.duplicate_of is not None:
+            words.append(record.params_text)
+        return "  ".join(words)
+
+    def _seconds(self) -> float:
+        return round(self._spent_before + time.monotonic() - self._began, 2)
+
+    def _event(self, word: str, text: str) -> None:
+        elapsed: Any = self._seconds()
+        self._say(f"trial {self.trial.number:<3d} {word:<9s} {text}  ({elapsed:.1f} s)")

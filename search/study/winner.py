@@ -1,0 +1,125 @@
+"""The winner: a plain variant file, trained at full length and exported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bevlite.config import to_yaml, write_atomic
+from bevlite.errors import BevliteError
+from bevlite.variant import Variant
+from search.config import ResolvedSearch
+from search.report.outcome import Outcome, budget_words
+from search.space.objectives import Score
+from search.study.backend import Backend
+from search.terminal import Say
+
+NOTE = "winner.json"
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """What the winner's own training gave. `score` is None while it is under way."""
+
+    trial: int
+    epochs: int
+    score: dict[str, Any] | None = None
+    exported: bool = False
+    problem: str = ""
+
+
+def read_result(folder: Path) -> FinalResult | None:
+    """The result in a study folder, if there is one."""
+    file = folder / NOTE
+    if not file.is_file():
+        return None
+    try:
+        return FinalResult(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise BevliteError(f"{file}: cannot be read; accepted: as `bevlite search run` writes it") from None
+
+
+def winner_variant(search: ResolvedSearch, outcome: Outcome) -> Variant:
+    """The variant of the winning trial."""
+    assert outcome.choice is not None
+    record, _ = outcome.choice
+    return search.space.build(search.base, record.params, f"winner-trial-{record.number}")
+
+
+def write_winner_yaml(search: ResolvedSearch, outcome: Outcome, path: Path) -> None:
+    """The winner as a variant file, with what is known of it as comments."""
+    assert outcome.choice is not None
+    record, winner = outcome.choice
+    assert record.latency is not None and record.score is not None
+    label = search.config.objectives.label
+    head = [
+        f"Trial {record.number} of {len(outcome.records)}: {record.params_text}",
+        f"{label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
+        f"Latency {record.latency.text} on {search.config.device.title}, budget {outcome.budget_ms:g} ms: "
+        f"{budget_words(record, winner)}",
+    ]
+    text = "".join(f"# {line}\n" for line in head) + to_yaml(winner_variant(search, outcome))
+    write_atomic(path, text)
+
+
+def finish_winner(
+    search: ResolvedSearch, outcome: Outcome, folder: Path, trial_run: Path, backend: Backend, say: Say
+) -> FinalResult:
+    """Train the winner as `final` says, evaluate and export it into `folder/winner`.
+
+    What an earlier call has finished is kept. A winner of an earlier, shorter search is moved aside.
+
+    Raises:
+        BevliteError: its training failed.
+    """
+    assert outcome.choice is not None
+    record, _ = outcome.choice
+    run, recipe = folder / "winner", search.final_recipe
+    known = read_result(folder)
+    if known is not None and (known.trial, known.epochs) != (record.number, recipe.epochs):
+        _move_aside(folder, run, known)
+        known = None
+    if known is not None and known.score is not None and known.exported:
+        return known
+    _write(folder, FinalResult(record.number, recipe.epochs))
+    variant = winner_variant(search, outcome)
+    if recipe == search.recipe:
+        say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
+        _copy_run(trial_run, run)
+    else:
+        say(f"winner    trial {record.number}: final training, {recipe.epochs} epochs")
+        backend.train(variant, recipe, run, recipe.epochs)
+    score = Score.of(search.config.objectives, backend.evaluate(run))
+    say(f"winner    {search.config.objectives.label} {score.accuracy:.4f} ({score.where})")
+    problem = ""
+    try:
+        backend.export(run)
+    except BevliteError as error:
+        problem = f"not exported: {error}"
+        say(f"winner    {problem}")
+    result = FinalResult(record.number, recipe.epochs, score.as_json(), not problem, problem)
+    _write(folder, result)
+    return result
+
+
+def _write(folder: Path, result: FinalResult) -> None:
+    write_atomic(folder / NOTE, json.dumps(result.__dict__, indent=1) + "\n")
+
+
+def _move_aside(folder: Path, run: Path, known: FinalResult) -> None:
+    if run.is_dir():
+        target = folder / f"winner-trial-{known.trial}-{known.epochs}-epochs"
+        shutil.rmtree(target, ignore_errors=True)
+        run.rename(target)
+
+
+def _copy_run(source: Path, target: Path) -> None:
+    if target.is_dir():
+        return
+    half = target.with_name(".winner-copy")
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(source, half)
+    half.rename(target)

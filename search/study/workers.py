@@ -1,0 +1,144 @@
+"""Several processes at work on one study: each trains its own trials with its share of the cores and GPUs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import FrameType
+
+from bevlite.errors import BevliteError
+from search.config import ResolvedSearch
+from search.study.backend import Backend
+from search.study.study import Study
+from search.terminal import Say, make_console, speaker
+
+
+def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
+    """Run the trials of a study in `count` processes until there are enough.
+
+    Args:
+        study: the study; its backend is sent to the processes.
+        count: number of processes.
+        devices: GPUs of each; with fewer GPUs than the processes want, they share.
+        say: where events go.
+
+    Raises:
+        BevliteError: workers ended before their time, and the others could not do their work; all is kept.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    workers: list[SpawnProcess] = []
+    try:
+        for index in range(count):
+            work = (study.search, study.folder, study.backend)
+            worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
+            with _environment(_share(index, count, devices)), _interrupt_ignored():
+                worker.start()
+            workers.append(worker)
+        say(f"{count} workers, each with {_threads(count)} of {_cores()} cores")
+        for worker in workers:
+            worker.join()
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+    ended = [f"{worker.name} ({_cause(worker)})" for worker in workers if worker.exitcode]
+    if ended and study.unfinished:
+        raise BevliteError(f"{study.folder}: ended before its time: {', '.join(ended)}; the same command goes on")
+    if ended:
+        say(f"ended before its time: {', '.join(ended)}; the other workers did its work")
+
+
+def _work(search: ResolvedSearch, folder: Path, backend: Backend) -> None:
+    """The whole of one worker process."""
+    signal.signal(signal.SIGTERM, interrupt)
+    _end_with_parent()
+    name = multiprocessing.current_process().name
+    try:
+        Study(search, folder, backend, speaker(make_console())).run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (BevliteError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal handler: a polite kill is treated as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """When the search is killed without a word, its workers stop as well; the next search takes up their trials."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _interrupt_ignored() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal: the search alone answers it and tells its workers."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a process that is started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _share(index: int, count: int, devices: int) -> dict[str, str]:
+    """Cores and GPUs of one worker, as environment variables; what the user has set for OpenMP stays."""
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(_threads(count))}
+    gpus = _gpus()
+    if gpus:
+        mine = [gpus[(index * devices + i) % len(gpus)] for i in range(min(devices, len(gpus)))]
+        share["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    return share
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return asked.split(",")[:count] if asked else [str(i) for i in range(count)]
+
+
+def _threads(count: int) -> int:
+    return max(1, _cores() // count)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cause(worker: SpawnProcess) -> str:
+    code = worker.exitcode or 0
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

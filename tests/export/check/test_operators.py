@@ -1,0 +1,198 @@
+"""The operator check against what TensorRT's documents say, one small graph a fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from bevlite.errors import BevliteError, ExportError
+from bevlite.export.check.operators import VERSIONS, check_model, findings_table, has_errors, version_key
+from tests.latency.graphs import conv_relu, integers, model, weight
+
+node = helper.make_node
+OLD, NEW = ("8.5", "8.6"), ("10.3", "10.16", "11.1")
+Shapes = dict[str, "tuple[int | str, ...]"]
+
+
+def severities(m: onnx.ModelProto, text: str = "") -> dict[str, set[str]]:
+    """Version to severities of the findings whose reason holds the text."""
+    found: dict[str, set[str]] = {}
+    for f in check_model(m):
+        if text in f.reason:
+            found.setdefault(f.version, set()).add(f.severity)
+    return found
+
+
+def every(severity: str, versions: tuple[str, ...] = VERSIONS) -> dict[str, set[str]]:
+    return {version: {severity} for version in versions}
+
+
+def single(op: str, shapes: Shapes, opset: int = 17, constants: list[onnx.TensorProto] | None = None,
+           **attributes: object) -> onnx.ModelProto:  # fmt: skip
+    names = [*shapes, *(c.name for c in constants or [])]
+    return model([node(op, names, ["y"], name="n", **attributes)], shapes, ["y"], constants, opset)
+
+
+def test_a_plain_convolution_is_clean() -> None:
+    assert check_model(conv_relu()) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "key"),
+    [("8.5.2", "8.5"), ("8.6", "8.6"), ("10.0", "10.3"), ("10.3.0", "10.3"), ("10.7", "10.3"),
+     ("10.16.2", "10.16"), ("11", "11.1"), ("11.4", "11.1"), ("11.0", "10.16")],
+)  # fmt: skip
+def test_version_to_column(version: str, key: str) -> None:
+    assert version_key(version) == key
+
+
+def test_layer_normalization_needs_8_6() -> None:
+    m = single("LayerNormalization", {"x": (2, 64)}, constants=[weight("s", 64)])
+    assert severities(m) == every("error", ("8.5",))
+    assert "opset 16" in check_model(m)[0].remedy
+
+
+def test_opset_ranges() -> None:
+    x: Shapes = {"x": (1, 4)}
+    assert severities(single("Relu", x, opset=18), "opset") == every("error", OLD)
+    assert severities(single("Relu", x, opset=21), "opset") == every("error", (*OLD, "10.3"))
+    assert severities(single("Relu", x, opset=7), "opset") == every("error", NEW)
+
+
+def test_grid_sample() -> None:
+    flat: Shapes = {"x": (1, 8, 16, 16), "g": (1, 4, 4, 2)}
+    assert check_model(single("GridSample", flat, mode="bilinear")) == []
+    for opset in (20, 21):
+        m = single("GridSample", flat, opset=opset, mode="linear")
+        assert severities(m, "nearest") == every("silent_wrong")
+    assert severities(single("GridSample", flat, opset=20), "nearest") == every("silent_wrong")  # the default
+    volume: Shapes = {"x": (1, 8, 4, 16, 16), "g": (1, 2, 4, 4, 3)}
+    assert severities(single("GridSample", volume, opset=20, mode="nearest"), "5-D") == every("error")
+
+
+def scatter(op: str, **attributes: object) -> onnx.ModelProto:
+    index = numpy_helper.from_array(np.zeros((2, 1) if op == "ScatterND" else (2, 3), np.int64), "i")
+    m = model([node(op, ["x", "i", "u"], ["y"], **attributes)], {"x": (4, 3), "u": (2, 3)}, ["y"], [index], 16)
+    return m
+
+
+def test_scatter_reductions_are_wrong_without_an_error_on_8() -> None:
+    assert check_model(scatter("ScatterND")) == []
+    assert severities(scatter("ScatterND", reduction="add")) == every("silent_wrong", OLD) | every("error", NEW)
+    assert severities(scatter("ScatterND", reduction="none")) == every("error", ("10.3",))
+    expected = every("silent_wrong", OLD) | every("warning", NEW)
+    assert severities(scatter("ScatterElements", reduction="add")) == expected
+    assert check_model(scatter("ScatterElements")) == []
+
+
+def topk(k: int | None) -> onnx.ModelProto:
+    constants = [] if k is None else [integers("k", k)]
+    m = model([node("TopK", ["x", "k"], ["v", "i"])], {"x": (1, 10000)}, ["v"], constants)
+    if k is None:
+        m.graph.input.append(helper.make_tensor_value_info("k", TensorProto.INT64, (1,)))
+    return m
+
+
+def test_topk_limit_and_constant_k() -> None:
+    assert check_model(topk(500)) == []
+    assert severities(topk(3840)) == every("warning")
+    assert severities(topk(3841)) == every("error")
+    assert severities(topk(None), "K is no constant") == every("error")
+
+
+def quantized(scale: np.ndarray, zero: np.ndarray | None, **attributes: object) -> onnx.ModelProto:
+    constants = [numpy_helper.from_array(scale, "s")]
+    names = ["x", "s"]
+    if zero is not None:
+        constants.append(numpy_helper.from_array(zero, "z"))
+        names.append("z")
+    return model([node("QuantizeLinear", names, ["q"], **attributes)], {"x": (1, 4)}, ["q"], constants, 19)
+
+
+def test_quantisation_rules() -> None:
+    one = np.array(0.1, np.float32)
+    good = quantized(one, np.array(0, np.int8))
+    assert [f for f in check_model(good, NEW) if "opset" not in f.reason] == []
+    assert severities(quantized(one, None), "missing") == every("error", OLD)
+    assert severities(quantized(one, np.array(3, np.int8)), "not 0") == every("error")
+    unsigned = quantized(one, np.array(0, np.uint8))
+    assert severities(unsigned, "UINT8") == every("error", OLD) | every("silent_wrong", NEW)
+    for bad in (0.0, -1.0, np.nan):
+        m = quantized(np.array(bad, np.float32), np.array(0, np.int8))
+        assert severities(m, "positive") == every("error")
+    half = quantized(one.astype(np.float16), np.array(0, np.int8))
+    assert severities(half, "FP16 scales") == every("error", OLD)
+    axis = quantized(np.full(4, 0.1, np.float32), np.zeros(4, np.int8), axis=1)
+    assert severities(axis, "per-axis") == every("error")
+
+
+def test_inputs() -> None:
+    assert severities(single("Relu", {"x": ("n", 4)}), "dynamic shape") == every("error")
+    wide = model([node("Cast", ["x"], ["y"], to=1)], {"x": (4,)}, ["y"], input_type=TensorProto.INT64)
+    assert severities(wide) == every("warning")
+    image = model([node("Reshape", ["x", "s"], ["r"]), node("Cast", ["r"], ["y"], to=1)], {"x": (4,)}, ["y"],
+                  [integers("s", 2, 2)], input_type=TensorProto.UINT8)  # fmt: skip
+    assert severities(image, "UINT8") == every("error")
+    cast = model([node("Cast", ["x"], ["y"], to=1)], {"x": (4,)}, ["y"], input_type=TensorProto.UINT8)
+    assert check_model(cast) == []
+
+
+def test_single_operators() -> None:
+    pair: Shapes = {"a": (2, 3, 4), "b": (2, 4, 5)}
+    assert check_model(single("Einsum", pair, equation="bij,bjk->bik")) == []
+    ellipsis = single("Einsum", pair, equation="...ij,...jk->...ik")
+    assert severities(ellipsis) == every("error", OLD) | every("warning", NEW)
+    assert severities(single("Mod", {"a": (2,), "b": (2,)}, fmod=1)) == every("error")
+    assert severities(single("NonZero", {"x": (2, 3)}), "depends on the data") == every("error")
+    assert severities(single("CumSum", {"x": (4, 4)}, constants=[integers("axis", 1)])) == every("warning")
+    assert severities(single("Softmax", {"x": (1, 65536)}), "NaN") == every("silent_wrong")
+    assert check_model(single("Softmax", {"x": (1, 40000)})) == []  # the largest map that the design allows
+    m = model([node("Pool", ["x"], ["y"], domain="acme")], {"x": (1, 4)}, ["y"], extra_domains=("acme",))
+    assert severities(m, "plugin") == every("error")
+    assert severities(single("Resize", {"x": (1, 1, 4, 4)}, mode="cubic"), "cubic") == every("error")
+
+
+def test_deform_conv_needs_10_1() -> None:
+    shapes: Shapes = {"x": (1, 4, 8, 8), "w": (4, 4, 3, 3), "o": (1, 18, 6, 6)}
+    assert severities(single("DeformConv", shapes, opset=19), "no importer") == every("error", OLD)
+
+
+def decomposed_norm(kind: int) -> onnx.ModelProto:
+    two = helper.make_tensor("two", kind, [], [2.0])
+    eps = helper.make_tensor("eps", kind, [], [1e-3])
+    nodes = [
+        node("Pow", ["x", "two"], ["p"]),
+        node("ReduceMean", ["p"], ["v"], axes=[-1]),
+        node("Add", ["v", "eps"], ["e"]),
+        node("Sqrt", ["e"], ["q"]),
+        node("Div", ["x", "q"], ["y"]),
+    ]
+    return model(nodes, {"x": (1, 64)}, ["y"], [two, eps], opset=16, input_type=kind)
+
+
+def test_decomposed_layer_norm_in_half_precision() -> None:
+    assert severities(decomposed_norm(TensorProto.FLOAT), "LayerNorm") == every("warning")
+    assert severities(decomposed_norm(TensorProto.FLOAT16), "LayerNorm") == every("silent_wrong")
+
+
+def test_table_joins_versions_and_puts_errors_first() -> None:
+    findings = check_model(scatter("ScatterND", reduction="add"))
+    table = findings_table(findings)
+    assert [(row[0], row[1]) for row in table] == [
+        ("error", "10.3, 10.16, 11.1"),
+        ("silent_wrong", "8.5, 8.6"),
+    ]
+    assert has_errors(findings) and has_errors(findings, "8.5")
+    assert not has_errors(check_model(topk(3840)))
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BevliteError, match="no such file"):
+        check_model(tmp_path / "absent.onnx")
+    for version in ("7.2", "new"):
+        with pytest.raises(ExportError, match="accepted"):
+            check_model(conv_relu(), (version,))

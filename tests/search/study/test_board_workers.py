@@ -1,0 +1,106 @@
+"""Many workers on one study share boards: nothing is lost, doubled or mixed up, and no board stands idle."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.boards_scale import run_scale
+from benchmarks.postgresql import find_programs, serve
+from bevlite.latency.onnx.identity import module_identity
+from bevlite.variant import Variant
+from search.latency.log import MeasurementLog
+from search.study.study import Study
+from search.study.workers import run_workers
+from tests.search.boards import BoardBackend, add_device, load, served
+
+BUSY = 0.85
+
+
+def test_eight_workers_share_two_boards(tmp_path: Path) -> None:
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("needs PostgreSQL (Debian: postgresql); CI installs it")
+    if shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
+        pytest.skip("needs the OpenSSH server (Debian: openssh-server); CI installs it")
+    with serve(programs) as url:
+        found = run_scale(tmp_path, measurements=20, workers=8, boards=2, storage=url)
+    # Nothing lost: every trial ended with a latency, and all that these are made of is in the log.
+    assert len(found.records) == 20 and {record.state for record in found.records} == {"completed"}
+    logged = {row.latency_ms for entry in found.entries for row in entry.report.modules}
+    assert all(set(r.engines.modules.values()) <= logged for r in found.records if r.engines)
+    assert all(record.engines is not None for record in found.records)
+    # Nothing doubled: one lease and one entry for each measurement.
+    assert max(Counter(entry.identity for entry in found.entries).values()) == 1 and len(found.entries) >= 21
+    assert sum(len(spans) for spans in found.leases.values()) == len(found.entries)
+    # Nothing mixed up: each figure is of the engine of its own graph, on the board that the report names.
+    log = tmp_path / "study" / "latency"
+    engines = set()
+    for entry in found.entries:
+        (row,) = entry.report.modules
+        assert row.measured is not None and row.measured.engine is not None
+        engines.add(row.measured.engine.key)
+        assert row.identity == module_identity(log / entry.graph, entry.precision, entry.where)
+        owners = [owner for owner, _ in found.leases[entry.report.device]]
+        assert any(owner.startswith(entry.worker + ":") for owner in owners)
+    assert len(engines) == len(found.entries)
+    # One at a time on each board, for at least 3 s, and none idle while somebody waited.
+    for spans in found.leases.values():
+        ordered = sorted(span for _, span in spans)
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
+    assert found.held_s[0] >= 3.0
+    assert min(found.busy.values()) >= BUSY, found.busy
+
+
+class Dying(BoardBackend):
+    """The first process that holds the lease of the board is killed with it in its hand."""
+
+    def __init__(self, folder: Path, search: Any, root: Path) -> None:
+        super().__init__(folder, search)
+        self.folder, self.root = folder, root
+
+    def latency(self, variant: Variant) -> Any:
+        if not (self.folder / "killed").exists():
+            threading.Thread(target=self._die, daemon=True).start()
+        return super().latency(variant)
+
+    def _die(self) -> None:
+        while not (self.folder / "killed").exists():
+            for file in self.root.glob("home/*/.bevlite/lease.json"):
+                try:
+                    mine = f":{os.getpid()}:" in json.loads(file.read_text())["owner"]
+                except (OSError, ValueError):
+                    continue
+                if mine:
+                    (self.folder / "killed").touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def test_a_worker_killed_with_the_lease_in_its_hand_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEVLITE_DEVICES", str(tmp_path / "devices"))
+    with served(tmp_path, "a") as (_, server):
+        add_device(tmp_path / "devices", "a", server)
+        search = load(tmp_path, {"boards": ["a"]}, trials=2)
+        study = Study(search, tmp_path / "study", Dying(tmp_path, search, server.root), lambda line: None)
+        said: list[str] = []
+        began = time.monotonic()
+        run_workers(study, 2, 1, said.append)
+        seconds = time.monotonic() - began
+    assert "killed by SIGKILL" in said[-1] and (tmp_path / "killed").exists()
+    assert [record.state for record in study.records] == ["completed"] * 2
+    entries = MeasurementLog(tmp_path / "study" / "latency" / "measurements.jsonl").entries
+    assert len({entry.identity for entry in entries}) == len(entries) >= 3
+    assert seconds < 55  # the lease went with the connection: nobody waited for the 60 s of its expiry

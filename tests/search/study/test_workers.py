@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bevlite.errors import BevliteError, DataError
+from bevlite.variant import Variant
+from search.study.study import Study
+from search.study.workers import run_workers
+from tests.search.fakes import FakeBackend, load, run_study
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Recording(FakeBackend):
+    """Notes which process does what; one of them may be killed, or find the data unusable."""
+
+    def __init__(self, folder: Path, kill: bool = False, unusable: bool = False) -> None:
+        super().__init__(folder, delay_s=0.1)
+        self.kill, self.unusable, self.folder = kill, unusable, folder
+
+    def log(self, text: str) -> None:
+        super().log(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']} {text}")
+
+    def parameters(self, variant: Variant) -> int:
+        if self.unusable:
+            raise DataError("the data are gone")
+        if self.kill and not (self.folder / "killed").exists():
+            (self.folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().parameters(variant)
+
+
+def study_of(folder: Path, trials: int = 8, **fake: bool) -> tuple[Study, Recording]:
+    backend = Recording(folder, **fake)
+    return Study(load(folder, trials=trials), folder / "study", backend, lambda line: None), backend
+
+
+def test_two_workers_do_every_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    study, backend = study_of(tmp_path)
+    said: list[str] = []
+    run_workers(study, 2, 1, said.append)
+    assert [record.number for record in study.records] == list(range(8))
+    assert {record.state for record in study.records} <= {"completed", "stopped", "rejected"}
+    calls = [call.split(maxsplit=2) for call in backend.calls]
+    assert len({process for process, _, _ in calls}) == 2
+    assert os.getpid() not in {int(process) for process, _, _ in calls}
+    assert max(Counter(call for _, _, call in calls if call.startswith("end")).values()) == 1
+    cores = len(os.sched_getaffinity(0))
+    assert {threads for _, threads, _ in calls} == {str(max(1, cores // 2))}
+    assert said == [f"2 workers, each with {max(1, cores // 2)} of {cores} cores"]
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_a_killed_worker_is_announced_and_its_trial_done_by_the_other(tmp_path: Path) -> None:
+    study, _ = study_of(tmp_path, kill=True)
+    said: list[str] = []
+    run_workers(study, 2, 1, said.append)
+    assert re.search(r"worker [12] \(killed by SIGKILL\); the other workers did its work", said[-1])
+    assert not study.unfinished and len(study.records) == 8
+
+
+def test_what_no_trial_escapes_ends_the_search(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    study, _ = study_of(tmp_path, unusable=True)
+    with pytest.raises(BevliteError, match=r"worker 1 \(exit code 2\), worker 2 \(exit code 2\); the same command"):
+        run_workers(study, 2, 1, lambda line: None)
+    assert "worker 1: the data are gone\n" in capfd.readouterr().err
+
+
+SEARCHING = """
+import sys
+from pathlib import Path
+from search import cli, commands
+from tests.search.fakes import FakeBackend
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    commands.make_backend = lambda search, out, devices: FakeBackend(folder, delay_s=0.3)
+    cli.app(["run", str(folder / "search.yaml"), "--out", str(folder / "study"), "--trials", "6", "--workers", "2"])
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    load(folder)
+    (folder / "searching.py").write_text(SEARCHING)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(folder / "searching.py"), str(folder)]
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def group_is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
+def test_stopped_workers_go_with_the_search_and_nothing_is_lost(tmp_path: Path, way: str) -> None:
+    process = start(tmp_path)
+    backend = FakeBackend(tmp_path)
+    wait_for(lambda: len({call.split()[1] for call in backend.calls if call.startswith("begin")}) >= 2)
+    if way == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 130
+        lines = error.decode().strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("stopped; nothing that was finished is lost."), lines
+    else:
+        process.kill()
+        process.wait()
+    wait_for(lambda: group_is_gone(process.pid))
+    finished = [call for call in backend.calls if call.startswith("end")]
+    study, backend = run_study(tmp_path, trials=6)
+    assert len(study.records) == 6 and not study.unfinished
+    ends = [call for call in backend.calls if call.startswith("end")]
+    assert ends[: len(finished)] == finished and max(Counter(ends).values()) == 1
