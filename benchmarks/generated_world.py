@@ -19,8 +19,8 @@ import numpy as np
 
 from bevlite.data.config import DataConfig, load_data_config
 from bevlite.data.index import load_index
-from bevlite.evaluation.bootstrap import DetectionBootstrap, occupancy_figures, resample
 from bevlite.evaluation.run import evaluate_run
+from bevlite.metrics.bootstrap import DetectionBootstrap, occupancy_figures, resample
 from bevlite.simulation.world.generate import generate_world
 from bevlite.training.loop import train
 from bevlite.training.recipe import load_recipe

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,6 +20,12 @@ from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.variant import Variant
 
+Stage = Literal["float", "pruned", "calibration", "qat"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""What the weights of a run go through, in this order."""
+FLOAT: Stage = "float"
+FORMER = "model"
+"""Under which name runs of earlier versions keep the weights of the stage `float`."""
 PACKAGES = ("bevlite", "torch", "lightning", "timm", "numpy", "nuscenes-devkit", "onnx", "onnxruntime")
 
 
@@ -34,22 +41,46 @@ class Run:
         return self.path / "checkpoints"
 
     @property
-    def weights_file(self) -> Path:
-        """Weights after the last finished epoch (the moving average, which is what is evaluated and exported)."""
-        return self.checkpoints / "model.safetensors"
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that it holds weights of, in their order."""
+        return tuple(stage for stage in STAGES if self.weights_file(stage).is_file())
+
+    @property
+    def stage(self) -> Stage:
+        """The last stage that it holds weights of; `float` before there are any."""
+        return (FLOAT, *self.stages)[-1]
+
+    def weights_file(self, stage: Stage | None = None) -> Path:
+        """Weights of a stage, by default of the last one (of `float` the moving average)."""
+        stage = stage or self.stage
+        former = self.checkpoints / f"{FORMER}.safetensors"
+        file = self.checkpoints / f"{stage}.safetensors"
+        return former if stage == FLOAT and former.is_file() and not file.is_file() else file
+
+    def save_stage(self, stage: Stage, weights: bytes, variant: Variant, meta: Mapping[str, Any]) -> None:
+        """Keep the weights of a stage (safetensors), the variant that they belong to, and what is known of them."""
+        file = self.checkpoints / f"{stage}.safetensors"
+        if stage != FLOAT:
+            write_atomic(file.with_suffix(".yaml"), to_yaml(variant))
+        write_atomic(file, weights)
+        content = {"network_hash": variant.network_hash, **meta}
+        write_atomic(file.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+        if stage == FLOAT:
+            for former in self.checkpoints.glob(f"{FORMER}.*"):
+                former.unlink()
 
     def create(self, variant: Variant, data: DataConfig, recipe: Any, seed: int) -> None:
         """Write what defines the run.
 
         Raises:
-            BevliteError: the folder already holds a run of another variant.
+            BevliteError: the folder already holds a run of another network. Another precision plan is taken over.
         """
         if (self.path / "variant.yaml").is_file():
-            found = self.variant()
-            if found.hash != variant.hash:
+            found = self.variant(FLOAT)
+            if found.network_hash != variant.network_hash:
                 raise BevliteError(
-                    f"{self.path}: holds a run of another variant ({found.name}, hash {found.hash}); "
-                    f"accepted: a new folder for {variant.name} (hash {variant.hash})"
+                    f"{self.path}: holds a run of another network ({found.name}, hash {found.network_hash}); "
+                    f"accepted: a new folder for {variant.name} (hash {variant.network_hash})"
                 )
         write_atomic(self.path / "variant.yaml", to_yaml(variant))
         # From wherever the run is scored later, its data are where they were.
@@ -58,11 +89,13 @@ class Run:
         write_atomic(self.path / "recipe.yaml", to_yaml(recipe))
         write_atomic(self.path / "environment.json", json.dumps(environment(seed), indent=1) + "\n")
 
-    def variant(self) -> Variant:
-        """The variant of this run (raises ConfigError)."""
+    def variant(self, stage: Stage | None = None) -> Variant:
+        """The variant of a stage, by default of the last one (raises ConfigError)."""
         file = self.path / "variant.yaml"
         if not self.path.is_dir() or not file.is_file():
             raise BevliteError(f"{self.path}: not a run folder (variant.yaml is missing)")
+        own = self.checkpoints / f"{stage or self.stage}.yaml"
+        file = own if own.is_file() else file
         return validate(read_yaml(file), Variant, str(file))
 
     def data(self) -> DataConfig:
@@ -70,39 +103,42 @@ class Run:
         file = self.path / "data.yaml"
         return validate(read_yaml(file), DataConfig, str(file)).resolved()
 
-    def weights(self, variant: Variant | None = None) -> dict[str, Tensor]:
-        """The weights by name; with `variant`, they must be of that one.
+    def weights(self, variant: Variant | None = None, stage: Stage | None = None) -> dict[str, Tensor]:
+        """The weights of a stage by name, by default of the last one; with `variant`, they must be of its network.
 
         Raises:
-            BevliteError: there are none, they cannot be read, or they belong to another variant.
+            BevliteError: there are none, they cannot be read, or they belong to another network.
         """
-        if not self.weights_file.is_file():
-            raise BevliteError(f"{self.weights_file}: no such checkpoint; accepted: a run with one finished epoch")
-        meta = self.weights_meta()
-        if variant is not None and meta.get("variant_hash") != variant.hash:
+        file = self.weights_file(stage)
+        if not file.is_file():
+            raise BevliteError(f"{file}: no such checkpoint; accepted: a run with one finished epoch")
+        meta = self.weights_meta(stage)
+        # Weights of earlier versions do not say their network: it is that of the run.
+        found = meta.get("network_hash") or self.variant(stage).network_hash
+        if variant is not None and found != variant.network_hash:
             raise BevliteError(
-                f"{self.weights_file}: a checkpoint of another variant (hash {meta.get('variant_hash')}); "
-                f"accepted: one of {variant.name} (hash {variant.hash})"
+                f"{file}: a checkpoint of another network (hash {found}); "
+                f"accepted: one of {variant.name} (hash {variant.network_hash})"
             )
         try:
-            return load_file(self.weights_file)
+            return load_file(file)
         except (SafetensorError, OSError) as error:
-            raise BevliteError(f"{self.weights_file}: the checkpoint cannot be read ({error})") from None
+            raise BevliteError(f"{file}: the checkpoint cannot be read ({error})") from None
 
-    def weights_meta(self) -> dict[str, Any]:
-        """What is known of the weights: variant hash, epoch, step."""
-        file = self.weights_file.with_suffix(".json")
+    def weights_meta(self, stage: Stage | None = None) -> dict[str, Any]:
+        """What is known of the weights of a stage: network hash, epoch, step."""
+        file = self.weights_file(stage).with_suffix(".json")
         try:
             meta: dict[str, Any] = json.loads(file.read_text())
             return meta
         except (OSError, ValueError) as error:
             raise BevliteError(f"{file}: cannot be read ({error})") from None
 
-    def record(self, stage: str, entry: dict[str, Any]) -> None:
-        """Set the accuracy of one stage (float, onnx, ...) in the ledger."""
+    def record(self, line: str, entry: dict[str, Any]) -> None:
+        """Set the accuracy of one stage, or of a stage on another backend (float, onnx, pruned, ...), in the ledger."""
         file = self.path / "ledger.json"
         ledger = json.loads(file.read_text()) if file.is_file() else {}
-        ledger[stage] = entry
+        ledger[line] = entry
         write_atomic(file, json.dumps(ledger, indent=1) + "\n")
 
 

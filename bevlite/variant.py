@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from bevlite.config import Config, apply_overrides, as_dict, read_yaml, stable_hash, validate
 from bevlite.grid import BEVGrid
 from bevlite.registry import (
     BACKBONES,
     BEV_ENCODERS,
-    DETECTION_HEADS,
     FUSIONS,
     LIDAR_BACKBONES,
     LIDAR_NECKS,
     NECKS,
-    OCCUPANCY_HEADS,
     PILLAR_ENCODERS,
     VIEW_TRANSFORMS,
+    when_changed,
 )
+from bevlite.tasks.contract import TASKS, Task
 
 MODULES = ("camera", "view_transform", "lidar", "fusion_heads")
 """The pieces of a network that become one ONNX file and one engine each, in the order of execution."""
@@ -58,16 +60,59 @@ class LidarStream(Config):
 
 
 class Heads(Config):
-    """What the network predicts. At least one."""
+    """What the network predicts: a head for each task, under the task's name. At least one.
 
-    detection: Annotated[Part, DETECTION_HEADS] | None = None
-    occupancy: Annotated[Part, OCCUPANCY_HEADS] | None = None
+    Its fields are the registered tasks (`_declare_heads`).
+    """
+
+    def __getitem__(self, task: str) -> Any:
+        return getattr(self, task)
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """The tasks that have a head."""
+        return (name for name in type(self).model_fields if self[name] is not None)
+
+    def tasks(self, bev: BEVGrid) -> tuple[Task, ...]:
+        """The tasks of a network with these heads."""
+        return tuple(TASKS.members[name](self[name], bev) for name in self)
+
+
+Precision = Literal["fp32", "fp16", "int8"]
+EVERYTHING = "*"
+Channels = Annotated[int, Field(ge=1, le=65536)]
 
 
 class Compression(Config):
-    """How the network is deployed: the precision that its engines are built in."""
+    """How the network is deployed, as text.
 
-    precision: Literal["fp32", "fp16"] = "fp16"
+    widths: channels that a layer gives, by its path in the network, or `[out, in]`; of pruned networks.
+    precision: what engines compute in, by pattern of module and layer paths (`camera`, `camera.backbone.*`, `*`). The
+    pattern with the most letters that are no wildcard wins. One word is short for `{"*": word}`.
+    """
+
+    widths: dict[str, Channels | tuple[Channels, Channels]] = {}
+    precision: dict[str, Precision] = {EVERYTHING: "fp16"}
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _one_word(cls, given: Any) -> Any:
+        return {EVERYTHING: given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> Compression:
+        for pattern in self.precision:
+            if not pattern or any(not part for part in pattern.split(".")):
+                raise ValueError(f"precision: found pattern '{pattern}'; accepted: a path such as camera.backbone.*")
+        return self
+
+    def precision_of(self, path: str) -> Precision:
+        """What a module (`camera`) or a layer (`camera.backbone.body.conv1`) computes in.
+
+        A pattern holds for a path and for all that is below it.
+        """
+        found = [p for p in self.precision if fnmatchcase(path, p) or fnmatchcase(path, f"{p}.*")]
+        best = max(found, key=lambda p: (sum(c not in "*?[]" for c in p), p), default=None)
+        return self.precision[best] if best is not None else "fp16"
 
 
 class Variant(Config):
@@ -86,14 +131,16 @@ class Variant(Config):
     def _fits_together(self) -> Variant:
         if self.camera is None and self.lidar is None:
             raise ValueError("camera, lidar: found neither; accepted: at least one stream")
-        if self.heads.detection is None and self.heads.occupancy is None:
-            raise ValueError("heads: found neither detection nor occupancy; accepted: at least one head")
+        if not self.tasks:
+            names = " nor ".join(type(self.heads).model_fields)
+            raise ValueError(f"heads: found neither {names}; accepted: at least one head")
         if self.camera is not None:
             self._check_camera(self.camera)
         if self.lidar is not None:
             self._check_lidar(self.lidar)
-        if self.heads.occupancy is not None:
-            self.heads.occupancy.check(self.bev)
+        for task in self.heads:
+            self.heads[task].check(self.bev)
+        self._check_precision()
         divisor = self.bev_encoder.total_stride
         if self.bev.ny % divisor or self.bev.nx % divisor:
             raise ValueError(
@@ -101,6 +148,15 @@ class Variant(Config):
                 "accepted: a stride that divides the grid"
             )
         return self
+
+    def _check_precision(self) -> None:
+        for pattern in self.compression.precision:
+            first = pattern.split(".")[0]
+            if not any(fnmatchcase(module, first) for module in self.modules):
+                raise ValueError(
+                    f"compression.precision: found pattern '{pattern}', which no module of this variant begins with; "
+                    f"accepted: {EVERYTHING}, {', '.join(self.modules)}, or layers below them"
+                )
 
     def _check_camera(self, camera: CameraStream) -> None:
         strides = camera.backbone.strides
@@ -134,8 +190,8 @@ class Variant(Config):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks it solves: `detection`, `occupancy` or both."""
-        return tuple(task for task in ("detection", "occupancy") if getattr(self.heads, task) is not None)
+        """The tasks it solves, by name."""
+        return tuple(self.heads)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -144,9 +200,44 @@ class Variant(Config):
         return tuple(name for name in MODULES if streams.get(name, self) is not None)
 
     @property
+    def precision(self) -> str | dict[str, str]:
+        """What the engines compute in: one word, or one for each module where they differ."""
+        words = {module: self.compression.precision_of(module) for module in self.modules}
+        return next(iter(words.values())) if len(set(words.values())) == 1 else dict(words)
+
+    @property
+    def network_hash(self) -> str:
+        """Identity of the network, which weights belong to: architecture and widths of its layers."""
+        return stable_hash(_identity(self, with_precision=False))
+
+    @property
     def hash(self) -> str:
-        """Identity of the network: its name is no part of it."""
-        return stable_hash({key: value for key, value in as_dict(self).items() if key != "name"})
+        """Identity of the network with its precision plan, which engines and latencies belong to."""
+        return stable_hash(_identity(self, with_precision=True))
+
+
+def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
+    """What makes a variant another one. Its name is no part of it."""
+    content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
+    content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
+    return content | ({"precision": variant.compression.precision} if with_precision else {})
+
+
+def _declare_heads() -> None:
+    """Give `Heads` a field for every task, and build anew what holds unions of registered parts."""
+    known: dict[str, FieldInfo] = Heads.__pydantic_fields__
+    for name in [name for name in known if name not in TASKS.members]:
+        del known[name]
+    for name, task in TASKS.members.items():
+        if name not in known:
+            annotation: Any = Annotated[Part, task.heads] | None
+            known[name] = FieldInfo.from_annotated_attribute(annotation, None)
+    for model in (CameraStream, LidarStream, Heads, Variant):
+        model.model_rebuild(force=True)
+
+
+_declare_heads()
+when_changed(_declare_heads)
 
 
 def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Variant:

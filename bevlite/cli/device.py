@@ -135,19 +135,18 @@ def _measure(device: Device, sources: list[Path], precision: str, samples: int) 
 
 def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
     from bevlite.deploy.whole_frames import end_to_end_of_run
-    from bevlite.export.run_modules import inputs_of_run, modules_of_run
+    from bevlite.export.of_run import inputs_of_run, request_of_run
     from bevlite.run_folder import Run
 
     run = Run(path)
     version, notes = _tensorrt(device)
-    found = modules_of_run(run, version)
-    inputs, note = inputs_of_run(run, found.modules)
-    wanted = precision or found.precision
-    report = device.measure(found.modules, found.pipeline, wanted, inputs=inputs)
+    found = request_of_run(run, version, precision)
+    inputs, note = inputs_of_run(run, found.files)
+    report = device.measure(found.files, found.steps, found.precision, inputs=inputs)
     report = report.model_copy(update={"notes": (*notes, note, *report.notes)})
     if not samples or report.kind == "predicted":
         return report
-    return report.with_frames(end_to_end_of_run(device, run, found, wanted, samples))
+    return report.with_frames(end_to_end_of_run(device, run, found, samples))
 
 
 def _tensorrt(device: Device) -> tuple[str | None, list[str]]:

@@ -26,8 +26,7 @@ def eval_command(
     """NDS, mAP, the five errors and occupancy mIoU of a run."""
     from bevlite.data.config import load_data_config
     from bevlite.devices.files import open_board
-    from bevlite.evaluation.run import evaluate_run, evaluation_folder
-    from bevlite.reporting.accuracy import accuracy_table
+    from bevlite.evaluation.run import accuracy_table, evaluate_run, evaluation_folder
 
     if backend not in ("torch", "onnx", "tensorrt"):
         raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx, tensorrt")

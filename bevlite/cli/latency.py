@@ -14,10 +14,10 @@ from bevlite.errors import BevliteError
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
     from rich.console import Console
 
-    from bevlite.cli.latency_sources import Network
     from bevlite.devices.predicted import PredictedDevice
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.check.operators import OperatorFinding
+    from bevlite.export.request import Request
     from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
@@ -76,12 +76,12 @@ def _register_predict(group: typer.Typer) -> None:
         `bevlite latency calibrate --help`: fit the model to what you have measured.
         """
         from bevlite.devices.predicted import PredictedDevice
-        from bevlite.export.check.operators import version_key
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
         from bevlite.latency.onnx.shapes import parse_shapes
         from bevlite.latency.predictor import check_precision, parse_version
         from bevlite.reporting.latency_support import support
+        from bevlite.tensorrt import version_key
 
         parse_version(tensorrt)
         if precision:
@@ -155,18 +155,18 @@ def _compare(
 
 def _open(
     source: Path, board: PredictedDevice, precision: str, overrides: list[str], sizes: dict[str, tuple[int, ...]]
-) -> Network:
+) -> Request:
     from bevlite.cli.latency_sources import open_network
 
     return open_network(source, board.tensorrt, precision, overrides, sizes)
 
 
-def _predict(network: Network, board: PredictedDevice) -> LatencyReport:
-    report = board.measure(network.modules, network.pipeline, network.precision)
+def _predict(network: Request, board: PredictedDevice) -> LatencyReport:
+    report = board.measure(network.modules, network.steps, network.precision)
     return report.model_copy(update={"notes": network.notes + report.notes})
 
 
-def _check(network: Network, version: str) -> Findings:
+def _check(network: Request, version: str) -> Findings:
     """What speaks against the files, for the versions that they are meant for and the chosen one."""
     from bevlite.export.check.operators import check_model
 
@@ -174,16 +174,19 @@ def _check(network: Network, version: str) -> Findings:
     return {name: check_model(model, versions) for name, model in network.modules.items()}
 
 
-def _int8(network: Network, board: PredictedDevice) -> dict[str, Int8Findings]:
+def _int8(network: Request, board: PredictedDevice) -> dict[str, Int8Findings]:
     """What INT8 does to the modules: where it is asked for, or Q/DQ nodes say so."""
     from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
     from bevlite.latency.gpu.quantization import findings, scales_of
-    from bevlite.latency.onnx.graph import read_graph
+    from bevlite.latency.onnx.graph import load_model, read_graph
     from bevlite.latency.predictor import parse_version
+    from bevlite.tensorrt import module_precision
 
     found = {}
-    for name, model in network.modules.items():
-        if network.precision == "int8" or any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+    for name, module in network.modules.items():
+        model, _ = load_model(module)
+        asked = module_precision(network.precision, name) == "int8"
+        if asked or any(node.op_type == "QuantizeLinear" for node in model.graph.node):
             graph = read_graph(model)
             fused = fuse(graph, tensorrt_rules(parse_version(board.tensorrt)))
             found[name] = findings(graph, fused, scales_of(model))

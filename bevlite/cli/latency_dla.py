@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bevlite.cli.latency_sources import Network
     from bevlite.devices.predicted import PredictedDevice
+    from bevlite.export.request import Request
 
 
-def show_on_dla(network: Network, board: PredictedDevice, precision: str, console: Console) -> None:
+def show_on_dla(network: Request, board: PredictedDevice, precision: str, console: Console) -> None:
     """Predict every module on one DLA core and on the GPU alone, and print both; INT8 unless `precision` says else.
 
     Raises:

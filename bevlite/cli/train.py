@@ -25,8 +25,7 @@ def train_command(
 ) -> None:
     """Train a variant."""
     from bevlite.data.config import load_data_config
-    from bevlite.evaluation.run import evaluate_run
-    from bevlite.reporting.accuracy import accuracy_table
+    from bevlite.evaluation.run import accuracy_table, evaluate_run
     from bevlite.training.loop import train
     from bevlite.training.recipe import load_recipe
     from bevlite.variant import load_variant

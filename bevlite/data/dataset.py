@@ -1,33 +1,45 @@
-"""Samples as tensors: what a variant takes, and the truth that its heads are trained on."""
+"""Samples of an index as the network and its tasks want them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
-from bevlite.data.augment import Augmentation, bev_matrix, image_warp, transform_boxes
+from bevlite.data.augment import Augmentation, bev_matrix, image_warp
+from bevlite.data.frame import Frame, Ragged, Reader
 from bevlite.data.images import read_image, warp_image
 from bevlite.data.index import Index
-from bevlite.data.lidar import accumulate_sweeps, depth_map
-from bevlite.data.occupancy import read_occupancy, transform_occupancy
-from bevlite.errors import DataError
-from bevlite.runtime.pillars import PillarGrid, group_pillars
-from bevlite.variant import Variant
+from bevlite.data.lidar import accumulate_sweeps
 
 Sample = dict[str, Any]
+Item = int | tuple[int, int] | tuple[int, int, bool]
+"""Number of a sample; with the epoch in front where augmentation is on; with whether a sequence begins there."""
+
+
+@dataclass(frozen=True)
+class CameraInput:
+    """The images that a network takes: height and width in px, cameras, and whether ego motion between camera and LiDAR
+    times is corrected in `pixel_to_bev`."""
+
+    height: int
+    width: int
+    cameras: int
+    ego_motion: bool = False
 
 
 class BEVDataset(Dataset[Sample]):
-    """Samples of an index for one variant.
+    """Samples of an index, as far as the readers want them.
 
-    A sample holds, as far as the variant needs them: `images` (N, 3, H, W) uint8, `pixel_to_bev` (N, 4, 4) float64,
-    `pillars` (5, M, V), `pillar_index` (ny, nx); as truth `boxes` (K, 9) with `labels` (K,), `occupancy` and
-    `occupancy_mask` (200 x, 200 y, 16 z), `depth` (N, h, w) m; and `token`, `row`.
+    A sample holds `row` and `token`; with `images`, `images` (N, 3, H, W) uint8; `first` and `ego_motion` (4, 4) where
+    a reader needs the past; and whatever the readers give.
     """
 
     def __init__(
@@ -35,87 +47,128 @@ class BEVDataset(Dataset[Sample]):
         root: str | Path,
         index: Index,
         rows: np.ndarray,
-        variant: Variant,
-        pillars: PillarGrid | None,
+        readers: Sequence[Reader],
         *,
+        images: CameraInput | None = None,
+        sweeps: int = 1,
         augmentation: Augmentation | None = None,
-        depth_truth: bool = False,
-        truth: bool = True,
         seed: int = 0,
     ) -> None:
-        self.root, self.index, self.rows, self.variant = Path(root), index, rows, variant
-        self.pillars, self.augmentation = pillars, augmentation
-        self.depth_truth = depth_truth and variant.camera is not None
-        self.truth, self.seed = truth, seed
-        if truth and variant.heads.occupancy is not None and not all(index.occupancy_files[rows]):
-            missing = index.tokens[rows][index.occupancy_files[rows] == ""][0]
-            raise DataError(
-                f"{root}: the variant has an occupancy head and sample {missing} has no labels "
-                f"(gts/<scene>/{missing}/labels.npz); accepted: a root with Occ3D labels, or heads.occupancy: null"
-            )
+        self.root, self.index, self.rows, self.readers = Path(root), index, rows, tuple(readers)
+        self.images, self.sweeps, self.augmentation, self.seed = images, sweeps, augmentation, seed
+        self.needs = frozenset(need for reader in self.readers for need in reader.needs)
+        self.ragged = {name: how for reader in self.readers for name, how in reader.ragged.items()}
+        for reader in self.readers:
+            reader.check(self.root, index, rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> Sample:
-        """One sample; (epoch, item) where augmentation is on (see bevlite.data.sampler)."""
-        epoch, item = item if isinstance(item, tuple) else (0, item)
-        row = int(self.rows[item])
+    @property
+    def has_past(self) -> bool:
+        """Whether samples must come scene by scene."""
+        return "past" in self.needs
+
+    def begins(self, item: int) -> bool:
+        """Whether a sample has no sample before it: the first of its scene, or of those that were chosen."""
+        row = self.rows[item]
+        follows = item > 0 and self.rows[item - 1] == row - 1
+        return not (follows and self.index.scenes[row] == self.index.scenes[row - 1])
+
+    def __getitem__(self, item: Item) -> Sample:
+        """One sample (see `Item`, and bevlite.data.sampler)."""
+        epoch, number, begins = _parts(item)
+        row = int(self.rows[number])
+        first = self.begins(number) if begins is None else begins
         augmentation = self.augmentation
         # One generator per sample and epoch: the same whatever the number of workers, and after a resume.
         rng = np.random.default_rng((self.seed, epoch, row)) if augmentation else None
-        matrix = bev_matrix(augmentation.bev if augmentation else None, rng)
+        bev = bev_matrix(augmentation.bev if augmentation else None, self._scene_rng(epoch, row) or rng)
         sample: Sample = {"row": row, "token": str(self.index.tokens[row])}
-        points = self._points(row, matrix) if self.variant.lidar or self.depth_truth else None
-        if self.variant.lidar is not None:
-            assert self.pillars is not None and points is not None
-            sample["pillars"], sample["pillar_index"] = group_pillars(points, self.pillars)
-        if self.variant.camera is not None:
-            self._add_images(sample, row, matrix, rng, points)
-        if self.truth:
-            self._add_truth(sample, row, matrix)
+        points = self._points(row, bev) if "points" in self.needs else None
+        pixel_to_bev = None
+        if self.images is not None:
+            sample["images"], pixel_to_bev = self._images(self.images, row, bev, rng)
+        if self.has_past:
+            sample["first"], sample["ego_motion"] = first, self._ego_motion(row, bev, first)
+        frame = Frame(
+            self.root,
+            self.index,
+            row,
+            bev,
+            points,
+            pixel_to_bev,
+            (self.images.height, self.images.width) if self.images is not None else None,
+            sample.get("ego_motion"),
+            first,
+        )
+        for reader in self.readers:
+            sample |= reader.sample(frame)
         return sample
 
-    def _points(self, row: int, matrix: np.ndarray) -> np.ndarray:
-        lidar = self.variant.lidar
+    def collate(self, samples: list[Sample]) -> dict[str, Any]:
+        """Stack samples to a batch; ragged arrays are padded to the longest."""
+        batch: dict[str, Any] = {key: [s[key] for s in samples] for key in ("token", "row")}
+        for key in samples[0]:
+            if key in batch:
+                continue
+            values = [np.asarray(s[key]) for s in samples]
+            stacked = np.stack(_padded(values, self.ragged[key]) if key in self.ragged else values)
+            batch[key] = torch.from_numpy(stacked)
+        return batch
+
+    def _scene_rng(self, epoch: int, row: int) -> np.random.Generator | None:
+        """Frames of a sequence share their BEV augmentation, or what is remembered would jump."""
+        if not self.has_past or self.augmentation is None:
+            return None
+        return np.random.default_rng((self.seed, epoch, crc32(str(self.index.scenes[row]).encode())))
+
+    def _points(self, row: int, bev: np.ndarray) -> np.ndarray:
         start, stop = self.index.sweep_start[row : row + 2]
-        stop = min(stop, start + (lidar.sweeps if lidar else 1))
+        stop = min(stop, start + self.sweeps)
         files = [self.root / name for name in self.index.sweep_files[start:stop]]
         points = accumulate_sweeps(files, self.index.sweep_to_bev[start:stop], self.index.sweep_lag_s[start:stop])
-        points[:, :3] = points[:, :3] @ matrix[:3, :3].T.astype(np.float32)
+        points[:, :3] = points[:, :3] @ bev[:3, :3].T.astype(np.float32)
         return points
 
-    def _add_images(
-        self, sample: Sample, row: int, matrix: np.ndarray, rng: np.random.Generator | None, points: np.ndarray | None
-    ) -> None:
-        camera = self.variant.camera
-        assert camera is not None
-        size = (camera.images.height, camera.images.width)
+    def _images(
+        self, camera: CameraInput, row: int, bev: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, 3, H, W) uint8 and pixel_to_bev (N, 4, 4)."""
         augmentation = self.augmentation.image if self.augmentation else None
-        poses = self.index.camera_to_bev if camera.view_transform.ego_motion else self.index.camera_to_ego
+        poses = self.index.camera_to_bev if camera.ego_motion else self.index.camera_to_ego
         images, pixel_to_bev = [], []
-        for n in range(camera.images.cameras):
+        for n in range(camera.cameras):
             image = read_image(self.root / str(self.index.camera_files[row, n]))
-            warp = image_warp((image.height, image.width), size, augmentation, rng)
+            warp = image_warp((image.height, image.width), (camera.height, camera.width), augmentation, rng)
             images.append(warp_image(image, warp))
             unproject = np.eye(4)
             unproject[:3, :3] = np.linalg.inv(warp.matrix() @ self.index.intrinsics[row, n])
-            pixel_to_bev.append(matrix @ poses[row, n] @ unproject)
-        sample["images"] = np.stack(images)
-        sample["pixel_to_bev"] = np.stack(pixel_to_bev)
-        if self.depth_truth:
-            assert points is not None
-            keyframe = points[points[:, 4] == 0][:, :3]
-            sample["depth"] = depth_map(keyframe, np.linalg.inv(sample["pixel_to_bev"]), size, camera.neck.out_stride)
+            pixel_to_bev.append(bev @ poses[row, n] @ unproject)
+        return np.stack(images), np.stack(pixel_to_bev)
 
-    def _add_truth(self, sample: Sample, row: int, matrix: np.ndarray) -> None:
-        start, stop = self.index.box_start[row : row + 2]
-        keep = self.index.usable_boxes(row)
-        sample["boxes"] = transform_boxes(self.index.boxes[start:stop][keep], matrix).astype(np.float32)
-        sample["labels"] = self.index.box_classes[start:stop][keep].astype(np.int64)
-        if self.variant.heads.occupancy is not None:
-            semantics, mask = read_occupancy(self.root / str(self.index.occupancy_files[row]))
-            sample["occupancy"], sample["occupancy_mask"] = transform_occupancy(semantics, mask, matrix)
+    def _ego_motion(self, row: int, bev: np.ndarray, first: bool) -> np.ndarray:
+        if first:
+            return np.eye(4)
+        poses = self.index.ego_to_global
+        motion = np.linalg.inv(poses[row]) @ poses[row - 1]
+        moved: np.ndarray = bev @ motion @ np.linalg.inv(bev)
+        return moved
+
+
+def _parts(item: Item) -> tuple[int, int, bool | None]:
+    """Epoch, number, and whether a sequence begins there (None: as the data say)."""
+    if not isinstance(item, tuple):
+        return 0, item, None
+    return (*item, None) if len(item) == 2 else item
+
+
+def _padded(values: Sequence[np.ndarray], how: Ragged) -> list[np.ndarray]:
+    """All as long as the longest along an axis, and not empty."""
+    axis = how.axis % values[0].ndim
+    most = max(1, *(value.shape[axis] for value in values))
+    widths = [[(0, most - value.shape[axis] if i == axis else 0) for i in range(value.ndim)] for value in values]
+    return [np.pad(v, w, constant_values=how.fill) for v, w in zip(values, widths, strict=True)]
 
 
 def single_thread(worker: int) -> None:
@@ -124,24 +177,6 @@ def single_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def collate(samples: list[Sample]) -> dict[str, Any]:
-    """Stack samples; pillars and boxes are padded to the longest (zeros; label -1)."""
-    batch: dict[str, Any] = {"token": [s["token"] for s in samples], "row": [s["row"] for s in samples]}
-    for key in ("images", "pixel_to_bev", "pillar_index", "depth", "occupancy", "occupancy_mask"):
-        if key in samples[0]:
-            batch[key] = torch.from_numpy(np.stack([s[key] for s in samples]))
-    if "pillars" in samples[0]:
-        most = max(1, *(s["pillars"].shape[2] for s in samples))
-        first = samples[0]["pillars"]
-        pillars = torch.zeros(len(samples), first.shape[0], first.shape[1], most)
-        for target, sample in zip(pillars, samples, strict=True):
-            target[..., : sample["pillars"].shape[2]] = torch.from_numpy(sample["pillars"])
-        batch["pillars"] = pillars
-    if "boxes" in samples[0]:
-        most = max(1, *(len(s["boxes"]) for s in samples))
-        batch["boxes"] = torch.zeros(len(samples), most, 9)
-        batch["labels"] = torch.full((len(samples), most), -1, dtype=torch.int64)
-        for i, sample in enumerate(samples):
-            batch["boxes"][i, : len(sample["boxes"])] = torch.from_numpy(sample["boxes"])
-            batch["labels"][i, : len(sample["labels"])] = torch.from_numpy(sample["labels"])
-    return batch
+def single(batch: Mapping[str, Any], i: int) -> dict[str, np.ndarray]:
+    """The arrays of one sample of a batch."""
+    return {name: value[i].numpy() for name, value in batch.items() if isinstance(value, torch.Tensor)}

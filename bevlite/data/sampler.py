@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -41,6 +41,37 @@ class EpochSampler(Sampler[tuple[int, int]]):
             order = np.resize(order, self.replicas)
         mine = order[self.rank :: self.replicas][: len(self)]
         return iter([(self.epoch, int(item)) for item in mine])
+
+
+class SceneBatches(Sampler[list[tuple[int, int, bool]]]):
+    """Batches of a network with a past: each of `batch_size` streams walks through scenes in order of time.
+
+    Yields lists of (epoch, item, begins). The scenes are shuffled every epoch, laid behind each other and cut into
+    equal streams, so that every batch is full; where a cut goes through a scene the rest begins without a past.
+    """
+
+    def __init__(self, scenes: Sequence[str], batch_size: int, seed: int, rank: int = 0, replicas: int = 1) -> None:
+        names, start = np.unique(np.asarray(scenes), return_index=True)
+        self._scenes = [np.flatnonzero(np.asarray(scenes) == name) for name in names[np.argsort(start)]]
+        self._count, self.batch_size, self.seed = len(scenes), batch_size, seed
+        self.rank, self.replicas, self.epoch = rank, replicas, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count // (self.batch_size * self.replicas)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self._scenes))
+        items = np.concatenate([self._scenes[i] for i in order])
+        begins = np.concatenate([np.arange(len(self._scenes[i])) == 0 for i in order])
+        steps = len(self)
+        first = self.rank * self.batch_size
+        for step in range(steps):
+            places = [(first + stream) * steps + step for stream in range(self.batch_size)]
+            yield [(self.epoch, int(items[p]), bool(begins[p] or step == 0)) for p in places]
 
 
 def class_balanced_weights(index: Index, rows: np.ndarray) -> np.ndarray:

@@ -23,11 +23,14 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.evaluation.run import evaluate_run
+from bevlite.export.of_run import inputs_of_run, request_of_run
+from bevlite.export.request import Request
 from bevlite.export.run import export_run
-from bevlite.export.run_modules import RunModules, inputs_of_run, modules_of_run
 from bevlite.latency.device import find_device
 from bevlite.reporting.deploy_page import write_deploy_page
 from bevlite.run_folder import Run
+from bevlite.tasks.contract import TASKS
+from bevlite.tensorrt import version_key
 
 BOARD_FACTS = (
     "model", "sku", "jetpack", "l4t", "cuda", "driver", "tensorrt", "tensorrt_build", "dla_cores", "emulated"
@@ -119,11 +122,11 @@ def _reachable(device: BoardDevice) -> Health:
 
 
 def _identity(
-    device: BoardDevice, found: RunModules, board: Mapping[str, Any], health: Health, samples: int
+    device: BoardDevice, found: Request, board: Mapping[str, Any], health: Health, samples: int
 ) -> dict[str, Any]:
     """What the kept steps depend on."""
     return {
-        "modules": Chain(found.modules).identity,
+        "modules": Chain(found.files).identity,
         "precision": found.precision,
         "samples": samples,
         "board": dict(board),
@@ -133,32 +136,22 @@ def _identity(
     }
 
 
-def _modules(run: Run, tensorrt: str) -> tuple[RunModules, list[str]]:
+def _modules(run: Run, tensorrt: str) -> tuple[Request, list[str]]:
     """The exported modules for a version; exported now if there are none, or older ones than the weights."""
     try:
-        found = modules_of_run(run, tensorrt)
-        weights = run.weights_file
-        stale = weights.is_file() and any(f.stat().st_mtime < weights.stat().st_mtime for f in found.modules.values())
+        found = request_of_run(run, tensorrt)
+        weights = run.weights_file()
+        stale = weights.is_file() and any(f.stat().st_mtime < weights.stat().st_mtime for f in found.files.values())
         if not stale:
             return found, []
     except BevliteError:
         run.weights(run.variant())  # without weights nothing can be exported: that is the error to name
-    export_run(run.path, export_version(tensorrt))
-    return modules_of_run(run, tensorrt), [f"exported for TensorRT {tensorrt}"]
-
-
-def export_version(tensorrt: str) -> str:
-    """The version that `bevlite export` knows whose operators and emission hold for this one."""
-    major, minor = (int(part) for part in tensorrt.split(".")[:2])
-    if major == 8:
-        return "8.5" if minor <= 5 else "8.6"
-    if major == 10:
-        return "10.16" if minor >= 16 else "10.3"
-    return "11.4"
+    export_run(run.path, version_key(tensorrt))
+    return request_of_run(run, tensorrt), [f"exported for TensorRT {tensorrt}"]
 
 
 def _engine(
-    device: BoardDevice, run: Run, found: RunModules, kept: KeptSteps
+    device: BoardDevice, run: Run, found: Request, kept: KeptSteps
 ) -> tuple[EngineVerdict, LatencyReport | None]:
     """Built, verified, measured. What is not the engine that was asked is not measured."""
     try:
@@ -171,9 +164,9 @@ def _engine(
     return EngineVerdict(golden=golden, precisions=precisions), latency
 
 
-def _measure(device: BoardDevice, run: Run, found: RunModules) -> LatencyReport:
-    inputs, note = inputs_of_run(run, found.modules)
-    report = device.measure(found.modules, found.pipeline, found.precision, inputs=inputs)
+def _measure(device: BoardDevice, run: Run, found: Request) -> LatencyReport:
+    inputs, note = inputs_of_run(run, found.files)
+    report = device.measure(found.files, found.steps, found.precision, inputs=inputs)
     return report.model_copy(update={"notes": (note, *report.notes)})
 
 
@@ -186,7 +179,7 @@ def _limits(
     return limits_of(budgets, latency, golden, accuracy)
 
 
-def _prediction(found: RunModules, latency: LatencyReport, sku: str) -> Prediction | None:
+def _prediction(found: Request, latency: LatencyReport, sku: str) -> Prediction | None:
     """What the predictor says of the same engines; None for a module without a device file."""
     try:
         config = find_device(SAME_AS.get(sku, sku))
@@ -195,7 +188,7 @@ def _prediction(found: RunModules, latency: LatencyReport, sku: str) -> Predicti
     mode, version = latency.conditions.power_mode, latency.conditions.tensorrt or "10.3"
     known = mode if mode in config.power_modes.modes else None
     guess = PredictedDevice(config, tensorrt=".".join(version.split(".")[:2]), power_mode=known).measure(
-        found.modules, (), found.precision
+        found.files, (), found.precision
     )
     where = f"{config.name}, {guess.conditions.power_mode}, TensorRT {guess.conditions.tensorrt}"
     return Prediction(
@@ -213,7 +206,7 @@ def _accuracy(run: Run, device: BoardDevice, split: str | None) -> Accuracy:
     split = split or str(run.data().val_split)
     torch = _of_torch(run, split) or evaluate_run(run.path, split=split, progress=True)
     engine = evaluate_run(run.path, split=split, backend="tensorrt", device=device, progress=True)
-    names = ("NDS", "mAP", "occ_miou")
+    names = [key for _, key in TASKS.scores().values()]
     return Accuracy(
         split=split,
         samples=engine["samples"],
@@ -228,6 +221,6 @@ def _of_torch(run: Run, split: str) -> dict[str, Any] | None:
     """The ledger's entry of torch, if it is of this split and data and not older than the weights."""
     file, metrics = run.path / "ledger.json", run.path / "eval" / f"{split}-torch" / "metrics.json"
     entry: dict[str, Any] | None = json.loads(file.read_text()).get("float") if file.is_file() else None
-    if entry is None or not metrics.is_file() or metrics.stat().st_mtime < run.weights_file.stat().st_mtime:
+    if entry is None or not metrics.is_file() or metrics.stat().st_mtime < run.weights_file().stat().st_mtime:
         return None
     return entry if (entry.get("split"), entry.get("root")) == (split, run.data().root) else None

@@ -7,36 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from bevlite.devices.contract import Device, Precision
+from bevlite.devices.contract import Device
 from bevlite.devices.inference import Chain
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames, not_measured
 from bevlite.devices.report.whole_frames import Distribution, EndToEnd, Samples
-from bevlite.export.run import real_batches
-from bevlite.export.run_modules import RunModules
-from bevlite.export.session import OnnxNetwork
+from bevlite.export.real import real_batches
+from bevlite.export.request import Request
+from bevlite.inference.onnx import OnnxNetwork
 from bevlite.run_folder import Run
 
 SAMPLES = 8
 
 
-def end_to_end_of_run(
-    device: Device, run: Run, found: RunModules, precision: Precision, count: int = SAMPLES
-) -> EndToEnd:
+def end_to_end_of_run(device: Device, run: Run, found: Request, count: int = SAMPLES) -> EndToEnd:
     """Time frames of a run's data through its modules; made-up frames where there is no data (raises BevliteError).
 
     A device that times no whole frames is no error: the answer says so.
     """
     if not isinstance(device, FramesDevice):
-        return not_measured(f"{device.name} times no whole frames", found.modules, found.pipeline)
-    return device.end_to_end(found.modules, frames_of_run(run, found, count), found.pipeline, precision)
+        return not_measured(f"{device.name} times no whole frames", found.files, found.steps)
+    return device.end_to_end(found.files, frames_of_run(run, found, count), found.steps, found.precision)
 
 
-def frames_of_run(run: Run, found: RunModules, count: int = SAMPLES) -> SampleFrames:
+def frames_of_run(run: Run, found: Request, count: int = SAMPLES) -> SampleFrames:
     """Samples of the validation split (or else the training split) as a network takes them."""
     batches, note = real_batches(run, count)
     if not batches:
         source = f"made-up values ({note.removeprefix('parity not checked: ')})"
-        return SampleFrames((Chain(found.modules).made_up(),), Samples(count=1, source=source, real=False))
+        return SampleFrames((Chain(found.files).made_up(),), Samples(count=1, source=source, real=False))
     prepare = OnnxNetwork(run.variant(), {}).inputs
     frames = tuple(prepare(batch, 0) for batch in batches)
     return SampleFrames(frames, Samples(count=len(frames), source=note, real=True, **_pillars(frames)))

@@ -1,1 +1,1 @@
-"""Accuracy: NDS and mAP by the official nuScenes code, occupancy mIoU by the Occ3D rule, intervals over scenes."""
+"""Evaluation of a run over a split, sample by sample, and pictures of one sample."""

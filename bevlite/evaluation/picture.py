@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from bevlite.data.classes import CAMERAS, DETECTION_CLASSES
-from bevlite.data.dataset import BEVDataset, collate
+from bevlite.data.classes import CAMERAS
 from bevlite.data.images import read_image
 from bevlite.data.index import Index, load_index
 from bevlite.data.lidar import accumulate_sweeps
 from bevlite.errors import BevliteError
-from bevlite.evaluation.networks import TorchNetwork
-from bevlite.evaluation.run import box_decoding
-from bevlite.models.detector import pillar_grid
-from bevlite.reporting.scene import CameraView, DrawnBoxes, save_figure, scene_figure
+from bevlite.inference.torch import TorchNetwork
+from bevlite.models.samples import dataset_of, outline
+from bevlite.reporting.scene import CameraView, save_figure, scene_figure
 from bevlite.run_folder import Run
-from bevlite.runtime.decoding import decode_boxes
 
 
 def draw_sample(path: Path, sample: int, out: Path, *, split: str | None = None, score: float = 0.3) -> None:
@@ -30,36 +29,22 @@ def draw_sample(path: Path, sample: int, out: Path, *, split: str | None = None,
     if not 0 <= sample < len(rows):
         raise BevliteError(f"--sample: found {sample}; accepted: 0 to {len(rows) - 1} (split {split})")
     row = int(rows[sample])
-    grid = pillar_grid(variant) if variant.lidar is not None else None
-    batch = collate([BEVDataset(data.root, index, rows, variant, grid)[sample]])
-    outputs = TorchNetwork(run)(batch)
-    truth = DrawnBoxes(batch["boxes"][0].numpy()[batch["labels"][0] >= 0], _labels(batch), "-", 1.0)
-    found = DrawnBoxes(np.zeros((0, 9)), np.zeros(0, dtype=np.int64), "--", 1.2)
-    if "heatmap" in outputs:
-        boxes = decode_boxes(outputs["heatmap"][0], outputs["boxes"][0], box_decoding(variant))
-        keep = boxes.scores >= score
-        found = DrawnBoxes(boxes.boxes[keep], boxes.classes[keep], "--", 1.2)
-    occupancy = None
-    if "occupancy" in outputs:
-        seen = batch["occupancy_mask"][0].numpy()
-        predicted = outputs["occupancy"][0].transpose(2, 1, 0)
-        occupancy = tuple(np.where(seen, c, 17) for c in (batch["occupancy"][0].numpy(), predicted))
+    dataset = dataset_of(variant, data.root, index, rows)
+    batch = dataset.collate([dataset[sample]])
+    outputs = TorchNetwork(run)(_alone(batch))
     figure = scene_figure(
         _views(Path(data.root), index, row),
         _points(Path(data.root), index, row),
-        truth,
-        found,
-        (occupancy[0], occupancy[1]) if occupancy else None,
-        DETECTION_CLASSES,
+        [task.picture(outputs, batch, score) for task in outline(variant).tasks],
         f"{variant.name}: sample {sample} of {split} ({index.scenes[row]}), predictions from score {score:g}",
         max(abs(v) for v in (*variant.bev.x_range_m, *variant.bev.y_range_m)),
     )
     save_figure(figure, out)
 
 
-def _labels(batch: dict) -> np.ndarray:
-    labels: np.ndarray = batch["labels"][0].numpy()
-    return labels[labels >= 0]
+def _alone(batch: dict[str, Any]) -> dict[str, Any]:
+    """A sample without the frames before it: a network with a past begins there."""
+    return batch | {"first": torch.ones_like(batch["first"])} if "first" in batch else batch
 
 
 def _views(root: Path, index: Index, row: int) -> list[CameraView]:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from torch.utils.data import DataLoader, Subset
 
 from bevlite.config import write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.data.dataset import BEVDataset, collate, single_thread
+from bevlite.data.dataset import BEVDataset, single_thread
 from bevlite.data.index import load_index
 from bevlite.devices.board_device import BoardDevice
 from bevlite.errors import BevliteError
-from bevlite.evaluation.detection import evaluate_submission, write_submission
-from bevlite.evaluation.engines import EngineNetwork
-from bevlite.evaluation.networks import Network, TorchNetwork
-from bevlite.evaluation.occupancy import miou
 from bevlite.evaluation.samples import KeptSamples, SampleResult, result_of
-from bevlite.models.detector import pillar_grid
+from bevlite.inference.contract import Network
+from bevlite.inference.engines import EngineNetwork
+from bevlite.inference.torch import TorchNetwork
+from bevlite.models.samples import dataset_of, outline
 from bevlite.reporting.progress import file_progress
-from bevlite.run_folder import Run
-from bevlite.runtime.decoding import BoxDecoding
-from bevlite.variant import Variant
+from bevlite.run_folder import FLOAT, Run, Stage
+from bevlite.tasks.contract import TASKS, Scored, Task
 
 Backend = Literal["torch", "onnx", "tensorrt"]
 BATCHES = {"torch": 4, "onnx": 1, "tensorrt": 16}
@@ -39,6 +36,7 @@ def evaluate_run(
     backend: Backend = "torch",
     device: BoardDevice | None = None,
     data: DataConfig | None = None,
+    stage: Stage | None = None,
     batch_size: int | None = None,
     workers: int = 2,
     progress: bool = False,
@@ -54,6 +52,7 @@ def evaluate_run(
         backend: `torch`, `onnx` for the exported modules through ONNX Runtime, `tensorrt` for engines on `device`.
         device: the board.
         data: another data set than the run was trained on.
+        stage: weights of which stage torch takes; None for the last one.
         batch_size: samples at a time; ONNX Runtime takes one.
         workers: loader processes.
         progress: show it.
@@ -66,15 +65,20 @@ def evaluate_run(
         BevliteError: not a run, no weights, no such split, unusable data; a fault of the board.
     """
     run = Run(path)
-    variant, data = run.variant(), (data or run.data()).resolved()
+    stage = stage or run.stage
+    if stage != run.stage and backend != "torch":
+        raise BevliteError(f"eval: stage: found {stage}; accepted: {run.stage} with {backend}, the last one")
+    variant, data = run.variant(stage), (data or run.data()).resolved()
     split = split or str(data.val_split)
-    network = _network(run, backend, device)
+    network = _network(run, backend, device, stage)
+    tasks = outline(variant).tasks
     index = load_index(data)
     rows = index.rows_of_split(split)
-    grid = pillar_grid(variant) if variant.lidar is not None else None
-    dataset = BEVDataset(data.root, index, rows, variant, grid)
+    dataset = dataset_of(variant, data.root, index, rows)
     summary: dict[str, Any] = {"split": split, "samples": len(dataset), "backend": backend, "root": data.root}
-    folder = evaluation_folder(path, split, backend, device)
+    summary |= {"stage": stage} if stage != FLOAT else {}
+    folder = evaluation_folder(path, split, backend, device, stage)
+    folder.mkdir(parents=True, exist_ok=True)
     kept = None
     if isinstance(network, EngineNetwork):
         identity = network.identity()
@@ -82,82 +86,102 @@ def evaluate_run(
         kept = KeptSamples(folder / "unfinished", {**summary, **identity, "build": build})
         summary |= identity
     done = kept.load() if kept is not None else {}
-    todo = [i for i, row in enumerate(rows) if str(index.tokens[row]) not in done]
+    todo = _unfinished(dataset, done)
+    if dataset.has_past:
+        batch_size = BATCHES["tensorrt"] if backend == "tensorrt" else 1
     loader = DataLoader(
         Subset(dataset, todo),
         batch_size=BATCHES[backend] if backend == "onnx" or batch_size is None else batch_size,
         num_workers=workers if todo else 0,
-        collate_fn=collate,
+        collate_fn=dataset.collate,
         worker_init_fn=single_thread,
     )
-    for token, result in _infer(network, loader, variant, progress):
+    for token, result in _infer(network, loader, tasks, progress):
         done[token] = result
         if kept is not None:
             kept.save(token, result)
     if isinstance(network, EngineNetwork):
         last = network.last  # none where every sample was kept from before
         summary |= {"runner": last.runner if last else "not known", "runner_note": last.note if last else ""}
-    if variant.heads.detection is not None:
-        submission = folder / "nusc_results.json"
-        detections = {int(row): done[str(index.tokens[row])].boxes for row in rows}
-        found = {row: boxes for row, boxes in detections.items() if boxes is not None}
-        write_submission(submission, index, found, variant.camera is not None, variant.lidar is not None)
-        summary |= evaluate_submission(data, split, submission)
-    if variant.heads.occupancy is not None:
-        per_sample = np.array([done[str(token)].confusion for token in index.tokens[rows]])
-        summary |= miou(per_sample.sum(axis=0))
-        np.savez_compressed(folder / "occupancy_confusion.npz", tokens=index.tokens[rows], matrices=per_sample)
+    scored = Scored(data, split, index, rows, folder, variant.camera is not None, variant.lidar is not None)
+    for task in tasks:
+        summary |= task.score({token: done[token][task.name] for token in scored.tokens()}, scored)
     write_atomic(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
-    run.record(ledger_stage(summary), {k: v for k, v in summary.items() if "per_class" not in k})
+    run.record(ledger_line(summary), {k: v for k, v in summary.items() if "per_class" not in k})
     if kept is not None:
         kept.discard()
     return summary
 
 
-def evaluation_folder(path: Path, split: str, backend: Backend, device: BoardDevice | None = None) -> Path:
+def accuracy_table(summary: Mapping[str, Any]) -> str:
+    """The usual table at the end of an evaluation, task by task, as plain text."""
+    lines = [f"{summary['split']}: {summary['samples']} samples, {summary['backend']}"]
+    for task in TASKS.members.values():
+        if all(figure in summary for figure in task.scores.values()):
+            lines += [task.table(summary), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _unfinished(dataset: BEVDataset, done: Mapping[str, SampleResult]) -> list[int]:
+    """Samples that are still to be run; with a past, whole sequences, because a later frame needs those before it."""
+    todo: list[int] = []
+    sequence: list[int] = []
+    for item, row in enumerate(dataset.rows):
+        if not dataset.has_past or dataset.begins(item):
+            sequence = []
+        sequence.append(item)
+        if str(dataset.index.tokens[row]) not in done:
+            todo += sequence
+            sequence = []
+    return todo
+
+
+def evaluation_folder(
+    path: Path, split: str, backend: Backend, device: BoardDevice | None = None, stage: Stage = FLOAT
+) -> Path:
     """Where an evaluation of a run is written."""
     where = f"-{device.name}" if device is not None else ""
-    return path / "eval" / f"{split}-{backend}{where}"
+    of = f"-{stage}" if stage != FLOAT else ""
+    return path / "eval" / f"{split}-{backend}{where}{of}"
 
 
-def ledger_stage(summary: Mapping[str, Any]) -> str:
+def ledger_line(summary: Mapping[str, Any]) -> str:
     """Under which name a result stands in the ledger: what an emulated board gave never stands as a board's."""
-    backend = summary["backend"]
-    if backend == "tensorrt":
-        return f"{'emulated' if summary['emulated'] else 'tensorrt'}/{summary['device']}"
-    return "float" if backend == "torch" else str(backend)
-
-
-def _network(run: Run, backend: Backend, device: BoardDevice | None) -> Network:
+    backend, stage = summary["backend"], summary.get("stage", FLOAT)
     if backend == "torch":
-        return TorchNetwork(run)
-    from bevlite.export.session import OnnxNetwork  # ONNX Runtime only where it is asked for
+        return str(stage)
+    of = "" if stage == FLOAT else f"{stage}/"
+    if backend == "tensorrt":
+        return f"{of}{'emulated' if summary['emulated'] else 'tensorrt'}/{summary['device']}"
+    return f"{of}{backend}"
+
+
+def _network(run: Run, backend: Backend, device: BoardDevice | None, stage: Stage) -> Network:
+    if backend == "torch":
+        return TorchNetwork(run, stage=stage)
+    from bevlite.inference.onnx import OnnxNetwork  # ONNX Runtime only where it is asked for
 
     if backend == "onnx":
         return OnnxNetwork.of_run(run)
-    from bevlite.export.run_modules import modules_of_run
+    from bevlite.export.of_run import request_of_run
 
     if device is None:
         raise BevliteError("eval: found no device; accepted: --device NAME with --backend tensorrt")
-    found = modules_of_run(run, device.tensorrt())
+    found = request_of_run(run, device.tensorrt())
+    network = outline(run.variant())
+    maps = [raw.name for task in network.tasks for raw in task.maps]
     prepare = OnnxNetwork(run.variant(), {}).inputs
-    return EngineNetwork(device, found.modules, found.precision, prepare)
-
-
-def box_decoding(variant: Variant) -> BoxDecoding:
-    """How the detection maps of a variant are decoded."""
-    return BoxDecoding(variant.bev.x_range_m[0], variant.bev.y_range_m[0], variant.bev.cell_m)
+    return EngineNetwork(device, found.files, found.precision, prepare, maps, found.feeds)
 
 
 def _infer(
-    network: Network, loader: DataLoader, variant: Variant, progress: bool
+    network: Network, loader: DataLoader, tasks: Sequence[Task], progress: bool
 ) -> Iterator[tuple[str, SampleResult]]:
     """The result of every sample by its token, as they are done."""
-    decoding = box_decoding(variant)
     for batch in _tracked(loader, progress):
         outputs = network(batch)
         for i, token in enumerate(batch["token"]):
-            yield token, result_of(outputs, batch, i, decoding)
+            yield token, result_of(tasks, outputs, batch, i)
 
 
 def _tracked(loader: DataLoader, progress: bool) -> Iterator[dict[str, Any]]:

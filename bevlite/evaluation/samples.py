@@ -1,43 +1,28 @@
-"""Results by sample: decoded boxes and a confusion matrix. An evaluation that was interrupted goes on from them."""
+"""Results by sample and task. An evaluation that was interrupted goes on from them."""
 
 from __future__ import annotations
 
 import io
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bevlite.config import write_atomic
-from bevlite.evaluation.occupancy import OccupancyConfusion
-from bevlite.runtime.decoding import BoxDecoding, Boxes, decode_boxes
+from bevlite.tasks.contract import Arrays, Task
 
-
-@dataclass(frozen=True)
-class SampleResult:
-    """What counts of one sample, as far as the variant has the heads. `confusion` is (18, 18) voxels."""
-
-    boxes: Boxes | None
-    confusion: np.ndarray | None
+SampleResult = dict[str, Arrays]
+"""What counts of one sample, by task."""
 
 
 def result_of(
-    outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int, decoding: BoxDecoding
+    tasks: Sequence[Task], outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int
 ) -> SampleResult:
-    """Decode sample `i` of a batch and count its voxels."""
-    boxes = confusion = None
-    if "heatmap" in outputs:
-        boxes = decode_boxes(outputs["heatmap"][i], outputs["boxes"][i], decoding)
-    if "occupancy" in outputs:
-        one = OccupancyConfusion()
-        predicted = outputs["occupancy"][i].transpose(2, 1, 0)
-        one.add(predicted, batch["occupancy"][i].numpy(), batch["occupancy_mask"][i].numpy())
-        confusion = one.matrix
-    return SampleResult(boxes, confusion)
+    """What every task keeps of sample `i` of a batch."""
+    return {task.name: task.result(outputs, batch, i) for task in tasks}
 
 
 class KeptSamples:
@@ -57,12 +42,7 @@ class KeptSamples:
 
     def save(self, token: str, result: SampleResult) -> None:
         """Keep one, whole or not at all."""
-        arrays: dict[str, np.ndarray] = {}
-        if result.boxes is not None:
-            found = result.boxes
-            arrays |= {"boxes": found.boxes, "scores": found.scores, "classes": found.classes}
-        if result.confusion is not None:
-            arrays["confusion"] = result.confusion
+        arrays = {f"{task}.{name}": value for task, kept in result.items() for name, value in kept.items()}
         stream = io.BytesIO()
         np.savez_compressed(stream, allow_pickle=False, **arrays)
         write_atomic(self._folder / f"{token}.npz", stream.getvalue())
@@ -73,6 +53,9 @@ class KeptSamples:
 
 
 def _read(path: Path) -> SampleResult:
+    result: SampleResult = {}
     with np.load(path, allow_pickle=False) as data:
-        boxes = Boxes(data["boxes"], data["scores"], data["classes"]) if "boxes" in data else None
-        return SampleResult(boxes, data.get("confusion"))
+        for key in data.files:
+            task, _, name = key.partition(".")
+            result.setdefault(task, {})[name] = data[key]
+    return result

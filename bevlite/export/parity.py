@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from bevlite.evaluation.networks import Network
+from bevlite.inference.contract import Network
+from bevlite.tasks.contract import RawMap
 
 
 @dataclass(frozen=True)
 class OutputParity:
     """One output over all samples compared.
 
-    largest: largest absolute difference (fraction of voxels that differ, for occupancy classes).
-    relative: root mean square of the difference over that of the reference. agreement: cosine, or equal voxels.
+    largest: largest absolute difference (share of places that differ, for classes).
+    relative: root mean square of the difference over that of the reference. agreement: cosine, or equal places.
     """
 
     name: str
@@ -24,35 +25,38 @@ class OutputParity:
     largest: float
     relative: float
     agreement: float
+    kind: Literal["values", "classes"] = "values"
 
 
-def compare(reference: Network, exported: Network, batches: Iterable[Mapping[str, Any]]) -> list[OutputParity]:
+def compare(
+    reference: Network, exported: Network, batches: Iterable[Mapping[str, Any]], maps: Sequence[RawMap]
+) -> list[OutputParity]:
     """Run both on every batch and compare (an output that is not finite counts as an infinite difference)."""
-    sums: dict[str, np.ndarray] = {}
-    largest: dict[str, float] = {}
-    samples = 0
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {raw.name: [] for raw in maps}
     for batch in batches:
         ours, theirs = reference(batch), exported(batch)
-        samples += len(batch["row"])
-        for name, a in ours.items():
-            b = theirs[name]
-            if name == "occupancy":
-                different = float((a != b).mean())
-                largest[name] = max(largest.get(name, 0.0), different)
-                sums[name] = sums.get(name, np.zeros(4)) + np.array([different * len(a), 0, 0, 0])
-                continue
-            x, y = a.astype(np.float64), b.astype(np.float64)
-            gap = float(np.abs(x - y).max()) if np.isfinite(y).all() else float("inf")
-            largest[name] = max(largest.get(name, 0.0), gap)
-            products = np.array([((x - y) ** 2).sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
-            sums[name] = sums.get(name, np.zeros(4)) + products
-    report = []
-    for name, (error, xx, yy, xy) in sums.items():
-        if name == "occupancy":
-            share = error / max(1, samples)
-            report.append(OutputParity(name, samples, largest[name], share, 1 - share))
-        else:
-            relative = float(np.sqrt(error / xx)) if xx else float(error > 0)
-            cosine = float(xy / np.sqrt(xx * yy)) if xx and yy else float(xx == yy)
-            report.append(OutputParity(name, samples, largest[name], relative, cosine))
-    return report
+        for raw in maps:
+            pairs[raw.name].append((ours[raw.name], theirs[raw.name]))
+    return [_classes(raw, pairs[raw.name]) if raw.kind == "classes" else _values(raw, pairs[raw.name]) for raw in maps]
+
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+def _classes(raw: RawMap, pairs: Pairs) -> OutputParity:
+    samples = sum(len(a) for a, _ in pairs)
+    shares = [float((a != b).mean()) for a, b in pairs]
+    share = sum(s * len(a) for s, (a, _) in zip(shares, pairs, strict=True)) / max(1, samples)
+    return OutputParity(raw.name, samples, max(shares, default=0.0), share, 1 - share, "classes")
+
+
+def _values(raw: RawMap, pairs: Pairs) -> OutputParity:
+    sums, largest = np.zeros(4), 0.0
+    for a, b in pairs:
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        largest = max(largest, float(np.abs(x - y).max()) if np.isfinite(y).all() else float("inf"))
+        sums += np.array([((x - y) ** 2).sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
+    error, xx, yy, xy = sums
+    relative = float(np.sqrt(error / xx)) if xx else float(error > 0)
+    cosine = float(xy / np.sqrt(xx * yy)) if xx and yy else float(xx == yy)
+    return OutputParity(raw.name, sum(len(a) for a, _ in pairs), largest, relative, cosine)

@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from bevlite.config import write_atomic
-from bevlite.data.dataset import BEVDataset, collate
-from bevlite.data.index import load_index
 from bevlite.errors import BevliteError, ExportError
-from bevlite.evaluation.networks import TorchNetwork
-from bevlite.export.check.operators import VERSIONS, OperatorFinding, check_model, version_key
-from bevlite.export.graph.modules import OPSETS, Emission, export_network, form_for
+from bevlite.export.check.operators import OperatorFinding, check_model
+from bevlite.export.graph.emit import export_network
 from bevlite.export.parity import OutputParity, compare
-from bevlite.export.session import OnnxNetwork
-from bevlite.models.detector import pillar_grid
-from bevlite.run_folder import Run
+from bevlite.export.real import real_batches
+from bevlite.inference.onnx import OnnxNetwork
+from bevlite.inference.torch import TorchNetwork
+from bevlite.models.samples import outline
+from bevlite.run_folder import Run, Stage
+from bevlite.tensorrt import FORMS, VERSIONS, Emission, Form, Precision, form_for, version_key, versions_of
 
 RELATIVE_LIMIT = {"weak": 1e-3, "strong": 5e-2}
 """Largest root mean square difference over that of the reference: rounding of FP32, and of FP16 end to end."""
-OCCUPANCY_LIMIT = {"weak": 1e-3, "strong": 2e-2}
-"""Largest share of voxels whose class may differ."""
+CLASSES_LIMIT = {"weak": 1e-3, "strong": 2e-2}
+"""Largest share of places whose class may differ."""
 
 
 @dataclass
@@ -50,7 +49,7 @@ class ExportReport:
             if f.severity in ("error", "silent_wrong") and f.version in self.tensorrt
         ]
         for row in self.parity:
-            limits = OCCUPANCY_LIMIT if row.name == "occupancy" else RELATIVE_LIMIT
+            limits = CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT
             if not row.relative <= limits[self.emission] or not np.isfinite(row.largest):
                 limit = limits[self.emission]
                 found.append(f"output {row.name} differs from torch by {row.relative:.2g} (limit {limit:g})")
@@ -69,21 +68,25 @@ class ExportReport:
         }
 
 
-def emissions_for(tensorrt: str | None) -> list[tuple[Emission, int, tuple[str, ...]]]:
-    """Emission, opset and the versions it is for: all of them, or the one that a TensorRT version takes."""
-    weak, strong = ("8.5", "8.6"), tuple(v for v in VERSIONS if not v.startswith("8."))
+def forms_for(tensorrt: str | None, precision: Precision) -> list[tuple[Form, tuple[str, ...]]]:
+    """Form, and the versions it is for: all of them, or the one that a TensorRT version takes."""
     if tensorrt is None:
-        # Opset 17 serves 8.5 as well as long as no LayerNormalization is in the graph; the check tells.
-        return [("weak", OPSETS["weak"], weak), ("strong", OPSETS["strong"], strong)]
+        found = [(form, versions_of(emission, precision)) for emission, form in FORMS.items()]
+        return [(form, versions) for form, versions in found if versions]
     try:
-        return [(*form_for(tensorrt), (version_key(tensorrt),))]
+        return [(form_for(tensorrt, precision), (version_key(tensorrt),))]
     except ExportError:
         accepted = ", ".join(VERSIONS)
         raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: {accepted}, or another from 8.5 on") from None
 
 
 def export_run(
-    path: Path, tensorrt: str | None = None, *, single_file: bool = False, samples: int = 4
+    path: Path,
+    tensorrt: str | None = None,
+    *,
+    single_file: bool = False,
+    samples: int = 4,
+    stage: Stage | None = None,
 ) -> list[ExportReport]:
     """Write `onnx/<emission>/<module>.onnx` and `onnx/export.json`.
 
@@ -92,6 +95,7 @@ def export_run(
         tensorrt: a version to export for, such as `8.5.2` or `11.4`; None for both emissions, checked against every
             version that counts.
         single_file: one `network.onnx` instead of one file a module.
+        stage: weights of which stage; None for the last one.
         samples: samples of the validation split (or else the training split) to compare with torch.
 
     Returns:
@@ -102,23 +106,24 @@ def export_run(
             the files and the report are written all the same, so that they can be looked at.
         BevliteError: not a run, no weights, an unknown version.
     """
-    plan = emissions_for(tensorrt)
     run = Run(path)
-    network = TorchNetwork(run)
-    network.network.cpu()
-    network.device = next(network.network.parameters()).device
+    variant = run.variant(stage)
+    plan = forms_for(tensorrt, variant.precision)
+    network = TorchNetwork(run, stage=stage)
+    network.to_cpu()
+    maps = [raw for task in outline(variant).tasks for raw in task.maps]
     batches, note = real_batches(run, samples)
     reports = []
-    for emission, opset, versions in plan:
-        folder = path / "onnx" / emission
-        files = export_network(network.network, folder, emission, single_file=single_file, opset=opset)
+    for form, versions in plan:
+        folder = path / "onnx" / form.emission
+        files = export_network(network.network, folder, form, single_file=single_file)
         for stale in set(folder.glob("*.onnx")) - set(files.values()):  # of an earlier export in another form
             stale.unlink()
-        report = ExportReport(emission, opset, versions, files, parity_note=note)
+        report = ExportReport(form.emission, form.opset, versions, files, parity_note=note)
         for file in files.values():
             report.findings += check_model(file, versions)
         if batches:
-            report.parity = compare(network, OnnxNetwork(run.variant(), files), batches)
+            report.parity = compare(network, OnnxNetwork(variant, files), batches, maps)
         reports.append(report)
     write_atomic(path / "onnx" / "export.json", json.dumps([r.as_json() for r in reports], indent=1) + "\n")
     _raise_problems(reports)
@@ -131,23 +136,3 @@ def _raise_problems(reports: Sequence[ExportReport]) -> None:
         emission, text = problems[0]
         more = f" (and {len(problems) - 1} more in export.json)" if len(problems) > 1 else ""
         raise ExportError(f"{emission} export: {text}{more}")
-
-
-def real_batches(run: Run, samples: int) -> tuple[list[dict[str, Any]], str]:
-    """Real batches of one sample, and where they come from."""
-    try:
-        data = run.data()
-        index = load_index(data)
-    except BevliteError as error:
-        return [], f"parity not checked: {error}"
-    variant = run.variant()
-    for split in (str(data.val_split), str(data.train_split)):
-        try:
-            rows = index.rows_of_split(split)
-        except BevliteError:
-            continue
-        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(samples, len(rows))).astype(int))]
-        grid = pillar_grid(variant) if variant.lidar is not None else None
-        dataset = BEVDataset(data.root, index, chosen, variant, grid, truth=False)
-        return list(DataLoader(dataset, collate_fn=collate)), f"{len(chosen)} samples of {split}"
-    return [], "parity not checked: the data holds no sample of its splits"

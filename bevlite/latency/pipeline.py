@@ -6,6 +6,7 @@ spread of the figures found. A step whose size differs from the published case i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -50,13 +51,15 @@ def decoding() -> PipelineStep:
     return PipelineStep("decoding", 1.065, 0.919, 4.4, f"{_BEVDET}; upper figure {_CENTERPOINT}")
 
 
-def steps_for(*, cameras: int = 0, sweeps: int = 0, detection: bool = False) -> list[PipelineStep]:
+AFTER = {"decoding": decoding}
+"""Steps after the engines that tasks name."""
+
+
+def steps_for(*, cameras: int = 0, sweeps: int = 0, after: Iterable[str] = ()) -> list[PipelineStep]:
     """The steps that a network needs: `cameras` and `sweeps` are 0 where it has no such stream."""
     steps = []
     if cameras:
         steps.append(image_preprocessing(cameras))
     if sweeps:
         steps.append(pillarisation(sweeps))
-    if detection:
-        steps.append(decoding())
-    return steps
+    return [*steps, *(AFTER[name]() for name in dict.fromkeys(after))]

@@ -6,13 +6,89 @@ Shape letters: B batch, N cameras, C channels, H rows, W columns, P pillars, M p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
 from bevlite.config import Config
+from bevlite.data.frame import Frame, Reader
 from bevlite.grid import BEVGrid
+from bevlite.models.auxiliary import AuxiliaryLoss
+
+Source = Literal["images", "features", "prepared", "calibration", "points", "ego motion", "state"]
+"""Where a tensor at the border of a module comes from. `features` are made by the module before it."""
+DType = Literal["float32", "int32", "uint8"]
+Result = Tensor | tuple[Tensor, Mapping[str, Tensor]]
+"""What a part with a past gives: its map, and by name what the next frame takes."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor at the border of a module, as deployed: a batch of one.
+
+    fed_by: for a `state`, the output of the frame before that it takes; zeros where there is no frame before.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    axes: tuple[str, ...]
+    source: Source
+    fed_by: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.shape):
+            raise ValueError(f"{self.name}: found {len(self.axes)} axes for shape {self.shape}; accepted: one each")
+        if (self.source == "state") != bool(self.fed_by):
+            raise ValueError(f"{self.name}: found source '{self.source}' with fed_by '{self.fed_by}'; accepted: "
+                             "fed_by for a state, and only there")  # fmt: skip
+
+
+class Host(Reader):
+    """What a part takes from the host, in two steps: from a frame to what a batch holds (`sample`), used as it is in
+    training, and from there to what the exported module takes (`deployed`). Numpy alone; the base takes nothing.
+    """
+
+    inputs: tuple[TensorSpec, ...] = ()
+    """Inputs of the exported module, in order; each comes from `deployed`, or is a state."""
+
+    def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The inputs that are no state, by name (raises ValueError when a calibration cannot be held)."""
+        return {s.name: sample[s.name][None].astype(s.dtype) for s in self.inputs if s.source != "state"}
+
+
+@dataclass(frozen=True)
+class EgoMotion(Host):
+    """`ego_motion` (1, 4, 4) float32: BEV frame of the frame before to this one's, in m."""
+
+    inputs = (TensorSpec("ego_motion", (1, 4, 4), "float32", ("batch", "row", "column"), "ego motion"),)
+    needs = frozenset({"past"})
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """The motion, also in training."""
+        assert frame.ego_motion is not None
+        return {"ego_motion": frame.ego_motion.astype(np.float32)}
+
+
+NOTHING = Host()
+
+
+class Part(nn.Module):
+    """A part of a network. One that takes more than the map of the part before it says so in `host`: it is then called
+    with all tensors by name as a second argument, and may give a `Result`.
+    """
+
+    host: Host = NOTHING
+    auxiliaries: tuple[AuxiliaryLoss, ...] = ()
+
+
+class PartConfig(Config):
+    """A part. `auxiliary` names its auxiliary losses, with the weights that a recipe starts from."""
+
+    type: str
+    auxiliary: ClassVar[Mapping[str, float]] = {}
 
 
 class FeatureInfo(NamedTuple):
@@ -28,10 +104,8 @@ class Backbone(nn.Module):
     feature_info: list[FeatureInfo]
 
 
-class BackboneConfig(Config):
+class BackboneConfig(PartConfig):
     """A camera backbone."""
-
-    type: str
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -47,10 +121,9 @@ class Neck(nn.Module):
     """A list of maps `(B*N, C_i, H_i, W_i)` to one map `(B*N, channels, H/out_stride, W/out_stride)`."""
 
 
-class NeckConfig(Config):
+class NeckConfig(PartConfig):
     """A neck between camera backbone and view transform."""
 
-    type: str
     channels: int
     out_stride: int
 
@@ -59,43 +132,40 @@ class NeckConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class ViewTransform(nn.Module):
+class ViewTransform(Part):
     """Image features and geometry to a camera BEV map `(B, C, ny, nx)`.
 
-    `prepare` runs in the camera module, `transform` in the view transform module; the geometry enters `transform`
-    as input tensors, never as constants, so that one engine serves any calibration. `forward` is the road of
-    training and evaluation, which may use other means to the same end.
+    `prepare` runs in the camera module, `transform` in the view transform module; geometry, points, ego motion and
+    state enter `transform` as inputs, never as constants, so that one engine serves any calibration. `forward` is the
+    road of training and evaluation, which may use other means to the same end.
     """
 
-    prepared_names: tuple[str, ...]
-    """Names of the tensors that `prepare` gives, as they appear at the border of the exported modules."""
-
-    def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
-        """From the neck's map `(B*N, C, h, w)` to what crosses the border between the two modules."""
-        raise TypeError(f"{type(self).__name__} has no prepare()")
-
-    def forward(self, features: Tensor, pixel_to_bev: Tensor) -> Tensor:
-        """From the neck's map and `pixel_to_bev` (B, N, 4, 4) to the camera BEV map."""
-        raise TypeError(f"{type(self).__name__} has no forward()")
-
-    def transform(self, *inputs: Tensor) -> Tensor:
-        """As exported: prepared tensors, then the geometry tensors in the order of `geometry_shapes`."""
-        raise TypeError(f"{type(self).__name__} has no transform()")
+    @property
+    def prepared(self) -> tuple[TensorSpec, ...]:
+        """What crosses the border between the two modules, in the order of `prepare`."""
+        raise TypeError(f"{type(self).__name__} has no prepared")
 
     @property
-    def geometry_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Name and shape of every INT32 geometry input of the exported module."""
-        raise TypeError(f"{type(self).__name__} has no geometry_shapes")
+    def out_channels(self) -> int:
+        """Channels of the map."""
+        raise TypeError(f"{type(self).__name__} has no out_channels")
 
-    def geometry(self, pixel_to_bev: np.ndarray) -> dict[str, np.ndarray]:
-        """The geometry inputs for one calibration (N, 4, 4), computed on the host."""
-        raise TypeError(f"{type(self).__name__} has no geometry()")
+    def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
+        """From the neck's map `(B*N, C, h, w)` to what crosses the border."""
+        raise TypeError(f"{type(self).__name__} has no prepare()")
+
+    def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Result:
+        """From the neck's map, and what `host` gives a batch (with states), to the camera BEV map."""
+        raise TypeError(f"{type(self).__name__} has no forward()")
+
+    def transform(self, inputs: Mapping[str, Tensor]) -> Result:
+        """As exported, for a batch of one: from the tensors of `prepared` and `host.inputs` by name."""
+        raise TypeError(f"{type(self).__name__} has no transform()")
 
 
-class ViewTransformConfig(Config):
+class ViewTransformConfig(PartConfig):
     """A view transform. `channels` are those of the camera BEV map."""
 
-    type: str
     channels: int
     ego_motion: bool = False
 
@@ -106,25 +176,27 @@ class ViewTransformConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class PillarEncoderConfig(Config):
-    """How points become a dense canvas `(B, channels, ny, nx)` of pillars."""
+class PillarEncoder(Part):
+    """Points, as `host` groups them, to a dense canvas `(B, channels, ny, nx)` of pillars."""
 
-    type: str
+    def forward(self, inputs: Mapping[str, Tensor]) -> Result:
+        """The canvas from what `host` gives a batch, or in deployed form its inputs."""
+        raise TypeError(f"{type(self).__name__} has no forward()")
+
+
+class PillarEncoderConfig(PartConfig):
+    """How points become a dense canvas of pillars of `cell_m`."""
+
     cell_m: float
-    z_range_m: tuple[float, float]
-    max_pillars: int
-    max_points: int
     channels: int
 
-    def build(self) -> nn.Module:
-        """The network part: pillars (B, 5, M, P) and index (B, ny, nx) to the canvas."""
+    def build(self, bev: BEVGrid) -> PillarEncoder:
+        """The network part for a canvas over the range of `bev`."""
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class MapBackboneConfig(Config):
+class MapBackboneConfig(PartConfig):
     """A 2D backbone over a BEV canvas."""
-
-    type: str
 
     @property
     def cumulative_strides(self) -> tuple[int, ...]:
@@ -136,10 +208,8 @@ class MapBackboneConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class MapNeckConfig(Config):
+class MapNeckConfig(PartConfig):
     """A neck that brings the maps of a 2D backbone to one stride."""
-
-    type: str
 
     def possible_strides(self, strides: Sequence[int]) -> tuple[float, ...]:
         """The output strides that it can reach from maps of these strides."""
@@ -150,10 +220,9 @@ class MapNeckConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class FusionConfig(Config):
+class FusionConfig(PartConfig):
     """Fusion of one or two BEV maps of the same grid."""
 
-    type: str
     channels: int
 
     def build(self, in_channels: Sequence[int]) -> nn.Module:
@@ -161,10 +230,8 @@ class FusionConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class BEVEncoderConfig(Config):
+class BEVEncoderConfig(PartConfig):
     """The network over the fused BEV map; its output has the same grid."""
-
-    type: str
 
     @property
     def total_stride(self) -> int:
@@ -176,10 +243,11 @@ class BEVEncoderConfig(Config):
         raise TypeError(f"{type(self).__name__} has no build()")
 
 
-class HeadConfig(Config):
-    """A head: the encoded BEV map in, named raw maps out."""
+class HeadConfig(PartConfig):
+    """A head: the encoded BEV map in, the raw maps of its task out, as trained."""
 
-    type: str
+    def check(self, bev: BEVGrid) -> None:
+        """Raise a ValueError when it cannot work on this grid."""
 
     def build(self, in_channels: int, bev: BEVGrid) -> nn.Module:
         """The network part: `(B, C, ny, nx)` to a dict of raw maps."""

@@ -1,4 +1,4 @@
-"""Pictures of one sample: boxes on camera images and in BEV, occupancy from above."""
+"""Pictures of one sample: boxes on camera images and in BEV, rasters of the tasks from above."""
 
 from __future__ import annotations
 
@@ -15,24 +15,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 
+from bevlite.tasks.contract import DrawnBoxes, Picture, Raster
+
 matplotlib.use("Agg")
 
 CLASS_COLOURS = (
     "#ff9e00", "#ff6347", "#e9967a", "#ff7f50", "#ff8c00", "#708090", "#ff3d63", "#dc143c", "#0000e6", "#2f4f4f",
 )  # fmt: skip
 """Of the ten detection classes: the devkit's own."""
-OCCUPANCY_COLOURS = (
-    (0, 0, 0), (112, 128, 144), (220, 20, 60), (255, 127, 80), (255, 158, 0), (233, 150, 70), (255, 61, 99),
-    (0, 0, 230), (47, 79, 79), (255, 140, 0), (255, 99, 71), (0, 207, 191), (175, 0, 75), (75, 0, 75),
-    (112, 180, 60), (222, 184, 135), (0, 175, 0), (255, 255, 255),
-)  # fmt: skip
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
 NEAR_M = 0.3
-FREE = 17
 
 
 @dataclass(frozen=True)
-class DrawnBoxes:
+class BoxLayer:
     """Boxes to draw: (K, 9) in the BEV frame, their classes (K,), and the style of their lines."""
 
     boxes: np.ndarray
@@ -61,7 +57,7 @@ def box_corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([turned, local[..., 2:]], axis=-1) + boxes[:, None, :3]
 
 
-def draw_on_image(axes: Axes, view: CameraView, layers: Sequence[DrawnBoxes]) -> None:
+def draw_on_image(axes: Axes, view: CameraView, layers: Sequence[BoxLayer]) -> None:
     """An image with the boxes in front of its camera; edges behind the camera are cut where it stands."""
     axes.imshow(np.asarray(view.image))
     for layer in layers:
@@ -88,7 +84,7 @@ def _visible(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     return np.stack([a[:2] / a[2], b[:2] / b[2]])
 
 
-def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[DrawnBoxes], reach_m: float, title: str) -> None:
+def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[BoxLayer], reach_m: float, title: str) -> None:
     """Points (P, 3) and boxes from above, ahead up and left to the left, with a tick at each box's front."""
     if points is not None:
         axes.scatter(-points[:, 1], points[:, 0], s=0.15, c=np.clip(points[:, 2], -2, 4), cmap="Greys", linewidths=0)
@@ -106,51 +102,55 @@ def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[DrawnBoxes]
     axes.tick_params(labelsize=6)
 
 
-def draw_occupancy(axes: Axes, classes: np.ndarray, title: str) -> None:
-    """The highest occupied voxel of each column, from above; classes (200, 200, 16) indexed [x, y, z]."""
-    occupied = classes < FREE
-    top = classes.shape[2] - 1 - np.argmax(occupied[:, :, ::-1], axis=2)
-    highest = np.take_along_axis(classes, top[..., None], axis=2)[..., 0]
-    highest = np.where(occupied.any(axis=2), highest, FREE)
-    axes.imshow(np.array(OCCUPANCY_COLOURS, dtype=np.uint8)[highest][::-1, ::-1], extent=(-40, 40, -40, 40))
-    axes.set_title(title, fontsize=9)
+def draw_raster(axes: Axes, raster: Raster) -> None:
+    """A picture from above."""
+    reach = raster.reach_m
+    axes.imshow(raster.image, extent=(-reach, reach, -reach, reach))
+    axes.set_title(raster.title, fontsize=9)
     axes.tick_params(labelsize=6)
 
 
 def scene_figure(
     views: Sequence[CameraView],
     points: np.ndarray | None,
-    truth: DrawnBoxes,
-    found: DrawnBoxes,
-    occupancy: tuple[np.ndarray, np.ndarray] | None,
-    class_names: Sequence[str],
+    pictures: Sequence[Picture],
     title: str,
     reach_m: float,
 ) -> Figure:
-    """One sheet: images on top, then BEV truth and prediction, and occupancy truth and prediction if there is any."""
-    rows_of_images = -(-len(views) // 3)
-    panels = 4 if occupancy is not None else 2
-    figure = Figure(figsize=(16, 3.1 * rows_of_images + (4.6 if panels == 4 else 7.4)), dpi=110)
-    parts = figure.add_gridspec(2, 1, height_ratios=[3.1 * rows_of_images, 4.4 if panels == 4 else 7.2], hspace=0.08)
+    """One sheet: images on top, then BEV truth and prediction, and the rasters of the tasks."""
+    truth, found = _layers(pictures, "truth", "-", 1.0), _layers(pictures, "found", "--", 1.2)
+    rasters = [raster for picture in pictures for raster in picture.rasters]
+    names = list(dict.fromkeys(name for picture in pictures for name in picture.class_names))
+    rows_of_images, panels = -(-len(views) // 3), 2 + len(rasters)
+    figure = Figure(figsize=(16, 3.1 * rows_of_images + (4.6 if rasters else 7.4)), dpi=110)
+    parts = figure.add_gridspec(2, 1, height_ratios=[3.1 * rows_of_images, 4.4 if rasters else 7.2], hspace=0.08)
     if views:
         grid = parts[0].subgridspec(rows_of_images, 3, wspace=0.02, hspace=0.1)
         for i, view in enumerate(views):
-            draw_on_image(figure.add_subplot(grid[i // 3, i % 3]), view, [truth, found])
+            draw_on_image(figure.add_subplot(grid[i // 3, i % 3]), view, [*truth, *found])
     below = parts[1].subgridspec(1, panels, wspace=0.18)
-    draw_bev(figure.add_subplot(below[0]), points, [truth], reach_m, f"truth, {len(truth.boxes)} boxes")
-    draw_bev(figure.add_subplot(below[1]), points, [found], reach_m, f"prediction, {len(found.boxes)} boxes")
-    if occupancy is not None:
-        draw_occupancy(figure.add_subplot(below[2]), occupancy[0], "occupancy, truth (seen by a camera)")
-        draw_occupancy(figure.add_subplot(below[3]), occupancy[1], "occupancy, prediction (same voxels)")
+    draw_bev(figure.add_subplot(below[0]), points, truth, reach_m, f"truth, {_count(truth)} boxes")
+    draw_bev(figure.add_subplot(below[1]), points, found, reach_m, f"prediction, {_count(found)} boxes")
+    for i, raster in enumerate(rasters, start=2):
+        draw_raster(figure.add_subplot(below[i]), raster)
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color="k", linestyle=truth.line, label="truth"),
-        Line2D([], [], color="k", linestyle=found.line, label="prediction"),
+        Line2D([], [], color="k", linestyle="-", label="truth"),
+        Line2D([], [], color="k", linestyle="--", label="prediction"),
     ]
-    handles += [Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, class_names, strict=True)]
+    handles += [Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, names, strict=False)]
     figure.legend(handles=handles, ncol=12, loc="lower center", fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=10, y=0.985)
     figure.subplots_adjust(left=0.03, right=0.985, top=0.955, bottom=0.075)
     return figure
+
+
+def _layers(pictures: Sequence[Picture], which: str, line: Literal["-", "--"], width: float) -> list[BoxLayer]:
+    drawn: list[DrawnBoxes | None] = [getattr(picture, which) for picture in pictures]
+    return [BoxLayer(boxes.boxes, boxes.classes, line, width) for boxes in drawn if boxes is not None]
+
+
+def _count(layers: Sequence[BoxLayer]) -> int:
+    return sum(len(layer.boxes) for layer in layers)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TASKS = ((0,), (1, 2), (3, 4), (5,), (6, 7), (8, 9))
-"""Heat map channels of each task group, in the order of the head's box channels."""
 BOX_CHANNELS = 10  # offset 2, z 1, log size 3, sin cos 2, velocity 2
 CIRCLE_NMS_RADIUS_M = (2.0, 3.5, 3.5, 3.2, 3.2, 1.0, 0.92, 0.92, 0.42, 0.42)
 """Suppression radius a class: the radii of CenterPoint's circle NMS, [4, 12, 10, 1, 0.85, 0.175], are squared
@@ -16,11 +14,15 @@ distances in m2 a task; here as distances (mmdetection3d, centerpoint_pillar02).
 
 @dataclass(frozen=True)
 class BoxDecoding:
-    """Where the maps lie, and how many boxes are kept. Metres and cells of the BEV grid."""
+    """Where the maps lie, and how many boxes are kept. Metres and cells of the BEV grid.
+
+    groups: heat map channels of each group of classes, in the order of the head's box channels.
+    """
 
     x_min: float
     y_min: float
     cell_m: float
+    groups: tuple[tuple[int, ...], ...]
     max_boxes: int = 500
     score_threshold: float = 0.05
 
@@ -39,7 +41,7 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
 
     Args:
         heatmap: (10, ny, nx) logits.
-        boxes: (60, ny, nx) raw box maps, task after task.
+        boxes: (10 groups, ny, nx) raw box maps, group after group.
         decoding: the grid and the limits.
 
     Returns:
@@ -47,14 +49,14 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
     """
     ny, nx = heatmap.shape[1:]
     found = []
-    for task, channels in enumerate(TASKS):
+    for group, channels in enumerate(decoding.groups):
         logits = heatmap[list(channels)].reshape(len(channels), -1)
         count = min(decoding.max_boxes, logits.size)
         top = np.argpartition(-logits.ravel(), count - 1)[:count]
         scores = 1 / (1 + np.exp(-logits.ravel()[top].astype(np.float64)))
         top, scores = top[scores > decoding.score_threshold], scores[scores > decoding.score_threshold]
         cell = top % (ny * nx)
-        raw = boxes[task * BOX_CHANNELS : (task + 1) * BOX_CHANNELS].reshape(BOX_CHANNELS, -1)[:, cell]
+        raw = boxes[group * BOX_CHANNELS : (group + 1) * BOX_CHANNELS].reshape(BOX_CHANNELS, -1)[:, cell]
         decoded = _decode(raw.astype(np.float64), cell, nx, decoding)
         classes = np.array(channels)[top // (ny * nx)]
         order = np.argsort(-scores, kind="stable")

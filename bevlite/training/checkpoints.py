@@ -14,16 +14,19 @@ from torch import Tensor
 
 from bevlite.config import write_atomic
 from bevlite.errors import TrainingError
-from bevlite.run_folder import Run
+from bevlite.run_folder import FLOAT, Run, Stage
+from bevlite.variant import Variant
 
 
-def save_weights(run: Run, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write `checkpoints/model.safetensors` and its JSON; refuses weights that are not finite (TrainingError)."""
+def save_weights(
+    run: Run, weights: dict[str, Tensor], variant: Variant, meta: dict[str, Any], stage: Stage = FLOAT
+) -> None:
+    """Write the weights of a stage and their JSON; refuses weights that are not finite (TrainingError)."""
     for name, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise TrainingError(f"{name}: holds NaN or infinity; the last good checkpoint is kept in {run.checkpoints}")
-    write_atomic(run.weights_file, save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
-    write_atomic(run.weights_file.with_suffix(".json"), json.dumps(meta, indent=1) + "\n")
+    content = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
+    run.save_stage(stage, content, variant, meta)
 
 
 class SafetensorsIO(CheckpointIO):

@@ -20,14 +20,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from bevlite.data.config import DataConfig
-from bevlite.data.dataset import BEVDataset, collate, single_thread
+from bevlite.data.dataset import BEVDataset, single_thread
 from bevlite.data.index import load_index
-from bevlite.data.sampler import EpochSampler, class_balanced_weights
-from bevlite.errors import BevliteError, DataError, TrainingError
-from bevlite.models.detector import STREAM_MODULES, pillar_grid
+from bevlite.data.sampler import EpochSampler, SceneBatches, class_balanced_weights
+from bevlite.errors import BevliteError, TrainingError
+from bevlite.models.detector import STREAM_MODULES
+from bevlite.models.samples import dataset_of, outline
 from bevlite.run_folder import Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
-from bevlite.training.module import TrainingModule
+from bevlite.training.module import TrainingModule, taught
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 
@@ -70,6 +71,11 @@ def train(
     run.create(variant, data, recipe, recipe.seed)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     dataset = training_set(variant, data, recipe)
+    if dataset.has_past and recipe.class_balanced:
+        raise TrainingError(
+            f"recipe: class_balanced: found true, and {variant.name} has a past, so that samples come scene by scene; "
+            "accepted: false"
+        )
     per_device = max(1, len(dataset) // devices)
     batch_size = min(recipe.batch_size, per_device)
     steps = per_device // batch_size
@@ -79,21 +85,9 @@ def train(
         _check_state(run, variant)
     elif init:
         module.start_from(_stream_weights(module, init))
-    sampler_weights = class_balanced_weights(dataset.index, dataset.rows) if recipe.class_balanced else None
     recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)
     trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder)
-    rank, replicas = (int(os.environ.get("LOCAL_RANK", 0)), devices) if devices > 1 else (0, 1)
-    loader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), recipe.seed, sampler_weights, rank, replicas),
-        num_workers=loader_workers(recipe.workers, devices),
-        collate_fn=collate,
-        drop_last=True,
-        persistent_workers=loader_workers(recipe.workers, devices) > 0,
-        worker_init_fn=single_thread,
-        pin_memory=torch.cuda.is_available(),
-    )
+    loader = _loader(dataset, recipe, batch_size, devices)
     _fit(trainer, module, loader, start)
     return run
 
@@ -102,21 +96,40 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
     """The train split for a variant, augmented as the recipe says (raises DataError)."""
     index = load_index(data)
     rows = index.rows_of_split(str(data.train_split))
-    if variant.heads.detection is not None and not any(index.usable_boxes(row).any() for row in rows):
-        raise DataError(
-            f"{data.root}: no sample of split '{data.train_split}' has a box of a detection class with LiDAR points; "
-            "accepted: data with boxes, or heads.detection: null"
-        )
-    supervised = variant.camera is not None and hasattr(variant.camera.view_transform, "depths_m")
-    return BEVDataset(
+    network = outline(variant)
+    for task in network.tasks:
+        task.check_training(Path(data.root), index, rows)
+    return dataset_of(
+        variant,
         data.root,
         index,
         rows,
-        variant,
-        pillar_grid(variant) if variant.lidar is not None else None,
         augmentation=recipe.augmentation,
-        depth_truth=supervised and recipe.losses.depth > 0,
+        auxiliaries=taught(network.auxiliaries, recipe),
         seed=recipe.seed,
+    )
+
+
+def _loader(dataset: BEVDataset, recipe: Recipe, batch_size: int, devices: int) -> DataLoader:
+    """Batches in the order of the recipe's seed; scene by scene where the network has a past."""
+    rank, replicas = (int(os.environ.get("LOCAL_RANK", 0)), devices) if devices > 1 else (0, 1)
+    order: dict[str, Any]
+    if dataset.has_past:
+        scenes = [str(scene) for scene in dataset.index.scenes[dataset.rows]]
+        order = {"batch_sampler": SceneBatches(scenes, batch_size, recipe.seed, rank, replicas)}
+    else:
+        weights = class_balanced_weights(dataset.index, dataset.rows) if recipe.class_balanced else None
+        sampler = EpochSampler(len(dataset), recipe.seed, weights, rank, replicas)
+        order = {"batch_size": batch_size, "sampler": sampler, "drop_last": True}
+    workers = loader_workers(recipe.workers, devices)
+    return DataLoader(
+        dataset,
+        num_workers=workers,
+        collate_fn=dataset.collate,
+        persistent_workers=workers > 0,
+        worker_init_fn=single_thread,
+        pin_memory=torch.cuda.is_available(),
+        **order,
     )
 
 
@@ -211,8 +224,8 @@ class _Recorder(Callback):
         due = done >= self.last_epoch or time.monotonic() - self.saved >= self.recipe.save_every_s
         if trainer.strategy.broadcast(due):
             if trainer.is_global_zero:
-                meta = {"variant_hash": pl_module.variant.hash, "epoch": done, "step": trainer.global_step}
-                save_weights(self.run, pl_module.average.weights(), meta)
+                meta = {"epoch": done, "step": trainer.global_step}
+                save_weights(self.run, pl_module.average.weights(), pl_module.variant, meta)
             trainer.save_checkpoint(self.run.checkpoints / STATE)
             self.saved = time.monotonic()
         if not trainer.is_global_zero:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 from bevlite.errors import TrainingError
-from bevlite.models.detector import Detector
+from bevlite.models.auxiliary import AuxiliaryLoss
+from bevlite.models.detector import AUXILIARY, Detector
+from bevlite.models.state import Memory
 from bevlite.training.ema import WeightAverage
-from bevlite.training.losses import total_loss
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
+
+
+def taught(auxiliaries: Sequence[AuxiliaryLoss], recipe: Recipe) -> tuple[AuxiliaryLoss, ...]:
+    """The auxiliary losses that a recipe gives a weight."""
+    return tuple(loss for loss in auxiliaries if recipe.losses[loss.name] > 0)
 
 
 class TrainingModule(lightning.LightningModule):
@@ -26,6 +32,7 @@ class TrainingModule(lightning.LightningModule):
         self.variant, self.recipe, self.total_steps = variant, recipe, total_steps
         self.network = Detector(variant)
         self.average = WeightAverage(self.network, recipe.ema_decay)
+        self.memory = Memory(self.network.states)
         self.terms: dict[str, list[Tensor]] = {}
 
     def setup(self, stage: str) -> None:
@@ -43,8 +50,13 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         """Loss of one batch; a loss that is not finite stops the run and names the batch."""
+        if self.network.states:
+            batch = batch | self.memory.inputs(batch["first"], self.device)
         outputs = self.network(batch)
-        loss, terms = total_loss(self.variant, outputs, batch, self.recipe.losses)
+        if self.network.states:
+            self.memory.keep(outputs)
+        terms = self.losses(outputs, batch)
+        loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
             raise TrainingError(
@@ -56,6 +68,16 @@ class TrainingModule(lightning.LightningModule):
             self.log(f"loss/{name}", value.detach())
         self.log("loss/total", loss.detach(), prog_bar=True)
         return loss
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The weighted losses of all tasks, and of auxiliary results whose truth the batch has."""
+        weights = self.recipe.losses
+        terms: dict[str, Tensor] = {}
+        for task in self.network.tasks:
+            terms |= task.losses(outputs, batch, weights)
+        for auxiliary in taught(self.network.auxiliaries, self.recipe):
+            terms[auxiliary.name] = weights[auxiliary.name] * auxiliary(outputs[AUXILIARY + auxiliary.name], batch)
+        return terms
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         """Update the moving average."""

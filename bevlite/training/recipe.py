@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bevlite.config import Config, load_config
 from bevlite.data.augment import Augmentation
+from bevlite.registry import STREAM_PARTS
+from bevlite.tasks.contract import TASKS
+
+Weight = Annotated[float, Field(ge=0)]
 
 
-class LossWeights(Config):
-    """Weight of each term. Velocity counts `velocity` within `box` (CenterPoint's code weights)."""
-
-    heatmap: float = Field(default=1.0, ge=0)
-    box: float = Field(default=0.25, ge=0)
-    velocity: float = Field(default=0.2, ge=0)
-    occupancy: float = Field(default=1.0, ge=0)
-    depth: float = Field(default=0.5, ge=0, description="LiDAR supervision of the depth distribution (BEVDepth)")
+def known_losses() -> dict[str, float]:
+    """Every loss of a registered task or part, with the weight that a recipe starts from."""
+    weights = TASKS.weights()
+    for kind in STREAM_PARTS:
+        for part in kind.members.values():
+            weights |= getattr(part, "auxiliary", {})
+    return weights
 
 
 class Recipe(Config):
@@ -36,12 +39,25 @@ class Recipe(Config):
     clip_norm: float = Field(default=35.0, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    losses: LossWeights = LossWeights()
+    losses: dict[str, Weight] = Field(
+        default_factory=known_losses, description="weight of each loss; what is not named keeps its own"
+    )
     augmentation: Augmentation = Augmentation()
     class_balanced: bool = Field(default=False, description="draw samples of rare classes more often (CBGS)")
     workers: int | None = Field(default=None, ge=0, description="loader processes; null for one a core")
     save_every_s: float = Field(default=60.0, ge=0, description="most training time that a kill may cost, in s")
     seed: int = 0
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _known_losses(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        known = known_losses()
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{name}: unknown key; accepted: {', '.join(known)}")
+        return {**known, **given}
 
 
 def load_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:

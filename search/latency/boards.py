@@ -23,18 +23,18 @@ from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.onnx.graph import strip_weights
 from bevlite.latency.onnx.identity import module_identity
+from bevlite.tensorrt import Form, Precision, form_for, module_precision
 from bevlite.variant import Variant
 from search.latency.candidate import Candidate, ModuleFile
 from search.latency.choice import DeviceChoice
 from search.latency.log import LOG, Entry, MeasurementLog, NoBoard, NoLatency, Scope
 from search.latency.pool import Boards, Place, open_boards, place_of_boards
-from search.latency.predicted import LatencySource, pipeline_of
+from search.latency.predicted import LatencySource
 from search.study.locks import FileLock
 from search.terminal import make_console, speaker
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore
-    from bevlite.export.graph.modules import Form
 
 RETRY_S = 30.0
 """Between two attempts to find a board that answers."""
@@ -106,7 +106,7 @@ class BoardLatency:
                 self._measured("module", identity, name, variant, candidate, place)
                 for name, identity in identities.items()
             ]
-        return composed([entry.report for entry in entries], [step.name for step in pipeline_of(variant)])
+        return composed([entry.report for entry in entries], _steps(variant))
 
     def _identities(self, variant: Variant, place: Place) -> dict[str, str]:
         """Identity of every module under the conditions, from its graph alone."""
@@ -116,7 +116,9 @@ class BoardLatency:
             self._graphs = GraphStore(self._folder / "graphs")
         precision, form = self._precision(variant), self._form(variant, place)
         return {
-            module.name: module_identity(self._graphs(module, *form), precision, place.where)
+            module.name: module_identity(
+                self._graphs(module, form), module_precision(precision, module.name), place.where
+            )
             for module in module_graphs(variant)
         }
 
@@ -139,7 +141,7 @@ class BoardLatency:
     def _measure(
         self, scope: Scope, identity: str, module: str, variant: Variant, file: ModuleFile, place: Place
     ) -> Entry:
-        precision = self._precision(variant)
+        precision = module_precision(self._precision(variant), module)
         self._look(place)
         began, start = time.time(), time.monotonic()
         report = self._on_a_board(module, file, precision)
@@ -246,12 +248,10 @@ class BoardLatency:
         source = LatencySource(self._device, self._choice, self._folder / "predicted", steps=False)
         return source(variant)
 
-    def _precision(self, variant: Variant) -> str:
-        return self._choice.precision or variant.compression.precision
+    def _precision(self, variant: Variant) -> Precision:
+        return self._choice.precision or variant.precision
 
     def _form(self, variant: Variant, place: Place) -> Form:
-        from bevlite.export.graph.modules import form_for  # imports torch
-
         return form_for(place.tensorrt, self._precision(variant))
 
     def _pool(self) -> Boards:
@@ -285,6 +285,12 @@ def composed(reports: Sequence[LatencyReport], missing: Sequence[str]) -> Latenc
             "missing": tuple(missing),
         }
     )
+
+
+def _steps(variant: Variant) -> list[str]:
+    from bevlite.export.of_variant import steps_of  # imports torch
+
+    return [step.name for step in steps_of(variant)]
 
 
 def place_of_log(log: MeasurementLog) -> Place:

@@ -16,10 +16,11 @@ from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.contract import Inputs
 from bevlite.run_folder import Run
+from bevlite.tensorrt import Form
 from bevlite.variant import Variant
 
 if TYPE_CHECKING:  # imports torch
-    from bevlite.export.graph.modules import Form, ModulePlan
+    from bevlite.models.modules import Module
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,26 @@ class Candidate:
         return ModuleFile(self._file(name), inputs.get(name, {}), note)
 
     @cached_property
-    def _plans(self) -> dict[str, ModulePlan]:
+    def _plans(self) -> dict[str, Module]:
         import torch
 
-        from bevlite.export.graph.modules import plan_modules, whole_plan
+        from bevlite.export.graph.emit import require_buildable
         from bevlite.models.detector import Detector
+        from bevlite.models.modules import modules_of, whole_module
+
+        require_buildable(self._variant, self._form)
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = Detector(self._variant).eval()
-        plans = [whole_plan(network)] if self._whole else plan_modules(network)
+        plans = [whole_module(network)] if self._whole else modules_of(network)
         return {plan.name: plan for plan in plans}
 
     @cached_property
     def _inputs(self) -> tuple[dict[str, Inputs], str]:
         """Inputs of every module on a real sample: what one module gets, the ones before it have computed."""
-        from bevlite.export.run import real_batches
-        from bevlite.export.run_modules import inputs_of_run
+        from bevlite.export.of_run import inputs_of_run
+        from bevlite.export.real import real_batches
 
         run = Run(Path(self._folder.name))
         write_atomic(run.path / "variant.yaml", to_yaml(self._variant))
@@ -78,9 +82,11 @@ class Candidate:
         return dict(inputs), note
 
     def _file(self, name: str) -> Path:
-        from bevlite.export.graph.modules import emit
+        from bevlite.export.graph.emit import emit
 
         path = Path(self._folder.name) / "onnx" / f"{name}.onnx"
         if not path.is_file():
-            write_atomic(path, emit(self._plans[name], *self._form).SerializeToString())
+            write_atomic(
+                path, emit(self._plans[name], self._form, self._variant.compression.precision_of).SerializeToString()
+            )
         return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bevlite.config import stable_hash
 from bevlite.devices.predicted import PredictedDevice
@@ -11,13 +11,12 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.pipeline import PipelineStep, steps_for
+from bevlite.tensorrt import Form, Precision, form_for, module_precision
 from bevlite.variant import Variant
 from search.latency.choice import DeviceChoice
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore, ModuleGraph
-    from bevlite.export.graph.modules import Form
 
 
 class LatencySource:
@@ -49,33 +48,32 @@ class LatencySource:
         """Name of the cached report."""
         return stable_hash({"variant": variant.hash} | self._conditions(self.precision(variant)), length=16)
 
-    def precision(self, variant: Variant) -> str:
-        """What the engines of a variant are built in."""
-        return self._choice.precision or variant.compression.precision
+    def precision(self, variant: Variant) -> Precision:
+        """What the engines of a variant are built in: one word, or one for each module."""
+        return self._choice.precision or variant.precision
 
     @property
     def tensorrt(self) -> str:
         """The version that the search is for."""
         return self._choice.tensorrt
 
-    @property
-    def form(self) -> Form:
+    def form(self, precision: Precision) -> Form:
         """The form of the graphs that the TensorRT version takes."""
-        from bevlite.export.graph.modules import form_for  # imports torch
+        return form_for(self._choice.tensorrt, precision)
 
-        return form_for(self._choice.tensorrt)
+    def module_key(self, module: ModuleGraph, precision: Precision) -> str:
+        """Name of the cached report of one module of a network in this precision."""
+        own = {"module": module.key, "own precision": module_precision(precision, module.name)}
+        return stable_hash(own | self._conditions(precision), length=16)
 
-    def module_key(self, module: ModuleGraph, precision: str) -> str:
-        """Name of the cached report of one module."""
-        return stable_hash({"module": module.key} | self._conditions(precision), length=16)
-
-    def module(self, module: ModuleGraph, precision: str) -> LatencyReport:
+    def module(self, module: ModuleGraph, precision: Precision) -> LatencyReport:
         """The report of one module alone (raises BevliteError when it cannot be exported or predicted)."""
         key = self.module_key(module, precision)
         report = self.known_module(key)
         if report is None:
-            model = self._graphs()(module, *self.form)
-            report = self._predictor().measure({module.name: model}, (), precision)
+            model = self._graphs()(module, self.form(precision))
+            own = module_precision(precision, module.name)
+            report = self._predictor().measure({module.name: model}, (), own)
             self._modules[key] = self._keep(self._module_folder(), key, report)
         return report
 
@@ -89,25 +87,23 @@ class LatencySource:
         """The same for another process, with nothing in memory yet."""
         return LatencySource(self._device, self._choice, self._folder, steps=self._steps)
 
-    def _conditions(self, precision: str) -> dict[str, str]:
+    def _conditions(self, precision: Precision) -> dict[str, Any]:
         return {
             "device": self._board,
             "tensorrt": self._choice.tensorrt,
             "power_mode": self._device.mode(self._choice.power_mode)[0],
-            "precision": precision,
-            "form": "-".join(map(str, self.form)),
+            "precision": precision if isinstance(precision, str) else dict(precision),
+            "form": "-".join(map(str, self.form(precision))),
             "predictor": PREDICTOR_VERSION,
             "coefficients": self._coefficients_hash,
         }
 
     def _predict(self, variant: Variant) -> LatencyReport:
-        from bevlite.export.graph.graphs import module_graphs  # imports torch
+        from bevlite.export.of_variant import request_of_variant  # imports torch
 
-        store = self._graphs()
-        models = {module.name: store(module, *self.form) for module in module_graphs(variant)}
-        steps = pipeline_of(variant)
-        report = self._predictor().measure(models, steps if self._steps else (), self.precision(variant))
-        missing = () if self._steps else tuple(step.name for step in steps)
+        asked = request_of_variant(variant, self.tensorrt, self._choice.precision or "", self._graphs())
+        report = self._predictor().measure(asked.modules, asked.steps if self._steps else (), asked.precision)
+        missing = () if self._steps else tuple(step.name for step in asked.steps)
         return report.model_copy(update={"missing": missing})
 
     def whole(self, variant: Variant) -> None:
@@ -147,12 +143,3 @@ class LatencySource:
         if folder is not None:
             report.write(folder / f"{key}.json")
         return report
-
-
-def pipeline_of(variant: Variant) -> list[PipelineStep]:
-    """The steps outside the engines that count in the budget."""
-    return steps_for(
-        cameras=variant.camera.images.cameras if variant.camera is not None else 0,
-        sweeps=variant.lidar.sweeps if variant.lidar is not None else 0,
-        detection=variant.heads.detection is not None,
-    )

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.pipeline import PipelineStep
+from bevlite.tensorrt import Precision
 from bevlite.variant import Variant
 from search.config import ResolvedSearch
-from search.latency.predicted import LatencySource, pipeline_of
+from search.latency.predicted import LatencySource
 from search.space.space import Params, Space
 
 if TYPE_CHECKING:  # imports torch
@@ -153,9 +154,11 @@ def scan(
 
 
 def _row(work: _Work, reports: Iterable[LatencyReport]) -> ScanRow:
+    from bevlite.export.of_variant import steps_of  # imports torch
+
     modules = [module for report in reports for module in report.modules]
     # In the order in which a whole report sums.
-    parts: list[ModuleRow | PipelineStep] = [*modules, *pipeline_of(work.variant)]
+    parts: list[ModuleRow | PipelineStep] = [*modules, *steps_of(work.variant)]
     return ScanRow(
         params=work.params,
         latency_ms=sum(part.latency_ms for part in parts),
@@ -172,7 +175,7 @@ class _Modules:
     def __init__(self, source: LatencySource, processes: int) -> None:
         self._source, self._processes = source, processes
         self._requested: set[str] = set()
-        self._waiting: list[tuple[str, ModuleGraph, str]] = []
+        self._waiting: list[tuple[str, ModuleGraph, Precision]] = []
         self._running: dict[str, Future[LatencyReport | str]] = {}
         self._done: dict[str, LatencyReport] = {}
         self._pool: ProcessPoolExecutor | None = None
@@ -198,7 +201,7 @@ class _Modules:
                 self._begin(key, module, precision)
         return tuple(keys)
 
-    def _begin(self, key: str, module: ModuleGraph, precision: str) -> None:
+    def _begin(self, key: str, module: ModuleGraph, precision: Precision) -> None:
         known = self._source.known_module(key)
         if known is not None:
             self._done[key] = known
@@ -244,11 +247,11 @@ def _start(source: LatencySource) -> None:
     _SOURCES.append(source)
 
 
-def _predict_there(module: ModuleGraph, precision: str) -> LatencyReport | str:
+def _predict_there(module: ModuleGraph, precision: Precision) -> LatencyReport | str:
     return _predict(_SOURCES[0], module, precision)
 
 
-def _predict(source: LatencySource, module: ModuleGraph, precision: str) -> LatencyReport | str:
+def _predict(source: LatencySource, module: ModuleGraph, precision: Precision) -> LatencyReport | str:
     try:
         return source.module(module, precision)
     except BevliteError as error:

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 import typer
+from bevlite.evaluation.engines import EngineNetwork
+from bevlite.export.run_modules import modules_of_run
+from bevlite.export.session import OnnxNetwork
 from typer.testing import CliRunner
 
 from bevlite.cli import deploy as deploy_cli
@@ -20,13 +23,10 @@ from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.inference import Inference
 from bevlite.devices.link import faults
 from bevlite.errors import BevliteError, DataError
-from bevlite.evaluation.detection import evaluate_submission
-from bevlite.evaluation.engines import EngineNetwork
 from bevlite.evaluation.run import evaluate_run
 from bevlite.evaluation.samples import KeptSamples, SampleResult
 from bevlite.export.run import real_batches
-from bevlite.export.run_modules import modules_of_run
-from bevlite.export.session import OnnxNetwork
+from bevlite.metrics.detection import evaluate_submission
 from bevlite.run_folder import Run
 from tests.deploy.conftest import add_device
 from tests.devices.conftest import Served

@@ -15,7 +15,7 @@ from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.latency.pipeline import steps_for
 
 ALL = Budgets(latency_ms=10.0, fps=100.0, power_w=30.0, memory_mb=100.0)
-STEPS = steps_for(cameras=6, sweeps=10, detection=True)
+STEPS = steps_for(cameras=6, sweeps=10, after=["decoding"])
 
 
 def power(watts: float) -> dict[str, Any]:

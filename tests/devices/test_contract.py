@@ -74,7 +74,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def test_a_report_is_whole_and_honest(device: Device, kind: str, tmp_path: Path) -> None:
     modules = {"camera": small_net(tmp_path / "camera.onnx", 1), "heads": small_net(tmp_path / "heads.onnx", 2)}
-    steps = steps_for(cameras=6, detection=True)
+    steps = steps_for(cameras=6, after=["decoding"])
     report = device.measure(modules, steps, inputs={"camera": sample()})
     assert isinstance(device, Device)
     assert report.kind == kind == device.kind and report.conditions.emulated == (kind == "emulated")

@@ -23,7 +23,7 @@ DEVICE = PredictedDevice(find_device("agx-orin-64gb"))
 
 
 def test_total_is_the_sum_of_modules_and_steps(tmp_path: Path) -> None:
-    steps = steps_for(cameras=6, sweeps=10, detection=True)
+    steps = steps_for(cameras=6, sweeps=10, after=["decoding"])
     report = DEVICE.measure({"camera": conv_relu(), "heads": conv_relu(32)}, steps)
     parts = [r.latency_ms for r in (*report.modules, *report.pipeline)]
     assert report.total_ms == pytest.approx(sum(parts))

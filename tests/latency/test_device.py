@@ -38,7 +38,7 @@ def test_device_is_found_by_name_from_any_folder(tmp_path: Path, monkeypatch: py
 
 
 def test_only_the_steps_that_a_network_needs() -> None:
-    assert [s.name for s in steps_for(cameras=6, detection=True)] == ["image_preprocessing", "decoding"]
+    assert [s.name for s in steps_for(cameras=6, after=["decoding"])] == ["image_preprocessing", "decoding"]
     assert [s.name for s in steps_for(sweeps=10)] == ["pillarisation"]
     assert steps_for(cameras=6)[0].latency_ms == 2.816
     assert all(s.lower_ms <= s.latency_ms <= s.upper_ms and s.source for s in steps_for(cameras=3, sweeps=1))

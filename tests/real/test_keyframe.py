@@ -11,9 +11,9 @@ import pytest
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, load_index
 from bevlite.data.lidar import accumulate_sweeps
-from bevlite.evaluation.detection import evaluate_submission, write_submission
 from bevlite.evaluation.run import evaluate_run
 from bevlite.export.run import export_run
+from bevlite.metrics.detection import evaluate_submission, write_submission
 from bevlite.runtime.decoding import Boxes
 from bevlite.training.loop import train
 from tests.tiny import short_recipe, tiny

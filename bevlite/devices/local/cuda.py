@@ -28,7 +28,7 @@ from bevlite.models.deployed import deployed_form
 if TYPE_CHECKING:
     import torch
 
-    from bevlite.export.graph.modules import ModulePlan
+    from bevlite.models.modules import Module
 
 
 class CudaDevice:
@@ -71,7 +71,7 @@ class CudaDevice:
         for name, plan in self._plans(modules).items():
             self._say(f"{name}: measure")
             given = (inputs or {}).get(name, {})
-            made_up = sorted(set(plan.inputs) - set(given))
+            made_up = sorted({spec.name for spec in plan.inputs} - set(given))
             if made_up:
                 notes.append(f"{name}: made-up values for {', '.join(made_up)}: latency may depend on them")
             word = precision_of(precision, name)
@@ -120,7 +120,7 @@ class CudaDevice:
 
         device = self._device()
         plan = self._plans({module.stem: module})[module.stem]
-        missing = sorted(set(plan.inputs) - set(inputs))
+        missing = sorted({spec.name for spec in plan.inputs} - set(inputs))
         if missing:
             raise BevliteError(f"{module}: inputs: found none for {', '.join(missing)}; accepted: a tensor for each")
         with torch.inference_mode(), device, deployed_form(), self._precision(plan, precision)():
@@ -140,16 +140,16 @@ class CudaDevice:
             raise NoGpu(self.name, f"index: found {self._index}; accepted: 0 to {torch.cuda.device_count() - 1}")
         return torch.device("cuda", self._index)
 
-    def _plans(self, modules: Mapping[str, Path]) -> dict[str, ModulePlan]:
+    def _plans(self, modules: Mapping[str, Path]) -> dict[str, Module]:
         """The torch modules behind ONNX files, by the run that they lie in."""
-        from bevlite.export.graph.modules import plan_modules
         from bevlite.models.detector import Detector
+        from bevlite.models.modules import modules_of
         from bevlite.run_folder import Run
 
         if not modules:
             raise BevliteError(f"{self.name}: found no modules; accepted: at least one")
-        found: dict[str, ModulePlan] = {}
-        known: dict[Path, dict[str, ModulePlan]] = {}
+        found: dict[str, Module] = {}
+        known: dict[Path, dict[str, Module]] = {}
         for name, path in modules.items():
             folder = path.absolute().parents[2]
             if not (folder / "variant.yaml").is_file():
@@ -160,15 +160,15 @@ class CudaDevice:
                 run = Run(folder)
                 variant = run.variant()
                 network = Detector(variant).eval()
-                if run.weights_file.is_file():
+                if run.weights_file().is_file():
                     network.load_state_dict(run.weights(variant))
-                known[folder] = {plan.name: plan for plan in plan_modules(network)}
+                known[folder] = {plan.name: plan for plan in modules_of(network)}
             if path.stem not in known[folder]:
                 raise BevliteError(f"{path}: found '{path.stem}'; accepted: {', '.join(known[folder])}")
             found[name] = known[folder][path.stem]
         return found
 
-    def _precision(self, plan: ModulePlan, precision: str) -> Enter:
+    def _precision(self, plan: Module, precision: str) -> Enter:
         """Bring a module to the GPU in its precision; it gives what the caller runs it in."""
         import torch
 
@@ -180,7 +180,7 @@ class CudaDevice:
         plan.network.half()
         return lambda: torch.autocast("cuda", torch.float16, cache_enabled=False)
 
-    def _measure(self, plan: ModulePlan, tensors: list[torch.Tensor]) -> Measured:
+    def _measure(self, plan: Module, tensors: list[torch.Tensor]) -> Measured:
         import torch
 
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -232,16 +232,16 @@ def _cuda() -> str | None:
     return torch.version.cuda
 
 
-def _call(plan: ModulePlan, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+def _call(plan: Module, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     made = plan.network(*tensors)
     return made if isinstance(made, tuple) else (made,)
 
 
-def _tensors(plan: ModulePlan, given: Inputs, device: torch.device, precision: str) -> list[torch.Tensor]:
+def _tensors(plan: Module, given: Inputs, device: torch.device, precision: str) -> list[torch.Tensor]:
     import torch
 
     found = []
-    for name, example in plan.inputs.items():
+    for name, example in plan.example().items():
         tensor = torch.from_numpy(np.ascontiguousarray(given[name])) if name in given else example
         if tuple(tensor.shape) != tuple(example.shape):
             raise BevliteError(f"input '{name}': found {tuple(tensor.shape)}; accepted: {tuple(example.shape)}")

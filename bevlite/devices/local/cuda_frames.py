@@ -19,7 +19,7 @@ from bevlite.latency.pipeline import PipelineStep
 if TYPE_CHECKING:
     import torch
 
-    from bevlite.export.graph.modules import ModulePlan
+    from bevlite.models.modules import Module
 
 Enter = Callable[[], contextlib.AbstractContextManager[Any]]
 """What a module runs in: its precision."""
@@ -30,16 +30,16 @@ WARM_CALLS = 3
 class TorchChain:
     """The modules of a network on tensors by name: what one gives, the next takes."""
 
-    def __init__(self, plans: Mapping[str, ModulePlan], precisions: Mapping[str, str], enter: Mapping[str, Enter]):
+    def __init__(self, plans: Mapping[str, Module], precisions: Mapping[str, str], enter: Mapping[str, Enter]):
         self.names = list(plans)
         self._plans, self._precisions, self._enter = plans, precisions, enter
         made = {name for plan in plans.values() for name in plan.outputs}
-        taken = {name for plan in plans.values() for name in plan.inputs}
+        taken = {spec.name for plan in plans.values() for spec in plan.inputs}
         self.results = [name for plan in plans.values() for name in plan.outputs if name not in taken]
         self._examples = {
             name: (example, precisions[module])
             for module, plan in plans.items()
-            for name, example in plan.inputs.items()
+            for name, example in plan.example().items()
             if name not in made
         }
 
@@ -57,7 +57,7 @@ class TorchChain:
         """One module; its outputs join the known tensors."""
         plan, precision = self._plans[name], self._precisions[name]
         with self._enter[name]():
-            made = plan.network(*(known[n].to(_kind(e, precision)) for n, e in plan.inputs.items()))
+            made = plan.network(*(known[n].to(_kind(e, precision)) for n, e in plan.example().items()))
         known.update(zip(plan.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 
 

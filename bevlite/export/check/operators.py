@@ -16,13 +16,11 @@ from typing import Any, Literal
 
 import onnx
 
-from bevlite.errors import ExportError
 from bevlite.export.check.operator_rules import RULES, Context, build_context, graph_problems
 from bevlite.latency.onnx.graph import load_model
+from bevlite.tensorrt import VERSIONS, version_key
 
 Severity = Literal["error", "silent_wrong", "warning"]
-VERSIONS = ("8.5", "8.6", "10.3", "10.16", "11.1")
-"""The versions that count: JetPack 5.1, 6.0, 6.1 to 6.2, 7.2, and 7.2.2 (11.4, known as 11.1)."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,6 @@ def _table() -> dict[str, Any]:
     text = resources.files("bevlite.export.check").joinpath("tensorrt_operators.json").read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
     return table
-
-
-def version_key(version: str) -> str:
-    """The column of the table for a version: the newest known one that is not newer (11.4 and 11: 11.1).
-
-    Raises:
-        ExportError: not a version, or older than 8.5.
-    """
-    parts = version.split(".")
-    if not all(part.isdigit() for part in parts):
-        raise ExportError(f"TensorRT version: found '{version}'; accepted: such as {', '.join(VERSIONS)}")
-    wanted = (int(parts[0]), int(parts[1]) if len(parts) > 1 else 10_000)  # "11" is the newest 11.x
-    known = [key for key in VERSIONS if tuple(int(p) for p in key.split(".")) <= wanted]
-    if not known:
-        raise ExportError(f"TensorRT version: found '{version}'; accepted: 8.5 and later")
-    # 10.0 to 10.2 would fall back to 8.6, whose parser is another one.
-    return "10.3" if wanted[0] in (9, 10) and known[-1].startswith("8.") else known[-1]
 
 
 def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS) -> list[OperatorFinding]:

@@ -1,7 +1,7 @@
 """The graphs of a variant's modules, for latency: from shapes alone, and each made once for all variants that share it.
 
 A module's key holds everything that its graph is made from, because the graph is made from nothing else: the builder
-gets the named parts of the configuration and the shapes of the inputs, and reading any other part is an error.
+gets the named parts of the configuration and the channels of the maps before it.
 """
 
 from __future__ import annotations
@@ -14,66 +14,34 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import onnx
 import torch
 from pydantic import BaseModel
-from torch import nn
 
 from bevlite.config import write_atomic
-from bevlite.errors import ExportError
-from bevlite.export.graph.modules import (
-    EMISSIONS,
-    OPSETS,
-    Emission,
-    Form,
-    ModulePlan,
-    camera_bev_shape,
-    emit,
-    lidar_bev_shape,
-    output_names,
-    plan_camera,
-    plan_fusion_heads,
-    plan_lidar,
-    plan_modules,
-    plan_view_transform,
-)
+from bevlite.export.graph.emit import emit
 from bevlite.export.graph.shapes import NeedsValues, build, emit_shapes
 from bevlite.latency.onnx.graph import strip_weights
-from bevlite.models.detector import Detector, FusionHeads
+from bevlite.models.detector import Detector
+from bevlite.models.modules import (
+    CAMERA_BEV,
+    LIDAR_BEV,
+    Module,
+    bev_map,
+    camera_module,
+    fusion_heads_module,
+    lidar_module,
+    modules_of,
+    view_transform_module,
+)
+from bevlite.models.streams import FusionHeads, LidarModule, build_camera, build_view_transform
+from bevlite.tensorrt import Form
 from bevlite.variant import Variant
 
-Shapes = dict[str, tuple[int, ...]]
 _PACKAGES = ("torch", "timm", "onnx", "onnxslim")
-_CODE = ("models", "export", "runtime")
-
-
-class NotInKey(ExportError):
-    """A module was built from something that its key does not hold."""
-
-
-class _Given:
-    """A part of a configuration that knows only what it was given: reading anything else is an error."""
-
-    def __init__(self, where: str, **parts: Any) -> None:
-        self.__dict__.update(parts, _where=where)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotInKey(f"{self._where}: the module reads '{name}', which its key does not hold")
-
-
-class _Absent:
-    """A part that the module under construction has nothing to do with: it builds to nothing."""
-
-    channels = 0
-
-    def build(self, *_: Any) -> nn.Module:
-        module = nn.Module()
-        module.feature_info, module.out_channels = [], 0  # type: ignore[assignment]
-        return module
+_CODE = ("models", "tasks", "export", "runtime")
 
 
 @dataclass(frozen=True)
@@ -90,100 +58,105 @@ class ModuleGraph:
         content = f"{self.name} {code_identity()} {_text(self.given)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def make(self, emission: Emission, opset: int | None = None) -> onnx.ModelProto:
-        """The module as ONNX, weights as type and shape alone; `opset` is the emission's own by default.
+    def make(self, form: Form) -> onnx.ModelProto:
+        """The module as ONNX, weights as type and shape alone.
 
         Raises:
             BevliteError: the variant cannot be exported.
         """
+        precision_of = self.variant.compression.precision_of
         try:
-            return emit_shapes(build(lambda: _BUILDERS[self.name](self.given)), emission, opset)
+            return emit_shapes(build(self._build), form, precision_of)
         except NeedsValues:
             # A part whose graph follows from values (a weight that is read, say): the real export is slow and right.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                plans = plan_modules(Detector(self.variant).eval())
-            return strip_weights(emit(next(plan for plan in plans if plan.name == self.name), emission, opset))
+                modules = modules_of(Detector(self.variant).eval())
+            return strip_weights(emit(next(m for m in modules if m.name == self.name), form, precision_of))
+
+    def _build(self) -> Module:
+        if self.variant.compression.widths:
+            # Widths of one module follow from those of the modules before it: the network is built as a whole.
+            return next(m for m in modules_of(Detector(self.variant).eval()) if m.name == self.name)
+        return _BUILDERS[self.name](self.given)
 
 
 def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
     """Every module of a variant in the order of execution. Nothing large is built."""
-    maps: Shapes = {}
-    camera = variant.camera
+    plan = variant.compression
+    more: dict[str, Any] = {}
+    if plan.widths:
+        more["network"] = variant.network_hash
+    if len(set(plan.precision.values())) > 1:
+        more["precision"] = plan.precision
+    channels: dict[str, int] = {}
+    for name, given in _givens(variant, channels):
+        yield ModuleGraph(name, given | more, variant)
+
+
+def _givens(variant: Variant, channels: dict[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each module is made from, and nothing else; `channels` of the BEV maps are found on the way."""
+    camera, bev = variant.camera, variant.bev
     if camera is not None:
-        yield ModuleGraph("camera", {"bev": variant.bev, "camera": camera}, variant)
+        yield "camera", {"bev": bev, "camera": camera}
         border = {"channels": camera.neck.channels, "out_stride": camera.neck.out_stride}
-        given = {
-            "bev": variant.bev,
-            "images": camera.images,
-            "neck": border,
-            "view_transform": camera.view_transform,
-        }
-        yield ModuleGraph("view_transform", given, variant)
-        maps["camera_bev"] = camera_bev_shape(variant)
+        given = {"bev": bev, "images": camera.images, "neck": border, "view_transform": camera.view_transform}
+        yield "view_transform", given
+        channels[CAMERA_BEV] = _channels("view_transform", given)
     if variant.lidar is not None:
-        given = {"bev": variant.bev, "lidar": variant.lidar}
-        yield ModuleGraph("lidar", given, variant)
-        maps["lidar_bev"] = _lidar_shape(_text(given), given)
-    given = {
-        "bev": variant.bev,
-        "fusion": variant.fusion,
-        "bev_encoder": variant.bev_encoder,
-        "heads": variant.heads,
-        "tasks": variant.tasks,
-        "maps": maps,
-    }
-    yield ModuleGraph("fusion_heads", given, variant)
+        given = {"bev": bev, "lidar": variant.lidar}
+        yield "lidar", given
+        channels[LIDAR_BEV] = _channels("lidar", given)
+    given = {"bev": bev, "fusion": variant.fusion, "bev_encoder": variant.bev_encoder, "heads": variant.heads}
+    yield "fusion_heads", given | {"maps": channels}
 
 
-def _network(where: str, **parts: Any) -> Detector:
-    """A detector of some streams, without what follows them."""
-    nothing = {"fusion": _Absent(), "bev_encoder": _Absent(), "tasks": (), "camera": None, "lidar": None}
-    return Detector(cast(Variant, _Given(where, **{**nothing, **parts}))).eval()
+Given = Mapping[str, Any]
 
 
-def _camera(given: Mapping[str, Any]) -> ModulePlan:
-    return plan_camera(_network("camera", **given))
+def _camera(given: Given) -> Module:
+    stream = given["camera"]
+    neck = stream.neck
+    transform = build_view_transform(stream.view_transform, neck.channels, neck.out_stride, stream.images, given["bev"])
+    return camera_module(build_camera(stream).eval(), transform.eval(), stream.images)
 
 
-def _view_transform(given: Mapping[str, Any]) -> ModulePlan:
-    neck = _Given("view_transform: neck", **given["neck"], build=_Absent().build)
-    stream = _Given(
-        "view_transform: camera",
-        images=given["images"],
-        backbone=_Absent(),
-        neck=neck,
-        view_transform=given["view_transform"],
+def _view_transform(given: Given) -> Module:
+    neck = given["neck"]
+    transform = build_view_transform(
+        given["view_transform"], neck["channels"], neck["out_stride"], given["images"], given["bev"]
     )
-    return plan_view_transform(_network("view_transform", bev=given["bev"], camera=stream))
+    return view_transform_module(transform.eval())
 
 
-def _lidar(given: Mapping[str, Any]) -> ModulePlan:
-    return plan_lidar(_network("lidar", **given))
+def _lidar(given: Given) -> Module:
+    return lidar_module(LidarModule(given["lidar"], given["bev"]).eval())
 
 
-def _fusion_heads(given: Mapping[str, Any]) -> ModulePlan:
-    parts = {name: value for name, value in given.items() if name != "maps"}
-    variant = cast(Variant, _Given("fusion_heads", **parts))
-    maps: Shapes = given["maps"]
-    module = FusionHeads(variant, [shape[1] for shape in maps.values()]).eval()
-    return plan_fusion_heads(module, maps, output_names(variant))
+def _fusion_heads(given: Given) -> Module:
+    bev, channels = given["bev"], given["maps"]
+    heads = FusionHeads(given["fusion"], given["bev_encoder"], given["heads"], bev, list(channels.values()))
+    return fusion_heads_module(heads.eval(), [bev_map(name, count, bev) for name, count in channels.items()])
 
 
-_BUILDERS: dict[str, Callable[[Mapping[str, Any]], ModulePlan]] = {
+_BUILDERS: dict[str, Callable[[Given], Module]] = {
     "camera": _camera,
     "view_transform": _view_transform,
     "lidar": _lidar,
     "fusion_heads": _fusion_heads,
 }
 
-_LIDAR_SHAPES: dict[str, tuple[int, ...]] = {}
+_CHANNELS: dict[str, int] = {}
 
 
-def _lidar_shape(key: str, given: Mapping[str, Any]) -> tuple[int, ...]:
-    if key not in _LIDAR_SHAPES:
-        _LIDAR_SHAPES[key] = build(lambda: lidar_bev_shape(_network("lidar", **given)))
-    return _LIDAR_SHAPES[key]
+def _channels(name: str, given: Given) -> int:
+    """Channels of the BEV map that a module makes."""
+    key = f"{name} {_text(given)}"
+    if key not in _CHANNELS:
+        network: Any = build(lambda: _BUILDERS[name](given)).network
+        part = network.lidar if name == "lidar" else network.view_transform
+        _CHANNELS[key] = int(part.out_channels)
+    return _CHANNELS[key]
 
 
 def _text(value: Any) -> str:
@@ -208,19 +181,17 @@ def code_identity() -> str:
 
 
 class GraphStore:
-    """Graphs by module, emission and opset, in memory and, with a folder, on disk."""
+    """Graphs by module and form, in memory and, with a folder, on disk."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[str, onnx.ModelProto] = {}
 
-    def __call__(self, module: ModuleGraph, emission: Emission, opset: int | None = None) -> onnx.ModelProto:
+    def __call__(self, module: ModuleGraph, form: Form) -> onnx.ModelProto:
         """The graph of a module (raises BevliteError when its variant cannot be exported)."""
-        assert emission in EMISSIONS
-        form = Form(emission, opset or OPSETS[emission])
         name = f"{module.key}-{form.emission}-{form.opset}"
         if name not in self._known:
-            self._known[name] = self._read(name) or self._keep(name, module.make(*form))
+            self._known[name] = self._read(name) or self._keep(name, module.make(form))
         return self._known[name]
 
     def _file(self, name: str) -> Path | None:

@@ -1,6 +1,6 @@
 """ONNX modules from shapes alone: the graph that an export would write, with nothing computed and no weights.
 
-The exporter is the same as in `bevlite.export.graph.modules`; only the tensors are hollow. A hollow tensor has a
+The exporter is the same as in `bevlite.export.graph.emit`; only the tensors are hollow. A hollow tensor has a
 shape and a type, and one number in memory, so a network of any size is built and traced in milliseconds. What follows
 from shapes comes out the same; what would need a value (a shape that depends on the data) raises `NeedsValues`.
 """
@@ -22,9 +22,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevlite.errors import ExportError
-from bevlite.export.graph.modules import OPSETS, Emission, ModulePlan
+from bevlite.export.graph.emit import PrecisionOf, fp32_nodes
 from bevlite.export.graph.strong import to_half
 from bevlite.models.deployed import deployed_form
+from bevlite.models.modules import Module
+from bevlite.tensorrt import WEAK, Form
 
 T = TypeVar("T")
 _ATEN = torch.ops.aten
@@ -96,7 +98,7 @@ class ShapesOnly(TorchDispatchMode):
         if not any(map(is_hollow, _tensors((args, kwargs)))):
             if self._building and func is _ATEN.empty.memory_format:
                 dtype = kwargs.get("dtype") or torch.get_default_dtype()
-                if dtype.is_floating_point:
+                if dtype.is_floating_point and kwargs.get("device") != torch.device("meta"):
                     return hollow(args[0], dtype)
             return func(*args, **kwargs)
         if func is _ATEN._local_scalar_dense.default:
@@ -156,43 +158,44 @@ def build(make: Callable[[], T]) -> T:
         return make()
 
 
-def emit_shapes(plan: ModulePlan, emission: Emission = "weak", opset: int | None = None) -> onnx.ModelProto:
-    """The graph that `bevlite.export.graph.modules.emit` would make, with weights as shape and type alone.
+def emit_shapes(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None) -> onnx.ModelProto:
+    """The graph that `bevlite.export.graph.emit.emit` would make, with weights as shape and type alone.
 
-    The plan is made inside `build`.
+    The module is made inside `build`.
 
     Raises:
         NeedsValues: the graph does not follow from shapes.
     """
+    inputs = {spec.name for spec in module.inputs}
     try:
-        model = _trace(plan, opset or OPSETS[emission])
+        model = _trace(module, form.opset)
         # What a layer set to a number (ones, say) has values: the export simplifies by them too.
-        known = {name: tensor for name, tensor in plan.network.state_dict().items() if not is_hollow(tensor)}
-        _hollow_initializers(model.graph, set(plan.inputs), known)
+        known = {name: tensor for name, tensor in module.network.state_dict().items() if not is_hollow(tensor)}
+        _hollow_initializers(model.graph, inputs, known)
         _fold_batch_norms(model.graph)
         model = _slim(model)
-        if emission == "strong":
-            model = _half(model, set(plan.inputs))
+        if form.emission == "strong":
+            model = _half(model, inputs, fp32_nodes(model, module.name, precision_of))
         _fill_small(model.graph)
         return model
     except ExportError:
         raise
     except Exception as error:  # torch, onnx and onnxslim raise anything; none of it says more than this
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise NeedsValues(f"module {plan.name}: cannot be traced from shapes alone ({line})") from error
+        raise NeedsValues(f"module {module.name}: cannot be traced from shapes alone ({line})") from error
 
 
-def _trace(plan: ModulePlan, opset: int) -> onnx.ModelProto:
+def _trace(module: Module, opset: int) -> onnx.ModelProto:
     buffer: Any = io.BytesIO()
-    plan.network.eval()
+    module.network.eval()
     with torch.no_grad(), deployed_form(), warnings.catch_warnings(), ShapesOnly():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            plan.network,
-            tuple(hollow(tensor.shape, tensor.dtype) for tensor in plan.inputs.values()),
+            module.network,
+            tuple(hollow(tensor.shape, tensor.dtype) for tensor in module.example("meta").values()),
             buffer,
-            input_names=list(plan.inputs),
-            output_names=list(plan.outputs),
+            input_names=[spec.name for spec in module.inputs],
+            output_names=list(module.outputs),
             opset_version=opset,
             dynamo=False,
             export_params=False,
@@ -271,14 +274,14 @@ def _without_values(name: str, data_type: int, dims: list[int]) -> TensorProto:
     return TensorProto(name=name, data_type=data_type, dims=dims, doc_string=name)
 
 
-def _half(model: onnx.ModelProto, inputs: set[str]) -> onnx.ModelProto:
+def _half(model: onnx.ModelProto, inputs: set[str], fp32: frozenset[str]) -> onnx.ModelProto:
     """`to_half`, for which weights without values stand among the inputs."""
     graph = model.graph
     for tensor in list(graph.initializer):
         if tensor.doc_string:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
             graph.initializer.remove(tensor)
-    model = to_half(model)
+    model = to_half(model, fp32)
     _hollow_initializers(model.graph, inputs)
     return model
 

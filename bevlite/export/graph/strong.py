@@ -16,11 +16,13 @@ FP32_ISLANDS = frozenset({"ReduceMean", "GlobalAveragePool", "Softmax", "LayerNo
 """Long sums and exponentials: FP16 overflows at 65504 and resolves 11 bits."""
 FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that ONNX defines as float32 (scales and regions), whatever the data is."""
+UNTYPED = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Reshape", "Transpose", "Resize", "Upsample"})
+"""What computes nothing, or nothing that depends on the type: no island is made of it alone."""
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in FP16.
+def to_half(model: onnx.ModelProto, fp32: frozenset[str] = frozenset()) -> onnx.ModelProto:
+    """The same graph in FP16, but for the nodes of these names.
 
     Raises:
         ExportError: a weight does not fit FP16.
@@ -34,13 +36,14 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         for i in FLOAT32_INPUTS.get(node.op_type, ())
         if i < len(node.input) and node.input[i]
     }
+    wide = _wide_weights(graph, fp32)
     for initializer in graph.initializer:
-        if initializer.data_type == TensorProto.FLOAT and initializer.name not in kept:
+        if initializer.data_type == TensorProto.FLOAT and initializer.name not in kept | wide:
             initializer.CopyFrom(_half_tensor(initializer))
     nodes = []
     for node in graph.node:
-        if node.op_type in FP32_ISLANDS:
-            nodes += _island(node, floats)
+        if node.op_type in FP32_ISLANDS or (node.name in fp32 and node.op_type not in UNTYPED):
+            nodes += _island(node, floats - wide)
         else:
             _half_attributes(node, kept)
             nodes.append(node)
@@ -51,6 +54,15 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
             value.type.tensor_type.elem_type = TensorProto.FLOAT16
     del graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model)
+
+
+def _wide_weights(graph: onnx.GraphProto, fp32: frozenset[str]) -> set[str]:
+    """Weights that only nodes in FP32 read: they keep their digits."""
+    readers: dict[str, set[bool]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.name in fp32 and node.op_type not in UNTYPED)
+    return {t.name for t in graph.initializer if readers.get(t.name) == {True}} if fp32 else set()
 
 
 def _float_tensors(graph: onnx.GraphProto) -> set[str]:

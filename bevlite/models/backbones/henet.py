@@ -10,12 +10,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from bevlite.models.contracts import Backbone, BackboneConfig, FeatureInfo
-from bevlite.models.layers import conv_bn_relu
+from bevlite.models.layers import ChannelScale, conv_bn_relu
 from bevlite.registry import BACKBONES
 
 DEPTHS = (4, 3, 8, 6)
@@ -57,12 +56,12 @@ class DepthwiseBlock(nn.Module):
         groups = channels // GROUP_WIDTHS[channels] if kind == "group" else 1
         self.expand = nn.Conv2d(channels, ratio * channels, 1, groups=groups)
         self.project = nn.Conv2d(ratio * channels, channels, 1)
-        self.scale = nn.Parameter(torch.full((channels, 1, 1), layer_scale))
+        self.scale = ChannelScale(channels, layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         branch = self.project(nn.functional.gelu(self.expand(self.norm(self.mix(x)))))
-        return x + self.scale * branch
+        return x + self.scale(branch)
 
 
 class HENet(Backbone):

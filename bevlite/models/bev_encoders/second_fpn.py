@@ -54,7 +54,11 @@ class SecondFPN(nn.Module):
         super().__init__()
         self.backbone = SECOND(in_channels, config.channels, config.layers, config.strides)
         self.neck = SECFPN(self.backbone.feature_info, [config.out_channels] * len(config.channels), 1)
-        self.out_channels = self.neck.out_channels
+
+    @property
+    def out_channels(self) -> int:
+        """Of the neck."""
+        return self.neck.out_channels
 
     def forward(self, bev: Tensor) -> Tensor:
         """The encoded map."""

@@ -7,18 +7,23 @@ tree of gathers with the tables as inputs (bevlite.runtime.pooling).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from bevlite.data.frame import Frame, Reader
+from bevlite.data.truth import DepthTruth
 from bevlite.grid import BEVGrid
-from bevlite.models.contracts import ViewTransform, ViewTransformConfig
+from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
+from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.registry import VIEW_TRANSFORMS
 from bevlite.runtime.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
+from bevlite.tasks.losses import depth_loss
 
 CAPACITY_MARGIN = 1.3  # over the nominal rig; calibrations of real cars vary by a few per cent
 CAPACITY_STEP = 64
@@ -33,6 +38,7 @@ class LSSConfig(ViewTransformConfig):
     """
 
     type: Literal["lss"] = "lss"
+    auxiliary: ClassVar[Mapping[str, float]] = {"depth": 0.5}
     channels: int = Field(default=64, gt=0)
     depth_range_m: tuple[float, float] = (1.0, 60.0)
     depth_step_m: float = Field(default=1.0, gt=0)
@@ -63,10 +69,82 @@ class LSSConfig(ViewTransformConfig):
         return LiftSplat(self, in_channels, stride, image_size, cameras, bev)
 
 
-class LiftSplat(ViewTransform):
-    """Features (B*N, C_in, h, w) and pixel_to_bev (B, N, 4, 4) to the camera BEV map (B, C, ny, nx)."""
+class DepthSupervision(AuxiliaryLoss):
+    """LiDAR depth for the depth distribution (BEVDepth, Li et al., AAAI 2023): logits (B*N, D, h, w)."""
 
-    prepared_names = ("depth", "context")
+    name = "depth"
+
+    def __init__(self, depths_m: tuple[float, ...], stride: int) -> None:
+        self._depths_m, self._stride = depths_m, stride
+
+    @property
+    def truth(self) -> Reader:
+        """The nearest return in the patch of every feature pixel."""
+        return DepthTruth(self._stride)
+
+    def __call__(self, result: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """Cross entropy where a point falls."""
+        return depth_loss(result, batch["depth"], self._depths_m)
+
+
+class PoolingTables(Host):
+    """Calibration to the tables of the pooling tree; a batch holds the calibration itself."""
+
+    needs = frozenset({"images"})
+
+    def __init__(
+        self,
+        frustum: Frustum,
+        grid: CellGrid,
+        chunk: int,
+        capacity: tuple[int, ...] | None,
+        cameras: int,
+        image_size: tuple[int, int],
+    ) -> None:
+        self.frustum, self.grid, self.chunk = frustum, grid, chunk
+        self._capacity, self._cameras, self._image_size = capacity, cameras, image_size
+
+    @cached_property
+    def capacities(self) -> tuple[int, ...]:
+        """Rows that each level of the exported tree has room for."""
+        if self._capacity is not None:
+            return self._capacity
+        if self._cameras == len(CAMERAS):
+            cells = frustum_cells(self.frustum, self.grid, nominal_pixel_to_bev(*self._image_size))
+            needed = [CAPACITY_MARGIN * rows for rows in tree_levels(cells, self.chunk)]
+        else:  # no rig to go by: what no calibration can exceed
+            points = self._cameras * len(self.frustum.depths_m) * self.frustum.height * self.frustum.width
+            needed = [points / self.chunk + min(points, self.grid.nx * self.grid.ny)]
+            while needed[-1] > 1:
+                needed.append(needed[-1] / self.chunk)
+        # One level more than the rig needs, so that a cell which collects more than any of its does fits too.
+        rounded = [int(-(-rows // CAPACITY_STEP)) * CAPACITY_STEP for rows in needed]
+        return (*rounded, CAPACITY_STEP)
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:  # type: ignore[override]
+        """The tables, level by level."""
+        first, *rest = self.capacities
+        names = ["depth_index", "feature_index", *(f"level{k}_index" for k in range(2, len(rest) + 2))]
+        specs = [
+            TensorSpec(name, (rows, self.chunk), "int32", ("chunk", "entry"), "calibration")
+            for name, rows in zip(names, (first, first, *rest), strict=True)
+        ]
+        return (*specs, TensorSpec("cell_index", (self.grid.ny * self.grid.nx,), "int32", ("cell",), "calibration"))
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """`pixel_to_bev` (N, 4, 4)."""
+        assert frame.pixel_to_bev is not None
+        return {"pixel_to_bev": frame.pixel_to_bev}
+
+    def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
+        cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
+        return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
+
+
+class LiftSplat(ViewTransform):
+    """Features (B*N, C_in, h, w) and `pixel_to_bev` (B, N, 4, 4) to the camera BEV map (B, C, ny, nx)."""
 
     def __init__(
         self,
@@ -78,24 +156,39 @@ class LiftSplat(ViewTransform):
         bev: BEVGrid,
     ) -> None:
         super().__init__()
-        self.config, self.cameras, self.bev = config, cameras, bev
-        self.image_size = image_size
+        self.cameras, self.depths = cameras, len(config.depths_m)
         self.frustum = Frustum(config.depths_m, image_size[0] // stride, image_size[1] // stride, stride)
         self.grid = CellGrid(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, bev.nx, bev.ny, *config.z_range_m)
-        self.depth_net = nn.Conv2d(in_channels, len(config.depths_m) + config.channels, 1)
+        self.host = PoolingTables(self.frustum, self.grid, config.chunk, config.capacity, cameras, image_size)
+        self.auxiliaries = (DepthSupervision(config.depths_m, stride),)
+        self.depth_net = nn.Conv2d(in_channels, self.depths + config.channels, 1)
         pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
         self.register_buffer("pixels", pixels, persistent=False)
-        self._capacity: tuple[int, ...] | None = config.capacity
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the context."""
+        return self.depth_net.out_channels - self.depths
+
+    @property
+    def prepared(self) -> tuple[TensorSpec, ...]:
+        """Depth distribution and context of every feature pixel."""
+        area = (self.frustum.height, self.frustum.width)
+        return (
+            TensorSpec(
+                "depth", (self.cameras, self.depths, *area), "float32", ("camera", "depth", "y", "x"), "prepared"
+            ),
+            TensorSpec(
+                "context", (self.cameras, self.out_channels, *area), "float32", ("camera", "channel", "y", "x"),
+                "prepared",
+            ),
+        )  # fmt: skip
 
     def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
         """Depth distribution (B*N, D, h, w) and context (B*N, C, h, w)."""
-        depth, context = self.depth_net(features).split([len(self.config.depths_m), self.config.channels], dim=1)
+        depth, context = self.depth_net(features).split([self.depths, self.out_channels], dim=1)
+        hand_out("depth", depth)
         return depth.softmax(dim=1), context
-
-    def depth_logits(self, features: Tensor) -> Tensor:
-        """Logits of the depth distribution (B*N, D, h, w), for depth supervision."""
-        logits: Tensor = self.depth_net(features)[:, : len(self.config.depths_m)]
-        return logits
 
     def cells(self, pixel_to_bev: Tensor) -> Tensor:
         """BEV cell of every frustum point, (B, N, D, h, w) int64, -1 outside; float64 as on the host."""
@@ -108,7 +201,7 @@ class LiftSplat(ViewTransform):
         z = points[..., 2]
         inside = (ix >= 0) & (ix < grid.nx) & (iy >= 0) & (iy < grid.ny) & (z >= grid.z_min) & (z < grid.z_max)
         cells = torch.where(inside, iy * grid.nx + ix, torch.full_like(ix, -1))
-        return cells.view(*pixel_to_bev.shape[:2], len(self.config.depths_m), self.frustum.height, self.frustum.width)
+        return cells.view(*pixel_to_bev.shape[:2], self.depths, self.frustum.height, self.frustum.width)
 
     def pool(self, depth: Tensor, context: Tensor, cells: Tensor) -> Tensor:
         """Sum of depth-weighted context in every cell: (B, C, ny, nx), in float32 at least."""
@@ -126,14 +219,16 @@ class LiftSplat(ViewTransform):
         pooled = pooled.index_add(0, target, rows[pixel] * weights[:, None])
         return pooled.view(batch, self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2)
 
-    def forward(self, features: Tensor, pixel_to_bev: Tensor) -> Tensor:
+    def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The camera BEV map."""
         depth, context = self.prepare(features)
-        return self.pool(depth, context, self.cells(pixel_to_bev))
+        return self.pool(depth, context, self.cells(inputs["pixel_to_bev"]))
 
-    def transform(self, *inputs: Tensor) -> Tensor:
+    def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """As exported, for a batch of one: depth (N, D, h, w), context (N, C, h, w) and the tables."""
-        depth, context, depth_index, feature_index, *levels, cell_index = inputs
+        depth, context, depth_index, feature_index, *levels, cell_index = (
+            inputs[spec.name] for spec in (*self.prepared, *self.host.inputs)
+        )
         channels = context.shape[1]
         zero = torch.zeros(1, dtype=depth.dtype)
         weights = torch.cat([zero, depth.reshape(-1)])
@@ -147,37 +242,3 @@ class LiftSplat(ViewTransform):
             table = torch.cat([table, sums])
         pooled = torch.index_select(table, 0, cell_index)
         return pooled.transpose(0, 1).reshape(1, channels, self.grid.ny, self.grid.nx)
-
-    @property
-    def capacities(self) -> tuple[int, ...]:
-        """Rows that each level of the exported tree has room for."""
-        if self._capacity is None:
-            chunk = self.config.chunk
-            if self.cameras == len(CAMERAS):
-                cells = frustum_cells(self.frustum, self.grid, nominal_pixel_to_bev(*self.image_size))
-                needed = [CAPACITY_MARGIN * rows for rows in tree_levels(cells, chunk)]
-            else:  # no rig to go by: what no calibration can exceed
-                points = self.cameras * len(self.frustum.depths_m) * self.frustum.height * self.frustum.width
-                needed = [points / chunk + min(points, self.grid.nx * self.grid.ny)]
-                while needed[-1] > 1:
-                    needed.append(needed[-1] / chunk)
-            # One level more than the rig needs, so that a cell which collects more than any of its does fits too.
-            rounded = [int(-(-rows // CAPACITY_STEP)) * CAPACITY_STEP for rows in needed]
-            self._capacity = (*rounded, CAPACITY_STEP)
-        return self._capacity
-
-    @property
-    def geometry_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Name and shape of the tables, in the order in which `transform` takes them."""
-        chunk, capacities = self.config.chunk, self.capacities
-        shapes: dict[str, tuple[int, ...]] = {
-            "depth_index": (capacities[0], chunk),
-            "feature_index": (capacities[0], chunk),
-        }
-        shapes |= {f"level{k}_index": (rows, chunk) for k, rows in enumerate(capacities[1:], start=2)}
-        return shapes | {"cell_index": (self.grid.ny * self.grid.nx,)}
-
-    def geometry(self, pixel_to_bev: np.ndarray) -> dict[str, np.ndarray]:
-        """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
-        cells = frustum_cells(self.frustum, self.grid, pixel_to_bev)
-        return pooling_tables(cells, self.grid.nx * self.grid.ny, self.config.chunk, self.capacities)

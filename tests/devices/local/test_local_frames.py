@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bevlite.export.graph.modules import ModulePlan, plan_modules
 
 from bevlite.agent.protocol.flights import Turn, one_in_flight, two_in_flight
 from bevlite.agent.protocol.protocol import Protocol
@@ -19,7 +20,6 @@ from bevlite.devices.local.onnxruntime import OnnxRuntimeDevice
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames
 from bevlite.devices.report.whole_frames import Samples
 from bevlite.devices.settings import OnnxRuntimeSettings
-from bevlite.export.graph.modules import ModulePlan, plan_modules
 from bevlite.latency.pipeline import steps_for
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
@@ -28,7 +28,7 @@ from tests.devices.test_inference import modules
 from tests.tiny import tiny
 
 QUICK = Protocol(warmup_ms=0, duration_s=0.0, longest_s=0.1, queries=10, most_queries=50, repetitions=2)
-STEPS = steps_for(sweeps=10, detection=True)
+STEPS = steps_for(sweeps=10, after=["decoding"])
 
 
 def test_the_cpu_times_frames_one_by_one(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.devices.conftest import Served, require_sshd
 from tests.devices.link.test_faults import left_behind
 from tests.devices.test_inference import modules
 
-STEPS = steps_for(cameras=6, sweeps=10, detection=True)
+STEPS = steps_for(cameras=6, sweeps=10, after=["decoding"])
 SHORT = {"duration_s": 1.0, "most_queries": 100, "queries": 50, "warmup_ms": 50}
 LONG = {"duration_s": 4.0, "longest_s": 4.0, "queries": 50, "warmup_ms": 50}
 SLOWER = 300.0

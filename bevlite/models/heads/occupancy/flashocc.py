@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bevlite.grid import BEVGrid, cells_between
 from bevlite.models.contracts import HeadConfig
-from bevlite.models.deployed import is_deployed
 from bevlite.registry import OCCUPANCY_HEADS
+from bevlite.tasks.occupancy import OCCUPANCY
 
 RANGE_M = (-40.0, 40.0)
 SIZE = 200  # cells along x and y, 0.4 m
@@ -47,7 +46,7 @@ class FlashOccConfig(HeadConfig):
 
 
 class FlashOccHead(nn.Module):
-    """(B, C, ny, nx) to `occupancy`: logits (B, 18, 16 z, 200 y, 200 x), or as exported the class (B, 16, 200, 200)."""
+    """(B, C, ny, nx) to logits (B, 18, 16 z, 200 y, 200 x)."""
 
     def __init__(self, config: FlashOccConfig, in_channels: int, bev: BEVGrid) -> None:
         super().__init__()
@@ -69,6 +68,4 @@ class FlashOccHead(nn.Module):
             # A literal factor exports as constant scales, which every TensorRT reads.
             x = functional.interpolate(x, scale_factor=SIZE / self.count, mode="bilinear", align_corners=False)
         logits = self.predict(x).view(-1, CLASSES, LEVELS, SIZE, SIZE)
-        if is_deployed():
-            return {"occupancy": logits.argmax(dim=1).to(torch.int32)}
-        return {"occupancy": logits}
+        return {OCCUPANCY: logits}

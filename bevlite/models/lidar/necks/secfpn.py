@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,7 +34,6 @@ class SECFPN(nn.Module):
 
     def __init__(self, feature_info: Sequence[FeatureInfo], channels: Sequence[int], out_stride: float) -> None:
         super().__init__()
-        self.out_channels = sum(channels)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 _resize(info.channels, width, info.stride / out_stride),
@@ -43,6 +42,12 @@ class SECFPN(nn.Module):
             )
             for info, width in zip(feature_info, channels, strict=True)
         )
+
+    @property
+    def out_channels(self) -> int:
+        """The channels of all maps."""
+        first: list[Any] = [block[0] for block in self.blocks]  # type: ignore[index]
+        return sum(conv.out_channels for conv in first)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, sum of channels, H, W)."""

@@ -6,15 +6,20 @@ pillar slots instead of a scatter: no plugin, no index that must be unique.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from bevlite.models.contracts import PillarEncoderConfig
+from bevlite.data.frame import Frame, Ragged
+from bevlite.grid import BEVGrid
+from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, TensorSpec
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
+from bevlite.runtime.pillars import PillarGrid, group_pillars
 
 
 @PILLAR_ENCODERS.register
@@ -35,19 +40,64 @@ class PFNConfig(PillarEncoderConfig):
     channels: int = Field(default=64, gt=0)
     coordinates: Literal["pillar", "absolute"] = "pillar"
 
-    def build(self) -> PillarEncoder:
+    def build(self, bev: BEVGrid) -> PFN:
         """The network part."""
-        return PillarEncoder(self)
+        return PFN(self, bev)
+
+    def grid(self, bev: BEVGrid) -> PillarGrid:
+        """How points are grouped over the range of a BEV grid."""
+        canvas = BEVGrid(x_range_m=bev.x_range_m, y_range_m=bev.y_range_m, cell_m=self.cell_m)
+        return PillarGrid(
+            x_min=canvas.x_range_m[0],
+            y_min=canvas.y_range_m[0],
+            cell_m=self.cell_m,
+            nx=canvas.nx,
+            ny=canvas.ny,
+            z_min=self.z_range_m[0],
+            z_max=self.z_range_m[1],
+            max_pillars=self.max_pillars,
+            max_points=self.max_points,
+            relative=self.coordinates == "pillar",
+        )
 
 
-class PillarEncoder(nn.Module):
+class Pillars(Host):
+    """Points grouped into pillars: a batch holds as many as are used, an engine has room for `max_pillars`."""
+
+    needs = frozenset({"points"})
+    ragged = {"pillars": Ragged(2, 0.0)}
+
+    def __init__(self, grid: PillarGrid) -> None:
+        self.grid = grid
+        shape = (1, 5, grid.max_points, grid.max_pillars)
+        self.inputs = (
+            TensorSpec("pillars", shape, "float32", ("batch", "feature", "point", "pillar"), "points"),
+            TensorSpec("pillar_index", (1, grid.ny, grid.nx), "int32", ("batch", "y", "x"), "points"),
+        )
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """`pillars` (5, M, V) and `pillar_index` (ny, nx)."""
+        assert frame.points is not None
+        pillars, index = group_pillars(frame.points, self.grid)
+        return {"pillars": pillars, "pillar_index": index}
+
+    def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Filled up with empty pillars."""
+        used, room = sample["pillars"], self.grid.max_pillars
+        pillars = np.zeros(self.inputs[0].shape, dtype=np.float32)
+        pillars[0, :, :, : min(used.shape[2], room)] = used[:, :, :room]
+        return {"pillars": pillars, "pillar_index": sample["pillar_index"][None]}
+
+
+class PFN(PillarEncoder):
     """Pillars (B, 5, M, P) and index (B, ny, nx) to the canvas (B, channels, ny, nx).
 
     Index 0 is an empty cell, index s + 1 the pillar in slot s.
     """
 
-    def __init__(self, config: PFNConfig) -> None:
+    def __init__(self, config: PFNConfig, bev: BEVGrid) -> None:
         super().__init__()
+        self.host = Pillars(config.grid(bev))
         self.conv = nn.Conv2d(5, config.channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(config.channels, eps=1e-3)
 
@@ -55,8 +105,9 @@ class PillarEncoder(nn.Module):
         """(B, 5, M, P) to (B, channels, P)."""
         return torch.relu(self.norm(self.conv(pillars))).amax(dim=2)
 
-    def forward(self, pillars: Tensor, index: Tensor) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The canvas."""
+        pillars, index = inputs["pillars"], inputs["pillar_index"]
         if is_deployed():
             return self._layout(self.encode(pillars), index)
         # Unused slots would dilute the statistics of the batch norm and cost most of the time: leave them out.

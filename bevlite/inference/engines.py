@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.inference import Chain, Inference
 from bevlite.errors import BevliteError
+from bevlite.tensorrt import Precision
 
 Prepare = Callable[[Mapping[str, Any], int], dict[str, np.ndarray]]
 """From a batch and a number in it to the tensors that the engines take."""
-MAPS = ("heatmap", "boxes", "occupancy")
 
 
 @dataclass
@@ -24,19 +24,31 @@ class EngineNetwork:
 
     device: BoardDevice
     modules: Mapping[str, Path]
-    precision: str
+    precision: Precision
     prepare: Prepare
+    maps: Sequence[str]
+    """The raw maps that come back."""
+    feeds: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that are fed by an output of the frame before, and by which."""
     last: Inference | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._chain = Chain(self.modules)
-        self._outputs = [name for name in MAPS if name in self._chain.outputs]
+        self._past: dict[str, np.ndarray] = {}
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run one batch (raises DeviceFault)."""
         frames = [self.prepare(batch, i) for i in range(len(batch["row"]))]
-        self.last = self.device.infer(self.modules, frames, self._outputs, self.precision)
-        return {name: np.concatenate([_wide(frame[name]) for frame in self.last.frames]) for name in self._outputs}
+        if not self.feeds:
+            self.last = self.device.infer(self.modules, frames, list(self.maps), self.precision)
+        else:
+            starts = [i for i, begins in enumerate(batch["first"]) if bool(begins)]
+            if 0 not in starts:
+                frames[0] = frames[0] | self._past
+            wanted = list(dict.fromkeys([*self.maps, *self.feeds.values()]))
+            self.last = self.device.infer(self.modules, frames, wanted, self.precision, feeds=self.feeds, starts=starts)
+            self._past = {name: self.last.frames[-1][output] for name, output in self.feeds.items()}
+        return {name: np.concatenate([_wide(frame[name]) for frame in self.last.frames]) for name in self.maps}
 
     def identity(self) -> dict[str, Any]:
         """What the outputs depend on: files, precision, and the board with its versions (raises DeviceFault).

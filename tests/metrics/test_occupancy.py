@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bevlite.data.classes import OCCUPANCY_CLASSES
-from bevlite.evaluation.occupancy import OccupancyConfusion, miou
+from bevlite.metrics.occupancy import OccupancyConfusion, miou
 
 SHAPE = (200, 200, 16)
 

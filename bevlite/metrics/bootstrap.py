@@ -27,7 +27,7 @@ from nuscenes.eval.detection.evaluate import DetectionEval
 
 from bevlite.data.config import DataConfig
 from bevlite.data.index import open_nuscenes
-from bevlite.evaluation.occupancy import miou
+from bevlite.metrics.occupancy import miou
 
 RECALLS = np.linspace(0, 1, 101)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
 
+from bevlite.data.dataset import single
 from bevlite.errors import BevliteError, ExportError
-from bevlite.export.graph.modules import EMISSIONS, WHOLE, Emission
-from bevlite.models.detector import Detector
+from bevlite.models.modules import WHOLE, feeds_of
+from bevlite.models.samples import outline
 from bevlite.run_folder import Run
+from bevlite.tensorrt import EMISSIONS, Emission
 from bevlite.variant import Variant
 
 _NUMPY = {
@@ -28,9 +29,10 @@ class OnnxNetwork:
     """ONNX modules of a variant, run one after the other, one sample at a time."""
 
     def __init__(self, variant: Variant, files: Mapping[str, Path]) -> None:
-        self.variant = variant
-        with torch.device("meta"):  # for its geometry alone: no weights are needed
-            self.view_transform = Detector(variant).view_transform
+        self.variant, self.outline = variant, outline(variant)
+        self._maps = [raw.name for task in self.outline.tasks for raw in task.maps]
+        self._feeds = feeds_of(self.outline.modules)
+        self._past: dict[str, np.ndarray] = {}
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.sessions = {}
@@ -45,45 +47,45 @@ class OnnxNetwork:
     @classmethod
     def of_run(cls, run: Run, emission: Emission | None = None) -> OnnxNetwork:
         """The modules that `bevlite export` wrote (weak ones if there are both)."""
+        variant = run.variant()
         for candidate in (emission,) if emission else EMISSIONS:
-            folder = run.path / "onnx" / str(candidate)
-            whole = folder / f"{WHOLE}.onnx"
-            variant = run.variant()
-            files = {name: folder / f"{name}.onnx" for name in variant.modules}
-            if all(file.is_file() for file in files.values()):
+            files = exported(run, variant, candidate)
+            if files is not None:
                 return cls(variant, files)
-            if whole.is_file():
-                return cls(variant, {WHOLE: whole})
         raise BevliteError(f"{run.path}: holds no exported modules; accepted: a run after `bevlite export`")
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Run a batch, sample by sample; `occupancy` is the class of each voxel (B, 16 z, 200 y, 200 x)."""
-        count = len(batch["row"])
-        results = [self.tensors(self.inputs(batch, i)) for i in range(count)]
-        outputs = [name for name in ("heatmap", "boxes", "occupancy") if name in results[0]]
-        return {name: np.concatenate([r[name] for r in results]) for name in outputs}
+        """Run a batch, sample by sample."""
+        results = []
+        for i in range(len(batch["row"])):
+            if "first" in batch and bool(batch["first"][i]):
+                self._past = {}
+            made = self.tensors(self.inputs(batch, i))
+            self._past = {name: made[output] for name, output in self._feeds.items()}
+            results.append(made)
+        return {name: np.concatenate([r[name] for r in results]) for name in self._maps}
 
     def inputs(self, batch: Mapping[str, Any], i: int) -> dict[str, np.ndarray]:
-        """Engine inputs of sample `i` of a batch, at their deployed shapes."""
-        inputs: dict[str, np.ndarray] = {}
-        if self.variant.camera is not None:
-            assert self.view_transform is not None
-            inputs["images"] = batch["images"][i : i + 1].numpy()
-            inputs |= self.view_transform.geometry(batch["pixel_to_bev"][i].numpy())
-        if self.variant.lidar is not None:
-            pillars = batch["pillars"][i].numpy()
-            capacity = self.variant.lidar.pillars.max_pillars
-            padded = np.zeros((1, *pillars.shape[:2], capacity), dtype=np.float32)
-            padded[0, :, :, : min(pillars.shape[2], capacity)] = pillars[:, :, :capacity]
-            inputs["pillars"] = padded
-            inputs["pillar_index"] = batch["pillar_index"][i : i + 1].numpy()
-        return inputs
+        """Engine inputs of sample `i` of a batch but states, at their deployed shapes."""
+        return self.outline.deployed(single(batch, i))
 
     def tensors(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Every input, border tensor and output of one sample by name."""
-        known = dict(inputs)
+        """Every input, border tensor and output of one sample by name; states as the last batch left them."""
+        known = {**self._zeros(), **self._past, **inputs}
         for session in self.sessions.values():
             feed = {i.name: known[i.name].astype(_NUMPY[i.type], copy=False) for i in session.get_inputs()}
             names = [o.name for o in session.get_outputs()]
             known |= dict(zip(names, session.run(names, feed), strict=True))
         return known
+
+    def _zeros(self) -> dict[str, np.ndarray]:
+        return {spec.name: np.zeros(spec.shape, dtype=spec.dtype) for spec in self.outline.states}
+
+
+def exported(run: Run, variant: Variant, emission: Emission) -> dict[str, Path] | None:
+    """The files of an emission by module (one `network` where they were exported as one); None if there are none."""
+    folder = run.path / "onnx" / emission
+    files = {name: folder / f"{name}.onnx" for name in variant.modules}
+    if not all(file.is_file() for file in files.values()):
+        files = {WHOLE: folder / f"{WHOLE}.onnx"}
+    return files if all(file.is_file() for file in files.values()) else None

@@ -18,8 +18,8 @@ from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, open_nuscenes
 from bevlite.errors import DataError
-from bevlite.evaluation.bootstrap import DetectionBootstrap, _average_precision, _curve, resample
-from bevlite.evaluation.detection import attribute_of, evaluate_submission, write_submission
+from bevlite.metrics.bootstrap import DetectionBootstrap, _average_precision, _curve, resample
+from bevlite.metrics.detection import attribute_of, evaluate_submission, write_submission
 from bevlite.runtime.decoding import Boxes
 
 

@@ -1,0 +1,64 @@
+"""Truth that several tasks and parts are taught with: boxes, occupancy, depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bevlite.data.augment import transform_boxes
+from bevlite.data.frame import Frame, Need, Ragged, Reader
+from bevlite.data.index import Index
+from bevlite.data.lidar import depth_map
+from bevlite.data.occupancy import read_occupancy, transform_occupancy
+from bevlite.errors import DataError
+
+
+class BoxTruth(Reader):
+    """`boxes` (K, 9) float32 in the BEV frame and `labels` (K,) int64, padded with zeros and -1."""
+
+    ragged = {"boxes": Ragged(0, 0.0), "labels": Ragged(0, -1)}
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """The annotations that can be learnt: of a detection class, and with at least one LiDAR point."""
+        index = frame.index
+        start, stop = index.box_start[frame.row : frame.row + 2]
+        keep = index.usable_boxes(frame.row)
+        return {
+            "boxes": transform_boxes(index.boxes[start:stop][keep], frame.bev).astype(np.float32),
+            "labels": index.box_classes[start:stop][keep].astype(np.int64),
+        }
+
+
+class OccupancyTruth(Reader):
+    """`occupancy` (200 x, 200 y, 16 z) uint8 and `occupancy_mask`, what a camera sees, from Occ3D labels."""
+
+    def check(self, root: Path, index: Index, rows: np.ndarray) -> None:
+        """Every sample needs its labels."""
+        if not all(index.occupancy_files[rows]):
+            missing = index.tokens[rows][index.occupancy_files[rows] == ""][0]
+            raise DataError(
+                f"{root}: the variant has an occupancy head and sample {missing} has no labels "
+                f"(gts/<scene>/{missing}/labels.npz); accepted: a root with Occ3D labels, or heads.occupancy: null"
+            )
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Labels and mask, moved along with the augmentation."""
+        semantics, mask = read_occupancy(frame.root / str(frame.index.occupancy_files[frame.row]))
+        semantics, mask = transform_occupancy(semantics, mask, frame.bev)
+        return {"occupancy": semantics, "occupancy_mask": mask}
+
+
+@dataclass(frozen=True)
+class DepthTruth(Reader):
+    """`depth` (N, h, w) float32 m: nearest return of the keyframe's own sweep in each patch of `stride` px, or 0."""
+
+    stride: int
+    needs: frozenset[Need] = frozenset({"images", "points"})
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Depth of every feature pixel."""
+        assert frame.points is not None and frame.pixel_to_bev is not None and frame.image_size is not None
+        keyframe = frame.points[frame.points[:, 4] == 0][:, :3]
+        return {"depth": depth_map(keyframe, np.linalg.inv(frame.pixel_to_bev), frame.image_size, self.stride)}

@@ -1,0 +1,124 @@
+"""Modules of a network as ONNX files, in the form that a version of TensorRT takes (bevlite.tensorrt)."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxslim import slim
+
+from bevlite.config import write_atomic
+from bevlite.errors import ExportError
+from bevlite.export.graph.strong import to_half
+from bevlite.models.deployed import deployed_form
+from bevlite.models.detector import Detector
+from bevlite.models.modules import Module, modules_of, whole_module
+from bevlite.tensorrt import WEAK, Form
+from bevlite.variant import Variant
+
+PrecisionOf = Callable[[str], str]
+"""From the path of a layer to what it computes in."""
+
+
+def emit(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None) -> onnx.ModelProto:
+    """Trace one module to ONNX and simplify it.
+
+    Args:
+        module: the module.
+        form: emission and opset.
+        precision_of: of each layer, for a strong graph; None for FP16 throughout.
+
+    Raises:
+        ExportError: it cannot be traced, or a weight does not fit FP16.
+    """
+    buffer: Any = io.BytesIO()
+    module.network.eval()
+    try:
+        with torch.no_grad(), deployed_form(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The TorchScript exporter: the newer one writes scatter reductions that TensorRT 8 reads wrongly.
+            torch.onnx.export(
+                module.network,
+                tuple(module.example().values()),
+                buffer,
+                input_names=[spec.name for spec in module.inputs],
+                output_names=list(module.outputs),
+                opset_version=form.opset,
+                dynamo=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ExportError(f"module {module.name}: cannot be exported ({first})") from None
+    model: onnx.ModelProto = slim(onnx.load_model_from_string(buffer.getvalue()))
+    if form.emission == "strong":
+        model = to_half(model, fp32_nodes(model, module.name, precision_of))
+    onnx.checker.check_model(model)
+    return model
+
+
+def fp32_nodes(model: onnx.ModelProto, module: str, precision_of: PrecisionOf | None) -> frozenset[str]:
+    """Names of the nodes that a strong graph computes in FP32 because the variant says so."""
+    if precision_of is None:
+        return frozenset()
+    return frozenset(n.name for n in model.graph.node if precision_of(layer_path(n.name, module)) == "fp32")
+
+
+def layer_path(node: str, module: str) -> str:
+    """The layer of a network that a node was traced from: `/lidar/pillars/conv/Conv` is of `lidar.pillars.conv`.
+
+    A node that stands in no layer is of the module itself.
+    """
+    parts = [part for part in node.split("/")[:-1] if part and not re.fullmatch(r"parts\.\d+", part)]
+    return ".".join(parts) or module
+
+
+def require_buildable(variant: Variant, form: Form) -> None:
+    """Refuse a precision plan that this form cannot carry (raises ExportError)."""
+    for pattern, precision in variant.compression.precision.items():
+        if precision == "int8":
+            raise ExportError(
+                f"compression.precision.{pattern}: found int8; accepted: fp32, fp16 (engines in INT8 need a quantized "
+                "network, which this version does not make)"
+            )
+        if form.emission == "weak" and "." in pattern:
+            module = pattern.split(".")[0]
+            if variant.compression.precision_of(module) != precision:
+                raise ExportError(
+                    f"compression.precision.{pattern}: found {precision} for layers of a module in another precision; "
+                    "accepted: one precision a module where the graph does not carry it (TensorRT 8, or all FP32)"
+                )
+
+
+def export_network(
+    network: Detector, out_dir: Path, form: Form = WEAK, *, single_file: bool = False
+) -> dict[str, Path]:
+    """Write every module of a network as `<module>.onnx` (one `network.onnx` with `single_file`).
+
+    Returns:
+        The files by module, in the order of execution.
+
+    Raises:
+        ExportError: a module cannot be exported in this form.
+    """
+    require_buildable(network.variant, form)
+    modules = [whole_module(network)] if single_file else modules_of(network)
+    files = {}
+    for module in modules:
+        files[module.name] = out_dir / f"{module.name}.onnx"
+        model = emit(module, form, network.variant.compression.precision_of)
+        write_atomic(files[module.name], model.SerializeToString())
+    return files
+
+
+def export_variant(variant: Variant, out_dir: Path, form: Form = WEAK, seed: int = 0) -> dict[str, Path]:
+    """Export a variant with random weights: what its latency depends on, without any training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Detector(variant).eval()
+    return export_network(network, out_dir, form)

@@ -1,0 +1,101 @@
+"""Occupancy: the class of every voxel of Occ3D-nuScenes (Tian et al., NeurIPS 2023), scored by its mIoU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bevlite.data.classes import OCCUPANCY_CLASSES
+from bevlite.data.frame import Reader
+from bevlite.data.occupancy import SHAPE
+from bevlite.data.truth import OccupancyTruth
+from bevlite.metrics.occupancy import OccupancyConfusion, miou
+from bevlite.registry import OCCUPANCY_HEADS
+from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
+from bevlite.tasks.losses import masked_cross_entropy
+
+OCCUPANCY = "occupancy"
+"""The raw map: logits (18, 16 z, 200 y, 200 x) as trained, the class of each voxel (16, 200, 200) as deployed."""
+FREE = OCCUPANCY_CLASSES.index("free")
+REACH_M = 40.0
+COLOURS = (
+    (0, 0, 0), (112, 128, 144), (220, 20, 60), (255, 127, 80), (255, 158, 0), (233, 150, 70), (255, 61, 99),
+    (0, 0, 230), (47, 79, 79), (255, 140, 0), (255, 99, 71), (0, 207, 191), (175, 0, 75), (75, 0, 75),
+    (112, 180, 60), (222, 184, 135), (0, 175, 0), (255, 255, 255),
+)  # fmt: skip
+
+
+@TASKS.register
+class Occupancy(Task):
+    """The class of every voxel that a camera sees."""
+
+    name = "occupancy"
+    heads = OCCUPANCY_HEADS
+    weights = {"occupancy": 1.0}
+    scores = {"occ_miou": "occ_miou"}
+
+    @property
+    def maps(self) -> tuple[RawMap, ...]:
+        """One map of classes."""
+        return (RawMap(OCCUPANCY, (1, *SHAPE[::-1]), ("batch", "z", "y", "x"), "classes"),)
+
+    @property
+    def truth(self) -> Reader:
+        """Labels and the camera mask."""
+        return OccupancyTruth()
+
+    def losses(
+        self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Cross entropy over the voxels that a camera sees."""
+        target = batch["occupancy"].permute(0, 3, 2, 1)
+        mask = batch["occupancy_mask"].permute(0, 3, 2, 1)
+        return {"occupancy": weights["occupancy"] * masked_cross_entropy(outputs[OCCUPANCY], target, mask)}
+
+    def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The best class of each voxel, taken in the graph."""
+        return {OCCUPANCY: outputs[OCCUPANCY].argmax(dim=1).to(torch.int32)}
+
+    def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
+        """The confusion matrix (18, 18) of one sample."""
+        one = OccupancyConfusion()
+        predicted = outputs[OCCUPANCY][i].transpose(2, 1, 0)
+        one.add(predicted, batch["occupancy"][i].numpy(), batch["occupancy_mask"][i].numpy())
+        return {"confusion": one.matrix}
+
+    def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
+        """mIoU and IoU by class; leaves `occupancy_confusion.npz`, sample by sample."""
+        tokens = scored.tokens()
+        matrices = np.array([results[token]["confusion"] for token in tokens])
+        np.savez_compressed(scored.folder / "occupancy_confusion.npz", tokens=np.array(tokens), matrices=matrices)
+        return miou(matrices.sum(axis=0))
+
+    @classmethod
+    def table(cls, figures: Mapping[str, Any]) -> str:
+        """mIoU, then the classes that are there."""
+        lines = [f"Occupancy mIoU: {figures['occ_miou']:.4f} (17 classes, voxels seen by a camera)"]
+        known = {k: v for k, v in figures["occ_per_class"].items() if v is not None and k != "free"}
+        return "\n".join([*lines, *(f"{name:22}{value:8.3f}" for name, value in known.items())])
+
+    def picture(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], min_score: float) -> Picture:
+        """From above, where a camera sees."""
+        seen = batch["occupancy_mask"][0].numpy()
+        predicted = outputs[OCCUPANCY][0].transpose(2, 1, 0)
+        pairs = (
+            (batch["occupancy"][0].numpy(), "occupancy, truth (seen by a camera)"),
+            (predicted, "occupancy, prediction (same voxels)"),
+        )
+        return Picture(rasters=[Raster(_from_above(np.where(seen, c, FREE)), title, REACH_M) for c, title in pairs])
+
+
+def _from_above(classes: np.ndarray) -> np.ndarray:
+    """Colours (200, 200, 3) of the highest occupied voxel of each column; classes (200, 200, 16) indexed [x, y, z]."""
+    occupied = classes < FREE
+    top = classes.shape[2] - 1 - np.argmax(occupied[:, :, ::-1], axis=2)
+    highest = np.take_along_axis(classes, top[..., None], axis=2)[..., 0]
+    highest = np.where(occupied.any(axis=2), highest, FREE)
+    return np.array(COLOURS, dtype=np.uint8)[highest][::-1, ::-1]
