@@ -19,9 +19,9 @@ from bevlite.latency.coefficients import (
     predictor_name,
 )
 from bevlite.latency.device import find_device
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import KernelFeatures, nms_plugin
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.predictor import predict_onnx
 from tests.latency.graphs import conv_relu
 

@@ -11,11 +11,11 @@ from onnx import helper
 
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.device import find_device
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import kernel_features
 from bevlite.latency.gpu.fusion import fuse
 from bevlite.latency.gpu.kernels import price
 from bevlite.latency.gpu.recurrent import RecurrentWork, recurrent_work
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.onnx.graph import Graph, read_graph
 from bevlite.latency.predictor import predict_onnx
 from tests.latency.graphs import conv_relu, model, weight

@@ -9,12 +9,11 @@ from onnx import helper
 
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
-from bevlite.latency.gpu.features import KernelFeatures, Role, kernel_features
+from bevlite.latency.gpu.ceilings import ceilings
+from bevlite.latency.gpu.features import KernelFeatures, Traffic, kernel_features
 from bevlite.latency.gpu.fusion import Rules, fuse, tensorrt_rules
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.inductor import fuse_inductor
 from bevlite.latency.gpu.kernels import price
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.interval import is_windowed
 from bevlite.latency.onnx.graph import read_graph
 from bevlite.latency.predictor import predict_onnx
@@ -33,9 +32,7 @@ PLAIN = Coefficients(
 node = helper.make_node
 
 
-def kernel(
-    products: tuple[Product, ...] = (), traffic: tuple[tuple[Role, float], ...] = (), **more: float
-) -> KernelFeatures:
+def kernel(products: tuple[Product, ...] = (), traffic: tuple[Traffic, ...] = (), **more: float) -> KernelFeatures:
     element_flops = more.pop("element_flops", 0.0)
     return KernelFeatures("k", "MatMul", (), "fp16", 1, products, False, traffic, element_flops, **more)  # type: ignore[arg-type]
 
@@ -86,44 +83,6 @@ def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     assert costs[3].memory_us == pytest.approx(small / 152.8e3 / PLAIN.l2_speedup, rel=1e-3)
     assert costs[4].memory_us == pytest.approx(small / 152.8e3)  # weights that do not all fit come from memory
     assert [cost.bound for cost in costs] == ["memory", "memory", "launch", "launch", "launch"]
-
-
-def test_what_a_kernel_touches_decides_what_stays_where_it_is_known() -> None:
-    sharp = PLAIN.model_copy(update={"l2_edge": 50.0, "l2_resident_share": 0.5})
-    size = TOP.l2_bytes * 0.3
-    pair: tuple[tuple[Role, float], ...] = (("read", size), ("read", size))
-    alone, over, within = price(
-        [
-            kernel(traffic=pair),
-            kernel(traffic=pair, footprint_bytes=2 * size),
-            kernel(traffic=pair, footprint_bytes=size),
-        ],
-        TOP,
-        sharp,
-    )
-    assert over.memory_us == pytest.approx(2 * size / TOP.read_bytes_per_us, rel=1e-3)
-    assert alone.memory_us == within.memory_us == pytest.approx(over.memory_us / PLAIN.l2_speedup, rel=1e-3)
-
-
-def test_a_kernel_among_many_waits_for_its_instructions() -> None:
-    waiting = PLAIN.model_copy(update={"switch_share": 0.5})
-    lone, crowded = price([kernel(crowd=0.0), kernel(crowd=1.0)], TOP, waiting)
-    assert lone.latency_us == pytest.approx(TOP.launch_us)
-    assert crowded.latency_us == pytest.approx(1.5 * TOP.launch_us)
-
-
-def test_what_is_not_hidden_of_the_shorter_part_is_added() -> None:
-    work = kernel(traffic=(("read", 1e9),), element_flops=1e9)
-    (hidden,), (exposed,) = (price([work], TOP, c) for c in (PLAIN, PLAIN.model_copy(update={"exposed_share": 0.5})))
-    shorter = min(hidden.compute_us, hidden.memory_us)
-    assert exposed.latency_us - hidden.latency_us == pytest.approx(0.5 * shorter)
-
-
-def test_steps_of_an_image_wait_longer_and_do_not_split() -> None:
-    c = PLAIN.model_copy(update={"k_step_cycles": 100.0, "stem_latency": 20.0, "split_k": (1, 8)})
-    image = Product(1, 64, 64, 1024, 1.0, convolution=True, stem=True)
-    (cost,) = price([kernel((image,))], TOP, c)
-    assert cost.compute_us == pytest.approx(1024 / 64 * 100 * 20 * c.conv_latency / TOP.clock_mhz)
 
 
 def test_fewer_clocks_and_multiprocessors_slow_compute_and_not_memory() -> None:
@@ -184,4 +143,3 @@ def test_activation_of_a_product_is_a_kernel_before_tensorrt_10() -> None:
     graph = read_graph(model(nodes, {"x": (64, 32)}, ["y"], [weight("w", 32, 32), weight("b", 32)]))
     counts = {v: len(fuse(graph, tensorrt_rules(v)).groups) for v in ((8, 6), (10, 3))}
     assert counts == {(8, 6): 2, (10, 3): 1}
-    assert [[n.op for n in g.nodes] for g in fuse_inductor(graph).groups] == [["MatMul", "Add"], ["Erf"]]
