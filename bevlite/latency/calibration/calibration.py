@@ -22,8 +22,9 @@ from bevlite.latency.coefficients import FITTABLE, PREDICTOR_VERSION, Calibratio
 from bevlite.latency.gpu.backend import TENSORRT, Backend
 from bevlite.latency.gpu.ceilings import Ceilings
 from bevlite.latency.gpu.features import KernelFeatures
-from bevlite.latency.gpu.kinds import KINDS, factor_name
+from bevlite.latency.gpu.kinds import factor_name
 from bevlite.latency.gpu.timing import KernelTable
+from bevlite.latency.onnx.kinds import KINDS
 
 Array = NDArray[np.float64]
 

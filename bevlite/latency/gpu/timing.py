@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.gpu.ceilings import Ceilings
 from bevlite.latency.gpu.features import KernelFeatures
-from bevlite.latency.gpu.kinds import KINDS, factor_name, kind_of
+from bevlite.latency.gpu.kinds import factor_name, kind_of
 from bevlite.latency.gpu.tiles import ProductTable
+from bevlite.latency.onnx.kinds import KINDS
 
 Array = NDArray[np.float64]
 

@@ -21,8 +21,9 @@ from bevlite.latency.device import find_device
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import kernel_features
 from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
-from bevlite.latency.gpu.kinds import KINDS, factor_name
+from bevlite.latency.gpu.kinds import factor_name
 from bevlite.latency.onnx.graph import read_graph
+from bevlite.latency.onnx.kinds import KINDS
 from bevlite.simulation.jetson.board import EmulatedBoard, draw_factors
 from tests.devices.boards import over_ssh
 from tests.devices.conftest import require_sshd
