@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bevlite.latency.calibration.calibration import Measurement
+from bevlite.latency.calibration.calibration import Measurement, predict_ms
+from bevlite.latency.coefficients import SHIPPED, load_calibration
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
@@ -80,3 +82,9 @@ def measurement(row: Row, graph: Graph, device: DeviceConfig | None = None) -> M
         network=row.network,
         extra_ms=row.transferred_mb / TRANSFER_GB_PER_S,
     )
+
+
+def predict_rows(rows: Sequence[Row], graph_of: Callable[[Row], Graph]) -> dict[str, float]:
+    """The latency of each row in ms by the shipped coefficients, by the row's id."""
+    shipped = load_calibration(SHIPPED).coefficients
+    return {row.id: float(predict_ms([measurement(row, graph_of(row))], shipped)[0]) for row in rows}
