@@ -25,7 +25,7 @@ from inductor.backend import Inductor
 from inductor.coefficients import CompilerCoefficients
 from scipy.stats import kendalltau
 
-from bevlite.latency.calibration.calibration import Measurement, band, cross_validate, fit, predict_ms
+from bevlite.latency.calibration.fitting import Measurement, band, cross_validate, fit, predict_ms
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
 from bevlite.latency.gpu.backend import Backend, RuleBackend

@@ -20,7 +20,7 @@ from regressor import boosted
 from scipy.stats import kendalltau
 
 from bevlite.config import to_yaml, write_atomic
-from bevlite.latency.calibration.calibration import Measurement, calibrate, cross_validate, predict_ms
+from bevlite.latency.calibration.fitting import Measurement, calibrate, cross_validate, predict_ms
 from bevlite.latency.coefficients import FITTABLE, SHIPPED, Coefficients, load_calibration
 
 BOARD = "agx-orin-64gb"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bevlite.latency.calibration.calibration import Measurement, predict_ms
+from bevlite.latency.calibration.fitting import Measurement, predict_ms
 from bevlite.latency.coefficients import SHIPPED, load_calibration
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.latency.gpu.backend import tensorrt_backend

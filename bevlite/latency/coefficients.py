@@ -2,7 +2,7 @@
 
 A ceiling belongs to the device file; a coefficient says how close a kernel comes to it. The defaults here are where a
 calibration starts. What ships is `calibrations/orin.yaml`, fitted to published latencies by
-`benchmarks/latency_orin.py`; a calibration on a board replaces the whole object (`calibration.py`).
+`benchmarks/latency_orin.py`; a calibration on a board replaces the whole object (`calibration/fitting.py`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from bevlite.latency.device import DeviceConfig
 from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import Precision
-from bevlite.latency.gpu.kernels import KernelCost, price
+from bevlite.latency.gpu.kernels import KernelCost, kernel_costs
 from bevlite.latency.gpu.quantization import findings, scales_of
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import load_model, read_graph
@@ -85,7 +85,7 @@ def predict_onnx(
     mode, _ = device.mode(power_mode)
     fused = backend.fuse(graph)
     features = backend.features(graph, fused, chosen)
-    kernels = tuple(price(features, ceilings(device, mode, cuda_graph), coefficients, backend))
+    kernels = tuple(kernel_costs(features, ceilings(device, mode, cuda_graph), coefficients, backend))
     width = interval(features, kernels, coefficients)
     int8: list[str] = []
     if fused.quantized or chosen == "int8":

@@ -34,7 +34,7 @@ class KernelCost:
     uncertain: str = ""
 
 
-def price(
+def kernel_costs(
     kernels: Sequence[KernelFeatures], top: Ceilings, coefficients: Coefficients, backend: Backend = TENSORRT
 ) -> list[KernelCost]:
     """The kernels with their times on a board."""

@@ -8,14 +8,14 @@ from benchmarks.inductor.backend import Inductor
 from benchmarks.inductor.coefficients import COMPILER_FITTABLE, CompilerCoefficients
 from benchmarks.inductor.features import CompiledKernel
 from benchmarks.inductor.library import MisalignedProduct
-from bevlite.latency.calibration.calibration import Measurement, fit, predict_ms
+from bevlite.latency.calibration.fitting import Measurement, fit, predict_ms
 from bevlite.latency.coefficients import FITTABLE, Coefficients, Tile
 from bevlite.latency.device import find_device
 from bevlite.latency.gpu.backend import Backend
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import Traffic
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.kernels import KernelCost, price
+from bevlite.latency.gpu.kernels import KernelCost, kernel_costs
 
 BACKEND: Backend = Inductor()
 TOP = ceilings(find_device("agx-orin-64gb"))
@@ -36,7 +36,7 @@ def kernel(
 
 
 def costs(kernels: list[CompiledKernel], c: CompilerCoefficients) -> list[KernelCost]:
-    return price(kernels, TOP, c, BACKEND)
+    return kernel_costs(kernels, TOP, c, BACKEND)
 
 
 def test_what_a_kernel_touches_decides_what_stays_where_it_is_known() -> None:

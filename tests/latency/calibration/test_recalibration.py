@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bevlite.latency.calibration.calibration import FACTORS, Measurement, fit
+from bevlite.latency.calibration.fitting import FACTORS, Measurement, fit
 from bevlite.latency.coefficients import DEFAULT
 from bevlite.latency.device import find_device
 from bevlite.latency.gpu.ceilings import ceilings

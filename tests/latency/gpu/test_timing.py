@@ -13,7 +13,7 @@ from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import KernelFeatures, Traffic, kernel_features
 from bevlite.latency.gpu.fusion import Rules, fuse, tensorrt_rules
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.kernels import price
+from bevlite.latency.gpu.kernels import kernel_costs
 from bevlite.latency.interval import is_windowed
 from bevlite.latency.onnx.graph import read_graph
 from bevlite.latency.predictor import predict_onnx
@@ -39,26 +39,26 @@ def kernel(products: tuple[Product, ...] = (), traffic: tuple[Traffic, ...] = ()
 
 def test_a_product_takes_whole_waves_of_whole_tiles() -> None:
     m, n, k = 1000, 100, 512
-    (cost,) = price([kernel((Product(1, m, n, k, 2.0 * m * n * k),))], TOP, PLAIN)
+    (cost,) = kernel_costs([kernel((Product(1, m, n, k, 2.0 * m * n * k),))], TOP, PLAIN)
     tiles = ceil(m / 128) * ceil(n / 64)  # 16: one on each multiprocessor
     assert tiles == TOP.sm_count
     rate_of_one = TOP.tensor_flop_per_us / TOP.sm_count
     assert cost.compute_us == pytest.approx(2 * 128 * 64 * k / rate_of_one)
     assert cost.latency_us == pytest.approx(cost.compute_us + TOP.launch_us)
     # One tile more starts a second wave, half of which counts.
-    (more,) = price([kernel((Product(1, m + 100, n, k, 1.0),))], TOP, PLAIN)
+    (more,) = kernel_costs([kernel((Product(1, m + 100, n, k, 1.0),))], TOP, PLAIN)
     assert more.compute_us == pytest.approx(cost.compute_us * (18 / 16 + 2) / 2)
 
 
 def test_a_tile_waits_for_its_operands_where_the_cache_is_slow() -> None:
     slow = PLAIN.model_copy(update={"operand_bytes_per_cycle": 4.0})
-    (cost,) = price([kernel((Product(1, 1000, 100, 512, 1.0),))], TOP, slow)
+    (cost,) = kernel_costs([kernel((Product(1, 1000, 100, 512, 1.0),))], TOP, slow)
     assert cost.compute_us == pytest.approx((128 + 64) * 512 * 2 / (4.0 * TOP.clock_mhz))
 
 
 def test_a_tile_is_bound_by_its_latency_where_there_are_few() -> None:
     waiting = PLAIN.model_copy(update={"product_fill_cycles": 1000.0, "k_step_cycles": 2000.0})
-    (cost,) = price([kernel((Product(1, 64, 64, 512, 1.0),))], TOP, waiting)
+    (cost,) = kernel_costs([kernel((Product(1, 64, 64, 512, 1.0),))], TOP, waiting)
     assert cost.compute_us == pytest.approx(512 / 64 * 2000 / TOP.clock_mhz)
     assert cost.launch_us == pytest.approx(TOP.launch_us + 1000 / TOP.clock_mhz)
 
@@ -66,13 +66,13 @@ def test_a_tile_is_bound_by_its_latency_where_there_are_few() -> None:
 def test_splitting_k_fills_idle_multiprocessors() -> None:
     split = PLAIN.model_copy(update={"split_k": (1, 2, 4, 8)})
     deep = kernel((Product(1, 128, 64, 65536, 1.0),))
-    (whole,), (parts,) = price([deep], TOP, PLAIN), price([deep], TOP, split)
+    (whole,), (parts,) = kernel_costs([deep], TOP, PLAIN), kernel_costs([deep], TOP, split)
     assert whole.compute_us / 8 < parts.compute_us < whole.compute_us / 6  # eight parts, and bringing them together
 
 
 def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     large, small = 1e9, 1e3
-    costs = price(
+    costs = kernel_costs(
         [kernel(traffic=(("read", large),)), kernel(traffic=(("write", large),)), kernel(traffic=(("read", small),)),
          kernel(traffic=(("constant", small),)), kernel(traffic=(("constant", small),), resident_bytes=1e9)],
         TOP, PLAIN,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bevlite.errors import BevliteError
-from bevlite.latency.calibration.calibration import Measurement
+from bevlite.latency.calibration.fitting import Measurement
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
