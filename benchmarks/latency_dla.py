@@ -25,8 +25,8 @@ from scipy.optimize import least_squares
 
 from bevlite.config import to_yaml, write_atomic
 from bevlite.latency.device import find_device
-from bevlite.latency.dla.dla import CALIBRATION, DlaCalibration, shipped_dla
-from bevlite.latency.dla.predictor import DlaPrediction, predict_dla
+from bevlite.latency.dla.prediction import DlaPrediction, predict_dla
+from bevlite.latency.dla.timing import CALIBRATION, DlaCalibration, shipped_dla
 from bevlite.latency.onnx.graph import read_graph, strip_weights
 
 DATA = Path(__file__).parent / "data" / "published_orin_dla.csv"

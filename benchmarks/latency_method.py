@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +21,20 @@ import module_list
 import modules
 import numpy as np
 import onnx
+from inductor.backend import Inductor
+from inductor.coefficients import CompilerCoefficients
 from scipy.stats import kendalltau
 
-from bevlite.latency.calibration.calibration import FITTABLE, Measurement, band, cross_validate, fit, predict_ms
+from bevlite.latency.calibration.fitting import Measurement, band, cross_validate, fit, predict_ms
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
-from bevlite.latency.gpu.features import Precision, kernel_features
-from bevlite.latency.gpu.fusion import FusedGraph, Rules, fuse
-from bevlite.latency.gpu.inductor import fuse_inductor
-from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.gpu.backend import Backend, RuleBackend
+from bevlite.latency.gpu.ceilings import ceilings
+from bevlite.latency.gpu.features import Precision
+from bevlite.latency.gpu.fusion import Rules
 from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
 
 HERE = Path(__file__).parent
-NAMES = tuple(name for name in FITTABLE if not name.startswith("nms_"))
 FOLDS = 3
 ONNXRUNTIME = Rules(attention=False, gemm_epilogue=False, reformat_inputs=False)
 """Convolutions take norm, residual and activation, matrix products a bias; LayerNorm is one kernel."""
@@ -48,51 +48,58 @@ LIBRARY_TILES = tuple(
 
 
 @dataclass(frozen=True)
-class Backend:
+class Measured:
     """Where measurements come from, and how they are modelled. What starts the fit was chosen while looking at them."""
 
     data: Path
     device: str
     precision: Precision
-    fuse: Callable[[Graph], FusedGraph]
-    start: Coefficients
+    backend: Backend
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The coefficients that the fit moves."""
+        return tuple(name for name in self.backend.bounds if not name.startswith("nms_"))
 
 
 BACKENDS = {
-    "inductor": Backend(
+    "inductor": Measured(
         HERE / "data" / "modules_h200_2026-11-21.csv",
         "h200",
         "fp16",
-        fuse_inductor,
-        Coefficients(
-            product_fill_cycles=2600.0,
-            k_step_cycles=250.0,
-            conv_latency=1.8,
-            gather_efficiency=0.9,
-            stem_efficiency=0.1,
-            stem_latency=20.0,
-            switch_share=0.35,
-            exposed_share=0.2,
-            tiles_together=3,
-            tiles=(*DEFAULT_TILES, *LIBRARY_TILES),
-            l2_speedup=1.8,
-            l2_resident_share=0.65,
-            l2_edge=8.0,
-            strided_efficiency=0.15,
+        Inductor(
+            start=CompilerCoefficients(
+                product_fill_cycles=2600.0,
+                k_step_cycles=250.0,
+                conv_latency=1.8,
+                gather_efficiency=0.9,
+                stem_efficiency=0.1,
+                stem_latency=20.0,
+                switch_share=0.35,
+                exposed_share=0.2,
+                tiles_together=3,
+                tiles=(*DEFAULT_TILES, *LIBRARY_TILES),
+                l2_speedup=1.8,
+                l2_resident_share=0.65,
+                l2_edge=8.0,
+                strided_efficiency=0.15,
+            )
         ),
     ),
-    "onnxruntime": Backend(
+    "onnxruntime": Measured(
         HERE / "data" / "modules_ort_cpu_2026-11-21.csv",
         str(HERE / "devices" / "xeon_2_threads.yaml"),
         "fp32",
-        lambda graph: fuse(graph, ONNXRUNTIME),
-        Coefficients(
-            tiles=tuple(Tile(m=m, n=n) for m, n in ((128, 128), (64, 64), (16, 64), (16, 16), (4, 16), (1, 16))),
-            tf32_ratio=1.0,
-            launch_share=8.0,
-            product_fill_cycles=5000.0,
-            stem_efficiency=1.0,
-            gather_efficiency=1.0,
+        RuleBackend(
+            ONNXRUNTIME,
+            Coefficients(
+                tiles=tuple(Tile(m=m, n=n) for m, n in ((128, 128), (64, 64), (16, 64), (16, 16), (4, 16), (1, 16))),
+                tf32_ratio=1.0,
+                launch_share=8.0,
+                product_fill_cycles=5000.0,
+                stem_efficiency=1.0,
+                gather_efficiency=1.0,
+            ),
         ),
     ),
 }
@@ -106,18 +113,18 @@ def graph_of(spec: modules.ModuleSpec, folder: Path) -> Graph:
     return read_graph(file)
 
 
-def measurements(backend: Backend, folder: Path) -> list[Measurement]:
+def measurements(measured: Measured, folder: Path) -> list[Measurement]:
     """Every module that was measured quietly and has a kernel."""
     folder.mkdir(parents=True, exist_ok=True)
-    top = ceilings(find_device(backend.device))
+    backend, top = measured.backend, ceilings(find_device(measured.device))
     specs = {spec.id: spec for spec in module_list.specs()}
     found = []
-    with backend.data.open(encoding="utf-8", newline="") as file:
+    with measured.data.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if not row["ms"] or row["noisy"] or row["id"] not in specs:
                 continue
             graph = graph_of(specs[row["id"]], folder)
-            kernels = kernel_features(graph, backend.fuse(graph), backend.precision)
+            kernels = backend.features(graph, backend.fuse(graph), measured.precision)
             if kernels:
                 found.append(Measurement(tuple(kernels), float(row["ms"]), top, row["family"], row["id"]))
     return found
@@ -129,8 +136,9 @@ def main() -> None:
     parser.add_argument("--backend", choices=BACKENDS, default="inductor")
     parser.add_argument("--graphs", type=Path, default=Path("runs/graphs"), help="folder of exported graphs")
     options = parser.parse_args()
-    backend = BACKENDS[options.backend]
-    rows = measurements(backend, options.graphs)
+    chosen = BACKENDS[options.backend]
+    backend, start, names = chosen.backend, chosen.backend.start, chosen.names
+    rows = measurements(chosen, options.graphs)
     measured = np.array([m.latency_ms for m in rows])
     family = np.array([m.family for m in rows])
     fold_of = {name: i % FOLDS for i, name in enumerate(sorted(set(family)))}
@@ -139,14 +147,14 @@ def main() -> None:
     for left in range(FOLDS):
         train = [m for m, f in zip(rows, fold, strict=True) if f != left]
         test = np.flatnonzero(fold == left)
-        coefficients, held = fit(train, backend.start, NAMES)
+        coefficients, held = fit(train, start, names, backend)
         # The interval must not come from what the fit has seen either.
         halves = [Measurement(m.kernels, m.latency_ms, m.top, str(fold_of[m.family]), m.network) for m in train]
-        below, above = band(halves, cross_validate(halves, backend.start, NAMES)[0])
-        predicted[test] = predict_ms([rows[i] for i in test], coefficients)
+        below, above = band(halves, cross_validate(halves, start, names, backend)[0])
+        predicted[test] = predict_ms([rows[i] for i in test], coefficients, backend)
         ratio = measured[test] / predicted[test]
         inside[test] = (ratio >= 1 - below) & (ratio <= 1 + above)
-        values = ", ".join(f"{name} {getattr(coefficients, name):.3g}" for name in NAMES if name not in held)
+        values = ", ".join(f"{name} {getattr(coefficients, name):.3g}" for name in names if name not in held)
         print(f"Fold {left + 1}: {values}; interval -{below:.0%} to +{above:.0%}.\n")
     error = predicted / measured - 1
     print("| family | modules | median error | mean error | bias | inside the interval |")

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from published import Graphs, Row, measurement, read_rows
+from published import Graphs
+from published_rows import Row, measurement, read_rows
 from regressor import boosted
 from scipy.stats import kendalltau
 
 from bevlite.config import to_yaml, write_atomic
-from bevlite.latency.calibration.calibration import FITTABLE, Measurement, calibrate, cross_validate, predict_ms
-from bevlite.latency.coefficients import SHIPPED, Coefficients, load_calibration
+from bevlite.latency.calibration.fitting import Measurement, calibrate, cross_validate, predict_ms
+from bevlite.latency.coefficients import FITTABLE, SHIPPED, Coefficients, load_calibration
 
 BOARD = "agx-orin-64gb"
 OTHERS = ("orin-nx-16gb", "orin-nano-8gb", "drive-orin-x")
@@ -39,7 +40,7 @@ def main() -> None:
     rows = [row for row in every if graphs.available(row)]
     fitted = [row for row in rows if row.device == BOARD and row.tier in "AB" and row.precision == "fp16"]
     print(f"# Latency model against published latencies\n\n{len(rows)} of {len(every)} rows could be rebuilt.\n")
-    measured = [measurement(row, graphs) for row in fitted]
+    measured = [measurement(row, graphs.of(row)) for row in fitted]
     if options.fit:
         found = calibrate(measured, Coefficients(), BOARD, NAMES, print)
         write_atomic(SHIPPED, "# Written by benchmarks/latency_orin.py --fit\n" + to_yaml(found))
@@ -113,7 +114,7 @@ def _others(rows: Sequence[Row], graphs: Graphs, c: Coefficients) -> None:
                 mine = [r for r in rows if (r.device, r.precision, r.tier) == (device, precision, tier)]
                 if not mine:
                     continue
-                values = predict_ms([measurement(row, graphs) for row in mine], c)
+                values = predict_ms([measurement(row, graphs.of(row)) for row in mine], c)
                 error = _errors(mine, values)
                 tau = kendalltau(values, [r.latency_ms for r in mine]).statistic if len(mine) > 4 else float("nan")
                 print(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor  # type: ignore[import-untyped]
 
-from bevlite.latency.calibration.calibration import Measurement
+from bevlite.latency.calibration.fitting import Measurement
 
 
 def boosted(measured: Sequence[Measurement], train: np.ndarray, test: np.ndarray) -> np.ndarray:

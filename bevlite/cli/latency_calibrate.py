@@ -31,7 +31,7 @@ def register(group: typer.Typer) -> None:
         """Correct the model by measured latencies, kind of kernel by kind: as many factors as the data bears."""
         from bevlite.config import to_yaml, write_atomic
         from bevlite.devices.calibration import read_evidence
-        from bevlite.latency.calibration.calibration import FACTORS, calibrate, predict_ms
+        from bevlite.latency.calibration.fitting import FACTORS, calibrate, predict_ms
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
 

@@ -17,8 +17,8 @@ def show_on_dla(network: Request, board: PredictedDevice, precision: str, consol
     Raises:
         BevliteError: the board has no DLA, its TensorRT version does not drive it, or the precision is none of its.
     """
-    from bevlite.latency.dla.dla import require_dla
-    from bevlite.latency.dla.predictor import predict_dla
+    from bevlite.latency.dla.prediction import predict_dla
+    from bevlite.latency.dla.timing import require_dla
     from bevlite.latency.onnx.graph import read_graph
     from bevlite.latency.predictor import check_precision, parse_version, predict_onnx
     from bevlite.reporting.latency_dla import show_dla

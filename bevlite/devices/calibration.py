@@ -17,8 +17,8 @@ from bevlite.config import validate
 from bevlite.devices.report.from_agent import place_of
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import BevliteError
-from bevlite.latency.calibration.calibration import Measurement
-from bevlite.latency.calibration.reports import measurement_of, read_reports
+from bevlite.latency.calibration.fitting import Measurement
+from bevlite.latency.calibration.measured import measurement_of, read_reports
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.onnx.identity import module_identity
 from bevlite.latency.predictor import PRECISIONS

@@ -13,8 +13,8 @@ from bevlite.devices.report.latency import Ceilings, Conditions, Kernel, Kind, L
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.kernels import KernelCost
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.onnx.identity import module_identity
 from bevlite.latency.pipeline import PipelineStep
 from bevlite.latency.predictor import GraphPrediction, predict_onnx

@@ -2,16 +2,16 @@
 
 A ceiling belongs to the device file; a coefficient says how close a kernel comes to it. The defaults here are where a
 calibration starts. What ships is `calibrations/orin.yaml`, fitted to published latencies by
-`benchmarks/latency_orin.py`; a calibration on a board replaces the whole object (`calibration.py`).
+`benchmarks/latency_orin.py`; a calibration on a board replaces the whole object (`calibration/fitting.py`).
 """
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bevlite.config import Config, load_config, stable_hash
 from bevlite.errors import ConfigError
@@ -52,9 +52,6 @@ class Coefficients(Config):
     """The same for convolutions, whose windows are gathered, against matrix products."""
     launch_share: Positive = 1.0
     """What a kernel costs beyond its work, as a share of the board's launch figure."""
-    switch_share: NotNegative = 0.0
-    """The same again for a kernel among many others, whose instructions lie in no cache any more. Networks alone cannot
-    tell it from `launch_share`, which holds both for an engine."""
     product_fill_cycles: NotNegative = 1500.0
     """Clocks to fill and drain the pipeline of a tile of a matrix product. Assumed (an H200 fits 4,300 to 4,600)."""
     k_step_cycles: NotNegative = 150.0
@@ -62,8 +59,6 @@ class Coefficients(Config):
     conv_latency: Positive = 1.5
     """How much longer than a matrix product's a convolution's tile takes to fill, and for each step. The start is that
     of an H200."""
-    exposed_share: NotNegative = 0.0
-    """Of the shorter of computing and moving data, what the longer does not hide. Assumed: engines hide all."""
     reduce_cycles: NotNegative = 900.0
     """Clocks that a reduction waits for its partial results. The start is that of an H200."""
     conv_efficiency: Positive = 0.9
@@ -74,12 +69,8 @@ class Coefficients(Config):
     """Fused attention against the GEMM ceiling (softmax runs between its two products)."""
     stem_efficiency: Share = 0.3
     """Convolution of an image (up to four channels) against other convolutions. The start is assumed."""
-    stem_latency: Positive = 1.0
-    """How much longer a step through K takes there than in other convolutions. Assumed: no row tells it."""
     transposed_efficiency: Share = 0.7
     """Transposed convolution against other convolutions. The start is assumed."""
-    misaligned_efficiency: Share = 0.35
-    """Product with rows of a length that is no multiple of eight, where the backend does not pad them."""
     depthwise_efficiency: Share = 0.15
     """Depthwise convolution against the FP32 FMA ceiling (no tensor cores)."""
     int8_ratio: Positive = 2.0
@@ -99,8 +90,6 @@ class Coefficients(Config):
     gather_hit_cost: Positive = 0.3
     """A row read from a table that stays in the cache, against streaming it from memory. The start is that of an
     H200, which fits 0.43 where kernels were tuned in place."""
-    strided_efficiency: Share = 0.2
-    """Reduction over values that do not lie together, in generated kernels. The start is that of an H200."""
     grid_sample_efficiency: Share = 0.25
     """Four scattered taps an output. Assumed; TensorRT#4246 reports bilinear as unusually slow on Orin."""
     nms_launches: NotNegative = 10.0
@@ -133,6 +122,33 @@ class Coefficients(Config):
     """Half width for windowed attention with its partitions: there is no trustworthy row on Orin."""
 
 
+FITTABLE: dict[str, tuple[float, float]] = {
+    "launch_share": (0.1, 4.0),
+    "product_fill_cycles": (10.0, 20000.0),
+    "k_step_cycles": (5.0, 2000.0),
+    "conv_latency": (0.5, 5.0),
+    "reduce_cycles": (10.0, 20000.0),
+    "conv_efficiency": (0.05, 1.4),
+    "gemm_efficiency": (0.05, 1.4),
+    "attention_efficiency": (0.02, 1.0),
+    "stem_efficiency": (0.01, 1.0),
+    "transposed_efficiency": (0.05, 1.0),
+    "depthwise_efficiency": (0.005, 1.0),
+    "gather_efficiency": (0.02, 1.0),
+    "gather_hit_cost": (0.02, 5.0),
+    "l2_speedup": (1.0, 6.0),
+    "operand_bytes_per_cycle": (4.0, 400.0),
+    "conv_operand_share": (0.1, 1.0),
+    "nms_launches": (0.1, 100.0),
+    "nms_flop_per_anchor": (1e2, 1e7),
+}
+"""Coefficients of the model itself, with their bounds: fitted to published latencies of many networks."""
+
+
+RETIRED = frozenset({"switch_share", "exposed_share", "stem_latency", "misaligned_efficiency", "strided_efficiency"})
+"""Coefficients that older calibration files hold, and that no kernel of TensorRT ever reached: they are left out."""
+
+
 class FamilyError(Config):
     """What predicting one family gave, when its rows were left out of the fit."""
 
@@ -158,6 +174,14 @@ class Calibration(Config):
     left_out: tuple[FamilyError, ...]
     """Cross-validation: each family predicted by a fit to all others."""
     coefficients: Coefficients
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, given: Any) -> Any:
+        found = given.get("coefficients") if isinstance(given, dict) else None
+        if not isinstance(found, dict):
+            return given
+        return given | {"coefficients": {name: value for name, value in found.items() if name not in RETIRED}}
 
 
 def load_calibration(path: Path) -> Calibration:

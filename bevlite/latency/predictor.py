@@ -10,11 +10,11 @@ import onnx
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import DEFAULT, Coefficients, predictor_name
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.gpu.features import Precision, kernel_features
-from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
-from bevlite.latency.gpu.kernels import KernelCost, price
+from bevlite.latency.gpu.backend import tensorrt_backend
+from bevlite.latency.gpu.ceilings import ceilings
+from bevlite.latency.gpu.features import Precision
+from bevlite.latency.gpu.kernels import KernelCost, kernel_costs
 from bevlite.latency.gpu.quantization import findings, scales_of
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import load_model, read_graph
 
@@ -79,12 +79,13 @@ def predict_onnx(
     """
     chosen = check_precision(precision)
     version = parse_version(tensorrt)
+    backend = tensorrt_backend(version)
     proto, _ = load_model(model)
     graph = read_graph(proto)
     mode, _ = device.mode(power_mode)
-    fused = fuse(graph, tensorrt_rules(version))
-    features = kernel_features(graph, fused, chosen)
-    kernels = tuple(price(features, ceilings(device, mode, cuda_graph), coefficients))
+    fused = backend.fuse(graph)
+    features = backend.features(graph, fused, chosen)
+    kernels = tuple(kernel_costs(features, ceilings(device, mode, cuda_graph), coefficients, backend))
     width = interval(features, kernels, coefficients)
     int8: list[str] = []
     if fused.quantized or chosen == "int8":

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bevlite.latency.dla.predictor import DlaPrediction
+    from bevlite.latency.dla.prediction import DlaPrediction
     from bevlite.latency.predictor import GraphPrediction
 
 FALLBACK_ROWS = 30

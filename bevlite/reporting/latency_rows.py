@@ -6,32 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bevlite.devices.report.latency import Kernel, LatencyReport
-from bevlite.latency.onnx.operators import (
-    CONV_OPS,
-    COPY_OPS,
-    GEMM_OPS,
-    NORM_OPS,
-    POINTWISE_OPS,
-    POOL_OPS,
-    QUANTIZE_OPS,
-    REDUCE_OPS,
-    RESIZE_OPS,
-)
+from bevlite.latency.onnx.kinds import kind_of_operator
 
 BOUNDS = ("compute", "memory", "launch")
-_KINDS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("convolution", CONV_OPS),
-    ("matrix product", GEMM_OPS - CONV_OPS),
-    ("attention", frozenset({"Attention"})),
-    ("normalisation and reduction", NORM_OPS | REDUCE_OPS),
-    ("elementwise", POINTWISE_OPS),
-    ("pooling", POOL_OPS),
-    ("copy and transpose", COPY_OPS | {"Reformat"}),
-    ("resize and sampling", RESIZE_OPS | {"GridSample"}),
-    ("gather and scatter", frozenset({"Gather", "GatherElements", "GatherND", "ScatterND", "ScatterElements",
-                                         "TopK", "NonMaxSuppression", "CumSum", "OneHot"})),
-    ("quantisation", QUANTIZE_OPS),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,11 +43,6 @@ class Sum:
         self.ms_by_bound[kernel.bound] += kernel.latency_ms
 
 
-def kind_of(op: str) -> str:
-    """The kind of kernel in plain words, from the operator that decides what the kernel is."""
-    return next((kind for kind, operators in _KINDS if op in operators), "other")
-
-
 def ranked(report: LatencyReport) -> list[PlacedKernel]:
     """The kernels of all modules that the report holds, costliest first."""
     pairs = [(row.name, kernel) for row in report.modules for kernel in row.kernels]
@@ -82,7 +54,7 @@ def sums_by_kind(kernels: Iterable[Kernel]) -> list[Sum]:
     """One sum a kind, the longest first."""
     sums: dict[str, Sum] = {}
     for kernel in kernels:
-        kind = kind_of(kernel.op)
+        kind = kind_of_operator(kernel.op).words
         sums.setdefault(kind, Sum(kind)).add(kernel)
     return sorted(sums.values(), key=lambda row: -row.latency_ms)
 

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
 from bevlite.reporting.latency_rows import (
     flagged,
     gflops,
-    kind_of,
     megabytes,
     ranked,
     sum_of,
@@ -14,27 +11,6 @@ from bevlite.reporting.latency_rows import (
     tail,
 )
 from tests.reporting.reports import kernel, report
-
-
-@pytest.mark.parametrize(
-    ("op", "kind"),
-    [
-        ("Conv", "convolution"),
-        ("ConvTranspose", "convolution"),
-        ("MatMul", "matrix product"),
-        ("Gemm", "matrix product"),
-        ("Attention", "attention"),
-        ("Softmax", "normalisation and reduction"),
-        ("Sigmoid", "elementwise"),
-        ("Transpose", "copy and transpose"),
-        ("Reformat", "copy and transpose"),
-        ("GridSample", "resize and sampling"),
-        ("ScatterND", "gather and scatter"),
-        ("Mystery", "other"),
-    ],
-)
-def test_operators_have_a_kind_in_plain_words(op: str, kind: str) -> None:
-    assert kind_of(op) == kind
 
 
 def test_kernels_of_all_modules_are_ranked_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, prod
 from typing import Literal
 
@@ -10,14 +10,12 @@ from onnx import TensorProto
 
 from bevlite.latency.gpu.fusion import FusedGraph, Group, takes_int8
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
-from bevlite.latency.gpu.library import JOINED_NODES, LIBRARY_FLOPS, LIBRARY_TAP, footprint_bytes, library_products
 from bevlite.latency.gpu.recurrent import recurrent_work
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import (
     CONV_OPS,
     KNOWN_OPS,
     NORM_OPS,
-    POOL_OPS,
     RECURRENT_OPS,
     REDUCE_OPS,
     RESIZE_OPS,
@@ -25,7 +23,8 @@ from bevlite.latency.onnx.operators import (
 )
 
 Precision = Literal["fp32", "fp16", "int8"]
-Role = Literal["constant", "read", "write", "gathered", "sampled", "strided"]
+Traffic = tuple[str, float]
+"""Bytes moved with their role: constant, read, write, gathered, sampled, or one that a backend has of its own."""
 
 SECTOR_BYTES = 32
 """Memory moves in sectors of this size: a gathered row that is shorter still costs one."""
@@ -35,8 +34,6 @@ compiler had tuned; those tuned in place cost 9.5), and how many nodes count: wh
 SPECIAL_FLOPS = {"Erf": 70.0, "Gelu": 70.0, "Softplus": 50.0, "Mish": 50.0, "Pow": 20.0, "Log": 20.0}
 """What a value of a function costs beyond the plain arithmetic: Erf and Softplus from kernels on an H200 that the
 compiler had tuned (in place they cost 45 and 60), Gelu as Erf, the others assumed. No row on Orin tells them."""
-CACHED_KERNELS = 10
-"""Of so many kernels in a graph, half find their instructions in the cache (assumed)."""
 TOPK_PASSES = 8
 """Kernels that a TopK takes (assumed)."""
 NMS_PLUGIN = "EfficientNMS_TRT"
@@ -55,19 +52,15 @@ class KernelFeatures:
     launches: int
     products: tuple[Product, ...]
     attention: bool
-    traffic: tuple[tuple[Role, float], ...]
+    traffic: tuple[Traffic, ...]
     element_flops: float
     uncertain: str = ""
     resident_bytes: float = 0.0
     """What the constants of the whole graph take: they stay in a cache that holds them all."""
-    footprint_bytes: float = 0.0
-    """What the kernel reads and writes together, where that decides what a cache holds; 0: each tensor for itself."""
     table_bytes: float = 0.0
     """The largest table that the kernel gathers from."""
     reduces: bool = False
     """It brings together values of different threads: a reduction, a Softmax, a normalisation."""
-    crowd: float = 1.0
-    """How far the kernels of the whole graph drive each other's instructions out of the cache (0..1)."""
     anchors: float = 0.0
     """Candidates of an EfficientNMS plugin."""
 
@@ -79,10 +72,7 @@ class KernelFeatures:
 
 def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> list[KernelFeatures]:
     """The kernels of a fused graph, in order of execution, with the reformatting of FP32 images before them."""
-    reader = _Reader(graph, fused, precision)
-    kernels = [reader.features(group) for group in fused.groups if not group.elided]
-    others = sum(kernel.launches for kernel in kernels) / CACHED_KERNELS
-    kernels = [replace(kernel, crowd=others**2 / (1 + others**2)) for kernel in kernels]
+    kernels = Reader(graph, fused, precision).kernels()
     reformats = precision != "fp32" and fused.rules.reformat_inputs
     return [*_reformats(graph), *kernels] if reformats else kernels
 
@@ -100,25 +90,35 @@ def _reformats(graph: Graph) -> list[KernelFeatures]:
         if len(tensor.shape) != 4 or tensor.elem_type != TensorProto.FLOAT:
             continue
         padded = tensor.numel / tensor.shape[1] * ceil(tensor.shape[1] / CHANNEL_ALIGNMENT) * CHANNEL_ALIGNMENT
-        traffic: tuple[tuple[Role, float], ...] = (("read", 4.0 * tensor.numel), ("write", 2.0 * padded))
+        traffic: tuple[Traffic, ...] = (("read", 4.0 * tensor.numel), ("write", 2.0 * padded))
         found.append(KernelFeatures(name, "Reformat", (), "fp16", 1, (), False, traffic, 0.0))
     return found
 
 
-class _Reader:
+class Reader:
+    """Reads the kernels off a fused graph; a backend of other habits overrides what its kernels do otherwise."""
+
+    reducing: frozenset[str] = REDUCE_OPS | NORM_OPS
+    """Operators that bring together values of different threads."""
+    tap_flops: float = FLOPS_A_TAP
+
     def __init__(self, graph: Graph, fused: FusedGraph, precision: Precision) -> None:
         self.graph, self.precision = graph, precision
         self.constants = fused.constants
-        self.rules = fused.rules
-        self._pooling = frozenset({"GlobalAveragePool", "GlobalMaxPool"} if fused.rules.library else ())
+        self.fused = fused
         # Constants count where they are read: an exporter merges equal ones.
         read = [name for group in fused.groups for name in group.inputs if name in fused.constants]
-        self.constant_bytes = sum(self._bytes(graph.tensor(name), precision) for name in read)
+        self.constant_bytes = sum(self.bytes_of(graph.tensor(name), precision) for name in read)
         self.explicit_int8 = fused.quantized  # the file's own Q/DQ nodes decide what runs in INT8
 
+    def kernels(self) -> list[KernelFeatures]:
+        """All kernels, in order of execution."""
+        return [self.features(group) for group in self.fused.groups if not group.elided]
+
     def features(self, group: Group) -> KernelFeatures:
+        """What decides the time of one kernel."""
         op = group.anchor.op
-        work = (library_products if self.rules.library else products)(self.graph, group)
+        work = self.products(group)
         loop = recurrent_work(self.graph, group.anchor)
         work = list(loop.products) if loop is not None else work
         precision = self._kernel_precision(group, work)
@@ -130,42 +130,37 @@ class _Reader:
             op="Attention" if group.attention else op,
             nodes=tuple(node.name for node in group.nodes),
             precision=precision,
-            launches=loop.launches if loop is not None else self._launches(group),
+            launches=loop.launches if loop is not None else self.launches(group),
             products=tuple(work),
             attention=group.attention is not None,
             traffic=(
-                *self._traffic(group, precision) * self._passes(group),
-                *self._copied(group, precision),
+                *self.traffic(group, precision),
                 *(loop.traffic(BYTES[precision]) if loop is not None else ()),
             ),
             element_flops=self._element_flops(group, bool(work)),
             uncertain=uncertain,
             resident_bytes=self.constant_bytes,
-            footprint_bytes=self._footprint(group, precision),
             table_bytes=max(
-                (self._bytes(self.graph.tensor(name), precision) for name in self._tables(group)), default=0.0
+                (self.bytes_of(self.graph.tensor(name), precision) for name in self._tables(group)), default=0.0
             ),
-            reduces=not work and any(node.op in REDUCE_OPS | NORM_OPS | self._pooling for node in group.nodes),
+            reduces=not work and any(node.op in self.reducing for node in group.nodes),
             anchors=self._anchors(group),
         )
 
-    def _footprint(self, group: Group, precision: Precision) -> float:
-        if not self.rules.library:
-            return 0.0
-        reads = {name: self._bytes(t, precision) for name, t in group.inputs.items() if name not in self.constants}
-        writes = [self._bytes(t, precision) for t in group.outputs.values()]
-        return footprint_bytes(self.graph, group, reads, writes)
+    def products(self, group: Group) -> list[Product]:
+        """The matrix products of a kernel."""
+        return products(self.graph, group)
 
-    def _launches(self, group: Group) -> int:
+    def launches(self, group: Group) -> int:
+        """Kernels that are really started for one."""
         op = group.anchor.op
         if op == "CumSum":
             return self._loop_steps(group)
-        one = group.launches + group.copies
-        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else one
+        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else 1
 
     def _passes(self, group: Group) -> int:
         """How often a kernel's data moves: a normalisation taken apart reads for mean, variance and result."""
-        return 3 if group.anchor.op == "LayerNormalization" and not self.rules.layer_norm else 1
+        return 3 if group.anchor.op == "LayerNormalization" and not self.fused.rules.layer_norm else 1
 
     def _anchors(self, group: Group) -> float:
         """Candidates of the plugin: boxes are its first input, (B, anchors, 4)."""
@@ -180,12 +175,15 @@ class _Reader:
         if has_products:
             return 0.0
         plain = 4.0 * len(group.nodes) * elements
-        return plain + sum(self._special_flops(n) + self._resized_flops(group, n) for n in group.nodes)
+        return plain + sum(self.function_flops(n) + self._resized_flops(group, n) for n in group.nodes)
 
-    def _special_flops(self, node: Node) -> float:
-        special = LIBRARY_FLOPS if self.rules.library else SPECIAL_FLOPS
-        window = prod(node.attribute("kernel_shape", [1])) if node.op in POOL_OPS else 1
-        return special.get(node.op, 0.0) * self.graph.tensor(node.outputs[0]).numel * window
+    def function_flops(self, node: Node) -> float:
+        """What a node costs beyond plain arithmetic, for all its values."""
+        return SPECIAL_FLOPS.get(node.op, 0.0) * self.graph.tensor(node.outputs[0]).numel
+
+    def interpolated_nodes(self, group: Group) -> int:
+        """How many nodes of an interpolating kernel count at each tap."""
+        return min(MOST_NODES, len(group.nodes))
 
     def _resized_flops(self, group: Group, node: Node) -> float:
         """Interpolation computes where it reads, and reads (and makes anew) each of its inputs at every tap."""
@@ -193,11 +191,8 @@ class _Reader:
             return 0.0
         target = self.graph.tensor(node.outputs[0])
         read = sum(t.numel < target.numel for name, t in group.inputs.items() if name not in self.constants)
-        tap = LIBRARY_TAP if self.rules.library else FLOPS_A_TAP
-        nodes = min(MOST_NODES, len(group.nodes))
-        if self.rules.library and any(n.op == "Concat" for n in group.nodes):
-            nodes = JOINED_NODES
-        return float(tap * LINEAR_TAPS * max(1, read) * nodes * target.numel)
+        nodes = self.interpolated_nodes(group)
+        return float(self.tap_flops * LINEAR_TAPS * max(1, read) * nodes * target.numel)
 
     def _loop_steps(self, group: Group) -> int:
         """Iterations of a CumSum, which TensorRT imports as a loop: the size of the summed axis."""
@@ -217,34 +212,40 @@ class _Reader:
             return "int8" if eligible else "fp16"  # NVIDIA leaves attention products and depthwise in FP16
         return self.precision
 
-    def _bytes(self, tensor: Tensor, precision: Precision) -> float:
+    def bytes_of(self, tensor: Tensor, precision: Precision) -> float:
+        """What a tensor takes in memory: floats in the precision of the kernel, unless the file has them smaller."""
         if not tensor.is_float:
             return float(tensor.stored_bytes())
         declared = tensor.stored_bytes() / tensor.numel if tensor.numel else BYTES[precision]
         return tensor.numel * float(min(BYTES[precision], declared))
 
-    def _traffic(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
-        found: list[tuple[Role, float]] = []
+    def traffic(self, group: Group, precision: Precision) -> list[Traffic]:
+        """What a kernel moves, in all its passes."""
+        return self._moved(group, precision) * self._passes(group)
+
+    def reads(self, group: Group, size: float) -> list[Traffic]:
+        """What reading one of its inputs takes, of so many bytes."""
+        return [("read", size)]
+
+    def _moved(self, group: Group, precision: Precision) -> list[Traffic]:
+        found: list[Traffic] = []
         tables = self._tables(group)
         for name, tensor in group.inputs.items():
             reader = tables.get(name)
-            if reader is None:
-                role: Role = "constant" if name in self.constants else "strided" if group.strided else "read"
-                found += [(role, self._bytes(tensor, precision))] * (group.reads if role != "constant" else 1)
+            if name in self.constants and reader is None:
+                found.append(("constant", self.bytes_of(tensor, precision)))
+            elif reader is None:
+                found += self.reads(group, self.bytes_of(tensor, precision))
             elif reader.op == "GridSample":
                 found.append(("sampled", self._sampled_bytes(reader, precision)))
             else:
                 found.append(("gathered", self._gathered_bytes(reader, tensor, precision)))
-        found += [("write", self._bytes(tensor, precision)) for tensor in group.outputs.values()]
+        found += [("write", self.bytes_of(tensor, precision)) for tensor in group.outputs.values()]
         return found
 
     def _tables(self, group: Group) -> dict[str, Node]:
         """What is read at computed places, with the node that does it."""
         return {n.inputs[0]: n for n in group.nodes if n.op.startswith("Gather") or n.op == "GridSample"}
-
-    def _copied(self, group: Group, precision: Precision) -> list[tuple[Role, float]]:
-        sizes = [self._bytes(tensor, precision) for tensor in group.outputs.values()]
-        return [(role, size) for size in sizes for role in ("read", "write")] * group.copies
 
     def _gathered_bytes(self, node: Node, table: Tensor, precision: Precision) -> float:
         """Rows of a table in random order: whole sectors."""
@@ -252,9 +253,9 @@ class _Reader:
         plain = node.op == "Gather"
         axis = int(node.attribute("axis", 0)) if plain else len(table.shape) - 1
         row = max(1, prod(table.shape[axis + 1 :])) if plain and axis >= 0 else 1
-        element = self._bytes(table, precision) / max(1, table.numel)
+        element = self.bytes_of(table, precision) / max(1, table.numel)
         return out / row * ceil(row * element / SECTOR_BYTES) * SECTOR_BYTES
 
     def _sampled_bytes(self, node: Node, precision: Precision) -> float:
         taps = 1 if node.attribute("mode", "bilinear") == "nearest" else 4
-        return taps * self._bytes(self.graph.tensor(node.outputs[0]), precision)
+        return taps * self.bytes_of(self.graph.tensor(node.outputs[0]), precision)

@@ -41,14 +41,6 @@ class Group:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     quantized: bool = False
     attention: tuple[Node, Node] | None = None
-    launches: int = 1
-    """Kernels that the backend really starts for it."""
-    reads: int = 1
-    """How often its maps are read."""
-    strided: bool = False
-    """It reduces values that do not lie together, by a kernel that reads them one by one."""
-    copies: int = 0
-    """Further kernels that copy the output: padding, or a bias that the backend adds by itself."""
     elided: bool = False
     """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
 
@@ -63,12 +55,8 @@ class Rules:
     """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
     layer_norm: bool = True
     """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
-    conv_epilogue: bool = True
-    """Norm, residual and activation in the store of a convolution; without it they are one elementwise kernel."""
     reformat_inputs: bool = True
     """FP32 maps that come in are rewritten once; without it they come in as the kernels want them."""
-    library: bool = False
-    """Products are those of cuDNN and cuBLAS: 1 x 1 convolutions are matrix products, and no row is padded."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +88,8 @@ def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
 class Fusion:
     """Groups the nodes of one graph; a backend of other habits overrides where a node goes."""
 
+    group_type: type[Group] = Group
+
     def __init__(self, graph: Graph, rules: Rules) -> None:
         self.graph = graph
         self.rules = rules
@@ -111,11 +101,12 @@ class Fusion:
         self.has_qdq = any(n.op in QUANTIZE_OPS for n in graph.nodes)
 
     def run(self) -> FusedGraph:
+        """Group all nodes, and find what goes in and out of each kernel."""
         for node in self.graph.nodes:
-            self._place(node)
+            self.place(node)
         if self.rules.attention:
-            self._join_attention()
-        self._find_traffic()
+            self.join_attention()
+        self.find_traffic()
         for group in self.groups:
             group.elided = self._is_elided(group)
         return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
@@ -126,7 +117,8 @@ class Fusion:
             name = self.alias[name]
         return name
 
-    def _place(self, node: Node) -> None:
+    def place(self, node: Node) -> None:
+        """Fold a node, read it as a view, or put it into a kernel: that of its inputs, or one of its own."""
         real = [self.resolve(name) for name in node.inputs if name]
         if node.op in ("Shape", "Size") or all(name in self.constants for name in real):
             # Shapes are static, so all of this is folded when the engine is built.
@@ -139,13 +131,13 @@ class Fusion:
             return
         if node.op in COMMUTING_OPS and node.inputs[0] in self.dequantized:
             self.dequantized.update(node.outputs)
-        host = self._host(node, real)
+        host = self.host_of(node, real)
         if host is not None:
             host.nodes.append(node)
             host.output_numel = self._numel(node)
         else:
             quantized = self._is_quantized(node)
-            host = Group(len(self.groups), node, [node], self._numel(node), quantized=quantized)
+            host = self.group_type(len(self.groups), node, [node], self._numel(node), quantized=quantized)
             self.groups.append(host)
         for name in node.outputs:
             if name:
@@ -184,7 +176,7 @@ class Fusion:
         fits = node.op not in CONV_OPS or takes_int8(self.graph, node)
         return node.op in GEMM_OPS and len(operands) == 2 and set(operands) <= self.dequantized and fits
 
-    def _host(self, node: Node, real: list[str]) -> Group | None:
+    def host_of(self, node: Node, real: list[str]) -> Group | None:
         """The kernel that takes the node in, if one does.
 
         It is always the latest kernel among those that the inputs come from, so all other inputs are ready
@@ -222,8 +214,6 @@ class Fusion:
         It takes BatchNorm and bias, then one residual, then an activation of its own result, of however many
         nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own.
         """
-        if not self.rules.conv_epilogue:
-            return False
         others = [self.resolve(n) for n in node.inputs if n]
         foreign = [n for n in others if n not in self.constants and self.group_of.get(n) != host.index]
         if not foreign:
@@ -243,9 +233,9 @@ class Fusion:
     def _numel(self, node: Node) -> int:
         return self.graph.tensor(node.outputs[0]).numel
 
-    def _join_attention(self) -> None:
+    def join_attention(self) -> None:
         """MatMul, Softmax, MatMul in a row, without another reader between them: one kernel."""
-        readers = self._readers()
+        readers = self.readers()
         for group in self.groups:
             if group.anchor.op != "Softmax":
                 continue
@@ -258,7 +248,7 @@ class Fusion:
             scores = [name for node in first.nodes for name in node.outputs]
             if (
                 not both
-                or not self._is_attention(first)
+                or not self.is_attention(first)
                 or any(readers.get(name, set()) - {before, group.index} for name in scores)
             ):
                 continue
@@ -268,13 +258,13 @@ class Fusion:
                 for name in member.outputs:
                     self.group_of[name] = last.index
             first.nodes, group.nodes = [], []
-        self._renumber()
+        self.renumber()
 
-    def _is_attention(self, scores: Group) -> bool:
+    def is_attention(self, scores: Group) -> bool:
         """Whether a backend knows the products of queries and keys as the begin of an attention."""
         return True
 
-    def _renumber(self) -> None:
+    def renumber(self) -> None:
         """Drop the kernels that have gone into others."""
         self.groups = [g for g in self.groups if g.nodes]
         renumbered = {g.index: position for position, g in enumerate(self.groups)}
@@ -286,7 +276,7 @@ class Fusion:
         sources = {self.group_of.get(self.resolve(n)) for n in group.anchor.inputs if n}
         return next(iter(sources)) if len(sources) == 1 else None
 
-    def _readers(self) -> dict[str, set[int]]:
+    def readers(self) -> dict[str, set[int]]:
         """The kernels that read each tensor in memory (-1: it is an output of the graph)."""
         readers: dict[str, set[int]] = {self.resolve(name): {-1} for name in self.graph.outputs}
         for group in self.groups:
@@ -296,8 +286,9 @@ class Fusion:
                         readers.setdefault(self.resolve(name), set()).add(group.index)
         return readers
 
-    def _find_traffic(self) -> None:
-        readers = self._readers()
+    def find_traffic(self) -> None:
+        """The tensors that each kernel reads from and writes to memory."""
+        readers = self.readers()
         for group in self.groups:
             for node in group.nodes:
                 for name in node.inputs:

@@ -34,8 +34,6 @@ class Product:
     transposed: bool = False
     stem: bool = False
     """A convolution that reads an image of up to four channels."""
-    misaligned: bool = False
-    """Rows whose length is no multiple of eight, in a backend that does not pad them."""
 
 
 def products(graph: Graph, group: Group) -> list[Product]:

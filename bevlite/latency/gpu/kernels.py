@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bevlite.latency.coefficients import Coefficients
+from bevlite.latency.gpu.backend import TENSORRT, Backend
+from bevlite.latency.gpu.ceilings import Ceilings
 from bevlite.latency.gpu.features import KernelFeatures, Precision
-from bevlite.latency.gpu.timing import Ceilings, KernelTable
 
 Bound = Literal["compute", "memory", "launch"]
 BOUNDS: tuple[Bound, ...] = ("launch", "compute", "memory")
@@ -33,9 +34,11 @@ class KernelCost:
     uncertain: str = ""
 
 
-def price(kernels: Sequence[KernelFeatures], top: Ceilings, coefficients: Coefficients) -> list[KernelCost]:
+def kernel_costs(
+    kernels: Sequence[KernelFeatures], top: Ceilings, coefficients: Coefficients, backend: Backend = TENSORRT
+) -> list[KernelCost]:
     """The kernels with their times on a board."""
-    times = KernelTable(kernels).times(top, coefficients)
+    times = backend.table(kernels).times(top, coefficients)
     return [
         KernelCost(
             name=kernel.name,

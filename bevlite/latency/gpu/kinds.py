@@ -1,26 +1,12 @@
-"""Kinds of kernels: what a calibration on one board can tell apart, and corrects by a factor each."""
+"""The kind of a kernel, and the coefficient that a calibration on one board corrects it by."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 from bevlite.latency.gpu.features import KernelFeatures
-from bevlite.latency.onnx.operators import COPY_OPS, NORM_OPS, POINTWISE_OPS, POOL_OPS, REDUCE_OPS, RESIZE_OPS
+from bevlite.latency.onnx.kinds import Kind, kind_of_operator
 
-Kind = Literal[
-    "convolution", "depthwise", "matmul", "attention", "elementwise", "copy", "reduction", "pool", "resize", "gather",
-    "other",
-]  # fmt: skip
-KINDS: tuple[Kind, ...] = get_args(Kind)
-GATHERS = frozenset({"Gather", "GatherElements", "GatherND", "GridSample", "ScatterND", "ScatterElements"})
-BY_OPERATOR: tuple[tuple[frozenset[str], Kind], ...] = (
-    (REDUCE_OPS | NORM_OPS, "reduction"),
-    (RESIZE_OPS, "resize"),
-    (GATHERS, "gather"),
-    (POOL_OPS, "pool"),
-    (COPY_OPS | {"Reformat"}, "copy"),
-    (POINTWISE_OPS, "elementwise"),
-)
+BY_PRODUCTS: frozenset[Kind] = frozenset({"convolution", "matmul", "attention"})
+"""Kinds that a kernel's products tell: one without them is of no such kind, whatever its operator."""
 
 
 def kind_of(kernel: KernelFeatures) -> Kind:
@@ -30,7 +16,8 @@ def kind_of(kernel: KernelFeatures) -> Kind:
     if kernel.products:
         first = kernel.products[0]
         return "depthwise" if first.depthwise else "convolution" if first.convolution else "matmul"
-    return next((kind for operators, kind in BY_OPERATOR if kernel.op in operators), "other")
+    kind = kind_of_operator(kernel.op).kind
+    return "other" if kind in BY_PRODUCTS else kind
 
 
 def factor_name(kind: Kind) -> str:

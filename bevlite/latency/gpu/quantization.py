@@ -14,14 +14,12 @@ from dataclasses import dataclass
 import onnx
 from onnx import numpy_helper
 
-from bevlite.latency.gpu.fusion import FusedGraph
+from bevlite.latency.gpu.fusion import INT8_GROUP, FusedGraph
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import COMMUTING_OPS, CONV_OPS, GEMM_OPS
 
 BETWEEN = frozenset({"BatchNormalization", "Add", "Sub", "Cast"})
 """What may stand between a convolution and the addition of a skip branch."""
-INT8_GROUP_CHANNELS = 4
-"""INT8 kernels of grouped convolutions exist for multiples of this many channels a group."""
 NAMED = 8
 """Nodes that a note names."""
 
@@ -111,9 +109,9 @@ class _Reader:
     def why_fp16(self, node: Node) -> tuple[str, str] | None:
         """Reason and remedy, or None when the product runs in INT8."""
         channels = self._group_channels(node)
-        if channels % INT8_GROUP_CHANNELS:
+        if channels % INT8_GROUP:
             kind = "depthwise" if channels == 1 else f"grouped, {channels} channels a group"
-            reason = f"{kind}: INT8 kernels exist for multiples of {INT8_GROUP_CHANNELS}"
+            reason = f"{kind}: INT8 kernels exist for multiples of {INT8_GROUP}"
             return reason, "leave its Q/DQ nodes out, FP16 is as fast"
         missing = [word for word, name in self._operands(node) if self._dequantize(name) is None]
         if id(node) in self.attention and (missing or not self.explicit):
@@ -170,7 +168,7 @@ class _Reader:
     def _group_channels(self, node: Node) -> int:
         """Input channels a group of a grouped convolution; a multiple of four for everything else."""
         groups = int(node.attribute("group", 1)) if node.op in CONV_OPS else 1
-        return self.graph.tensor(node.inputs[0]).shape[1] // groups if groups > 1 else INT8_GROUP_CHANNELS
+        return self.graph.tensor(node.inputs[0]).shape[1] // groups if groups > 1 else INT8_GROUP
 
     def _dequantize(self, name: str) -> Node | None:
         """The DequantizeLinear that a tensor comes out of, over layers that it moves across."""

@@ -7,16 +7,13 @@ stepping through K. Which kernel a library or builder picks is not known, so the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bevlite.latency.coefficients import Coefficients
+from bevlite.latency.gpu.ceilings import Ceilings
 from bevlite.latency.gpu.features import KernelFeatures
-
-if TYPE_CHECKING:
-    from bevlite.latency.gpu.timing import Ceilings
 
 Array = NDArray[np.float64]
 K_STEP, STEP_PARTS = 64, 4
@@ -32,7 +29,10 @@ PARTIAL_BYTES = 2 * 4
 
 
 class ProductTable:
-    """The matrix products of kernels as arrays; `owner` is the kernel that each belongs to."""
+    """The matrix products of kernels as arrays; `owner` is the kernel that each belongs to.
+
+    A backend with coefficients of its own overrides what they change.
+    """
 
     def __init__(self, kernels: Sequence[KernelFeatures]) -> None:
         work = [(i, p, k) for i, k in enumerate(kernels) for p in k.products]
@@ -40,9 +40,9 @@ class ProductTable:
         self.batch, self.m, self.n, self.k, self.flops = (
             np.array([float(getattr(p, name)) for _, p, _ in work]) for name in ("batch", "m", "n", "k", "flops")
         )
-        self.depthwise, self.convolution, self.transposed, self.stem, self.misaligned = (
+        self.depthwise, self.convolution, self.transposed, self.stem = (
             np.array([getattr(p, name) for _, p, _ in work], dtype=bool)
-            for name in ("depthwise", "convolution", "transposed", "stem", "misaligned")
+            for name in ("depthwise", "convolution", "transposed", "stem")
         )
         self.attention = np.array([k.attention for _, _, k in work], dtype=bool)
         self.fp32 = np.array([k.precision == "fp32" for _, _, k in work], dtype=bool)
@@ -55,23 +55,17 @@ class ProductTable:
         multiprocessor, which it shares with others, or by its own latency: one step of K after the other, and for all
         tiles but the first of a multiprocessor filling the pipeline anew.
         """
-        share = np.where(self.convolution, c.conv_efficiency, c.gemm_efficiency)
-        share = np.where(self.stem, share * c.stem_efficiency, share)
-        share = np.where(self.transposed, share * c.transposed_efficiency, share)
-        share = np.where(self.misaligned, share * c.misaligned_efficiency, share)
-        share = np.where(self.attention, c.attention_efficiency, share)
+        share = self.share(c)
         ratio = np.where(self.fp32, c.tf32_ratio, np.where(self.int8, c.int8_ratio, 1.0))
         per_sm = top.tensor_flop_per_us * share * ratio / top.sm_count
         step = np.where(self.int8, 2.0, 1.0) * K_STEP
         element = np.where(self.fp32, 4.0, np.where(self.int8, 1.0, 2.0))
         loaded = c.operand_bytes_per_cycle * top.clock_mhz
         operands_per_sm = np.where(self.convolution, loaded * c.conv_operand_share, loaded)
-        slow = np.where(self.convolution, c.conv_latency, 1.0) / top.clock_mhz
-        slow = np.where(self.transposed, slow / c.transposed_efficiency, slow)
-        slow = np.where(self.misaligned, slow / c.misaligned_efficiency, slow)
-        step_us = c.k_step_cycles * np.where(self.stem, slow * c.stem_latency, slow)
-        fill_us = c.product_fill_cycles * slow
-        whole = self.stem & (c.stem_latency > 1)  # kernels of an image that wait at every step do not split K either
+        clock_us = self.clock_us(top, c)
+        step_us = c.k_step_cycles * self.step_clock_us(clock_us, c)
+        fill_us = c.product_fill_cycles * clock_us
+        whole = self.unsplit(c)
         best = np.full(len(self.owner), np.inf)
         for tile in c.tiles:
             # A tile multiplies its area and loads its edges: the smaller it is, the more loads a product.
@@ -96,3 +90,23 @@ class ProductTable:
                 best = np.minimum(best, time)
         fma = self.flops / (top.fma_flop_per_us * c.depthwise_efficiency)
         return np.where(self.depthwise, fma, best), np.where(self.depthwise, fill_us / c.conv_latency, fill_us)
+
+    def share(self, c: Coefficients) -> Array:
+        """The share of the GEMM ceiling that each product comes to, tiles apart."""
+        share = np.where(self.convolution, c.conv_efficiency, c.gemm_efficiency)
+        share = np.where(self.stem, share * c.stem_efficiency, share)
+        share = np.where(self.transposed, share * c.transposed_efficiency, share)
+        return np.where(self.attention, c.attention_efficiency, share)
+
+    def clock_us(self, top: Ceilings, c: Coefficients) -> Array:
+        """A clock in us, longer where a tile waits longer than a plain matrix product's."""
+        clock_us = np.where(self.convolution, c.conv_latency, 1.0) / top.clock_mhz
+        return np.where(self.transposed, clock_us / c.transposed_efficiency, clock_us)
+
+    def step_clock_us(self, clock_us: Array, c: Coefficients) -> Array:
+        """The same for the steps of K alone: here no other than for filling."""
+        return clock_us
+
+    def unsplit(self, c: Coefficients) -> NDArray[np.bool_]:
+        """The products whose kernels never split K: here none."""
+        return np.zeros(len(self.owner), dtype=bool)

@@ -15,14 +15,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bevlite.latency.calibration.calibration import FACTORS, Measurement, fit
+from bevlite.latency.calibration.fitting import FACTORS, Measurement, fit
 from bevlite.latency.coefficients import DEFAULT
 from bevlite.latency.device import find_device
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import kernel_features
 from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
-from bevlite.latency.gpu.kinds import KINDS, factor_name
-from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.gpu.kinds import factor_name
 from bevlite.latency.onnx.graph import read_graph
+from bevlite.latency.onnx.kinds import KINDS
 from bevlite.simulation.jetson.board import EmulatedBoard, draw_factors
 from tests.devices.boards import over_ssh
 from tests.devices.conftest import require_sshd

@@ -15,9 +15,16 @@ from typer.testing import CliRunner
 from bevlite.cli.main import build_app
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig, find_device
-from bevlite.latency.dla.dla import CALIBRATION, DlaCalibration, dla_board, require_dla, shipped_dla, too_many_loadables
 from bevlite.latency.dla.placement import place
-from bevlite.latency.dla.predictor import DlaPrediction, predict_dla
+from bevlite.latency.dla.prediction import DlaPrediction, predict_dla
+from bevlite.latency.dla.timing import (
+    CALIBRATION,
+    DlaCalibration,
+    dla_board,
+    require_dla,
+    shipped_dla,
+    too_many_loadables,
+)
 from bevlite.latency.onnx.graph import read_graph
 from tests.latency.graphs import integers, model, weight
 

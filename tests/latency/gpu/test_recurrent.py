@@ -11,11 +11,11 @@ from onnx import helper
 
 from bevlite.latency.coefficients import Coefficients
 from bevlite.latency.device import find_device
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import kernel_features
 from bevlite.latency.gpu.fusion import fuse
-from bevlite.latency.gpu.kernels import price
+from bevlite.latency.gpu.kernels import kernel_costs
 from bevlite.latency.gpu.recurrent import RecurrentWork, recurrent_work
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.onnx.graph import Graph, read_graph
 from bevlite.latency.predictor import predict_onnx
 from tests.latency.graphs import conv_relu, model, weight
@@ -78,7 +78,7 @@ def test_a_step_costs_its_launches_and_its_weights(cuda_graph: bool) -> None:
         assert found is not None
         traffic = (*plain.traffic, *found.traffic(2))
         kernel = replace(plain, products=found.products, launches=found.launches, traffic=traffic)
-        (cost,) = price([kernel], top, Coefficients())
+        (cost,) = kernel_costs([kernel], top, Coefficients())
         assert cost.latency_us > found.launches * top.launch_us
         weights_us = sum(found.read_again) * 2 / (top.read_bytes_per_us * 6)  # not faster than six times the memory
         assert cost.memory_us > weights_us

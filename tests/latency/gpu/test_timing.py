@@ -9,12 +9,11 @@ from onnx import helper
 
 from bevlite.latency.coefficients import Coefficients, Tile
 from bevlite.latency.device import find_device
-from bevlite.latency.gpu.features import KernelFeatures, Role, kernel_features
+from bevlite.latency.gpu.ceilings import ceilings
+from bevlite.latency.gpu.features import KernelFeatures, Traffic, kernel_features
 from bevlite.latency.gpu.fusion import Rules, fuse, tensorrt_rules
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.inductor import fuse_inductor
-from bevlite.latency.gpu.kernels import price
-from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.gpu.kernels import kernel_costs
 from bevlite.latency.interval import is_windowed
 from bevlite.latency.onnx.graph import read_graph
 from bevlite.latency.predictor import predict_onnx
@@ -33,35 +32,33 @@ PLAIN = Coefficients(
 node = helper.make_node
 
 
-def kernel(
-    products: tuple[Product, ...] = (), traffic: tuple[tuple[Role, float], ...] = (), **more: float
-) -> KernelFeatures:
+def kernel(products: tuple[Product, ...] = (), traffic: tuple[Traffic, ...] = (), **more: float) -> KernelFeatures:
     element_flops = more.pop("element_flops", 0.0)
     return KernelFeatures("k", "MatMul", (), "fp16", 1, products, False, traffic, element_flops, **more)  # type: ignore[arg-type]
 
 
 def test_a_product_takes_whole_waves_of_whole_tiles() -> None:
     m, n, k = 1000, 100, 512
-    (cost,) = price([kernel((Product(1, m, n, k, 2.0 * m * n * k),))], TOP, PLAIN)
+    (cost,) = kernel_costs([kernel((Product(1, m, n, k, 2.0 * m * n * k),))], TOP, PLAIN)
     tiles = ceil(m / 128) * ceil(n / 64)  # 16: one on each multiprocessor
     assert tiles == TOP.sm_count
     rate_of_one = TOP.tensor_flop_per_us / TOP.sm_count
     assert cost.compute_us == pytest.approx(2 * 128 * 64 * k / rate_of_one)
     assert cost.latency_us == pytest.approx(cost.compute_us + TOP.launch_us)
     # One tile more starts a second wave, half of which counts.
-    (more,) = price([kernel((Product(1, m + 100, n, k, 1.0),))], TOP, PLAIN)
+    (more,) = kernel_costs([kernel((Product(1, m + 100, n, k, 1.0),))], TOP, PLAIN)
     assert more.compute_us == pytest.approx(cost.compute_us * (18 / 16 + 2) / 2)
 
 
 def test_a_tile_waits_for_its_operands_where_the_cache_is_slow() -> None:
     slow = PLAIN.model_copy(update={"operand_bytes_per_cycle": 4.0})
-    (cost,) = price([kernel((Product(1, 1000, 100, 512, 1.0),))], TOP, slow)
+    (cost,) = kernel_costs([kernel((Product(1, 1000, 100, 512, 1.0),))], TOP, slow)
     assert cost.compute_us == pytest.approx((128 + 64) * 512 * 2 / (4.0 * TOP.clock_mhz))
 
 
 def test_a_tile_is_bound_by_its_latency_where_there_are_few() -> None:
     waiting = PLAIN.model_copy(update={"product_fill_cycles": 1000.0, "k_step_cycles": 2000.0})
-    (cost,) = price([kernel((Product(1, 64, 64, 512, 1.0),))], TOP, waiting)
+    (cost,) = kernel_costs([kernel((Product(1, 64, 64, 512, 1.0),))], TOP, waiting)
     assert cost.compute_us == pytest.approx(512 / 64 * 2000 / TOP.clock_mhz)
     assert cost.launch_us == pytest.approx(TOP.launch_us + 1000 / TOP.clock_mhz)
 
@@ -69,13 +66,13 @@ def test_a_tile_is_bound_by_its_latency_where_there_are_few() -> None:
 def test_splitting_k_fills_idle_multiprocessors() -> None:
     split = PLAIN.model_copy(update={"split_k": (1, 2, 4, 8)})
     deep = kernel((Product(1, 128, 64, 65536, 1.0),))
-    (whole,), (parts,) = price([deep], TOP, PLAIN), price([deep], TOP, split)
+    (whole,), (parts,) = kernel_costs([deep], TOP, PLAIN), kernel_costs([deep], TOP, split)
     assert whole.compute_us / 8 < parts.compute_us < whole.compute_us / 6  # eight parts, and bringing them together
 
 
 def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     large, small = 1e9, 1e3
-    costs = price(
+    costs = kernel_costs(
         [kernel(traffic=(("read", large),)), kernel(traffic=(("write", large),)), kernel(traffic=(("read", small),)),
          kernel(traffic=(("constant", small),)), kernel(traffic=(("constant", small),), resident_bytes=1e9)],
         TOP, PLAIN,
@@ -86,44 +83,6 @@ def test_traffic_streams_from_memory_or_stays_in_the_cache() -> None:
     assert costs[3].memory_us == pytest.approx(small / 152.8e3 / PLAIN.l2_speedup, rel=1e-3)
     assert costs[4].memory_us == pytest.approx(small / 152.8e3)  # weights that do not all fit come from memory
     assert [cost.bound for cost in costs] == ["memory", "memory", "launch", "launch", "launch"]
-
-
-def test_what_a_kernel_touches_decides_what_stays_where_it_is_known() -> None:
-    sharp = PLAIN.model_copy(update={"l2_edge": 50.0, "l2_resident_share": 0.5})
-    size = TOP.l2_bytes * 0.3
-    pair: tuple[tuple[Role, float], ...] = (("read", size), ("read", size))
-    alone, over, within = price(
-        [
-            kernel(traffic=pair),
-            kernel(traffic=pair, footprint_bytes=2 * size),
-            kernel(traffic=pair, footprint_bytes=size),
-        ],
-        TOP,
-        sharp,
-    )
-    assert over.memory_us == pytest.approx(2 * size / TOP.read_bytes_per_us, rel=1e-3)
-    assert alone.memory_us == within.memory_us == pytest.approx(over.memory_us / PLAIN.l2_speedup, rel=1e-3)
-
-
-def test_a_kernel_among_many_waits_for_its_instructions() -> None:
-    waiting = PLAIN.model_copy(update={"switch_share": 0.5})
-    lone, crowded = price([kernel(crowd=0.0), kernel(crowd=1.0)], TOP, waiting)
-    assert lone.latency_us == pytest.approx(TOP.launch_us)
-    assert crowded.latency_us == pytest.approx(1.5 * TOP.launch_us)
-
-
-def test_what_is_not_hidden_of_the_shorter_part_is_added() -> None:
-    work = kernel(traffic=(("read", 1e9),), element_flops=1e9)
-    (hidden,), (exposed,) = (price([work], TOP, c) for c in (PLAIN, PLAIN.model_copy(update={"exposed_share": 0.5})))
-    shorter = min(hidden.compute_us, hidden.memory_us)
-    assert exposed.latency_us - hidden.latency_us == pytest.approx(0.5 * shorter)
-
-
-def test_steps_of_an_image_wait_longer_and_do_not_split() -> None:
-    c = PLAIN.model_copy(update={"k_step_cycles": 100.0, "stem_latency": 20.0, "split_k": (1, 8)})
-    image = Product(1, 64, 64, 1024, 1.0, convolution=True, stem=True)
-    (cost,) = price([kernel((image,))], TOP, c)
-    assert cost.compute_us == pytest.approx(1024 / 64 * 100 * 20 * c.conv_latency / TOP.clock_mhz)
 
 
 def test_fewer_clocks_and_multiprocessors_slow_compute_and_not_memory() -> None:
@@ -184,4 +143,3 @@ def test_activation_of_a_product_is_a_kernel_before_tensorrt_10() -> None:
     graph = read_graph(model(nodes, {"x": (64, 32)}, ["y"], [weight("w", 32, 32), weight("b", 32)]))
     counts = {v: len(fuse(graph, tensorrt_rules(v)).groups) for v in ((8, 6), (10, 3))}
     assert counts == {(8, 6): 2, (10, 3): 1}
-    assert [[n.op for n in g.nodes] for g in fuse_inductor(graph).groups] == [["MatMul", "Add"], ["Erf"]]

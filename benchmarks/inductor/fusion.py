@@ -8,15 +8,18 @@ same elements; a reduction takes along what feeds it and what follows it (torch/
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 from bevlite.latency.gpu.fusion import FusedGraph, Fusion, Group, Rules
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT
-from bevlite.latency.gpu.library import groups_of, is_pointwise, loops_over_groups, rearranges
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import CONV_OPS, COPY_OPS, NORM_OPS, POINTWISE_OPS, REDUCE_OPS, RESIZE_OPS
 
-INDUCTOR = Rules(gemm_epilogue=False, conv_epilogue=False, reformat_inputs=False, library=True)
+from .library import groups_of, is_pointwise, loops_over_groups, rearranges
+
+INDUCTOR = Rules(gemm_epilogue=False, reformat_inputs=False)
 """What the library kernels take along: nothing."""
 
 REDUCTIONS = REDUCE_OPS | NORM_OPS | {"GlobalAveragePool", "GlobalMaxPool"}
@@ -41,17 +44,33 @@ def fuse_inductor(graph: Graph) -> FusedGraph:
     return _Inductor(graph, INDUCTOR).run()
 
 
+@dataclass
+class CompiledGroup(Group):
+    """A kernel of the compiler, with what it does otherwise than the kernels of an engine."""
+
+    launches: int = 1
+    """Kernels that are really started for it."""
+    reads: int = 1
+    """How often its maps are read."""
+    strided: bool = False
+    """It reduces values that do not lie together, by a kernel that reads them one by one."""
+    copies: int = 0
+    """Further kernels that copy the output: padding, or a bias that is added by itself."""
+
+
 class _Inductor(Fusion):
+    group_type = CompiledGroup
+
     def run(self) -> FusedGraph:
         for node in self.graph.nodes:
-            self._place(node)
+            self.place(node)
         self._join_masks()
-        self._join_attention()
+        self.join_attention()
         self._absorb_into_attention()
         self._merge()
-        self._renumber()
-        self._find_traffic()
-        for group in self.groups:
+        self.renumber()
+        self.find_traffic()
+        for group in cast("list[CompiledGroup]", self.groups):
             group.copies = self._copies(group)
             group.launches = self._launches(group)
             group.reads = self._reads(group)
@@ -63,7 +82,7 @@ class _Inductor(Fusion):
             )
         return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
 
-    def _host(self, node: Node, real: list[str]) -> Group | None:
+    def host_of(self, node: Node, real: list[str]) -> Group | None:
         """Only a bias goes into a matrix product at once; the rest is merged when all readers are known."""
         producers = [self.group_of[name] for name in real if name in self.group_of]
         if len(producers) != 1 or node.op != "Add":
@@ -75,7 +94,7 @@ class _Inductor(Fusion):
 
     def _join_masks(self) -> None:
         """What stands between the products of queries and keys and their Softmax: scale, bias, mask."""
-        readers = self._readers()
+        readers = self.readers()
         for group in self.groups:
             if group.anchor.op != "Softmax":
                 continue
@@ -84,11 +103,11 @@ class _Inductor(Fusion):
                 chain.append(sources[0])
                 sources = self._sources(sources[0])
             alone = len(sources) == 1 and sources[0].anchor.op == "MatMul" and len(sources[0].nodes) == 1
-            if alone and self._is_attention(sources[0]):
+            if alone and self.is_attention(sources[0]):
                 for member in reversed(chain):
                     self._absorb(member, sources[0])
 
-    def _is_attention(self, scores: Group) -> bool:
+    def is_attention(self, scores: Group) -> bool:
         """Only torch's own function, whose export scales queries and keys; one written out stays as it is."""
         made = {name: node.op for group in self.groups for node in group.nodes for name in node.outputs}
         return all(made.get(self.resolve(name)) == "Mul" for name in scores.anchor.inputs)
@@ -98,7 +117,7 @@ class _Inductor(Fusion):
         changed = True
         while changed:
             changed = False
-            readers = self._readers()
+            readers = self.readers()
             for group in self.groups:
                 if not group.nodes or not self._plain(group):
                     continue
@@ -110,7 +129,7 @@ class _Inductor(Fusion):
                         changed = True
 
     def _merge(self) -> None:
-        readers = self._readers()
+        readers = self.readers()
         for group in self.groups:
             if not group.nodes or not (self._plain(group) or self._reduces(group)):
                 continue
@@ -118,12 +137,12 @@ class _Inductor(Fusion):
                 consumers = self._consumers(source, readers)
                 if self._plain(source) and consumers == {group.index} and not self._reads_often(group):
                     self._absorb(source, group)
-                    readers = self._readers()
+                    readers = self.readers()
             sources = self._sources(group)
             host = max(sources, key=lambda g: g.index, default=None)
             if host is not None and self._follows(group, host):
                 self._absorb(group, host)
-                readers = self._readers()
+                readers = self.readers()
 
     def _follows(self, group: Group, host: Group) -> bool:
         """Whether a kernel runs over the same elements as the one in front of it, so that both are one loop."""
@@ -226,7 +245,7 @@ class _Inductor(Fusion):
             return 4
         if len(node.inputs) < 3:
             return 0
-        readers = self._readers()
+        readers = self.readers()
         after = self._consumers(group, readers)
         followed = after and -1 not in after and all(
             self._plain(self.groups[i]) or self._reduces(self.groups[i]) for i in after)  # fmt: skip

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from bevlite.latency.coefficients import DEFAULT, Coefficients
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.dla.dla import (
+from bevlite.latency.dla.placement import Placement, place
+from bevlite.latency.dla.timing import (
     DlaBoard,
     DlaCalibration,
     DlaLayer,
@@ -17,12 +18,11 @@ from bevlite.latency.dla.dla import (
     shipped_dla,
     too_many_loadables,
 )
-from bevlite.latency.dla.placement import Placement, place
-from bevlite.latency.gpu.features import Precision, kernel_features
-from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+from bevlite.latency.gpu.backend import tensorrt_backend
+from bevlite.latency.gpu.ceilings import ceilings
+from bevlite.latency.gpu.features import Precision
 from bevlite.latency.gpu.gemm import product
-from bevlite.latency.gpu.kernels import price
-from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.gpu.kernels import kernel_costs
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import Graph
 from bevlite.latency.onnx.operators import QUANTIZE_OPS
@@ -173,9 +173,10 @@ def predict_dla(
     dla = require_dla(device, version, precision)
     mode, _ = device.mode(power_mode)
     placement = place(graph, version)
-    fused = fuse(placement.gpu, tensorrt_rules(version))
-    features = kernel_features(placement.gpu, fused, precision) if fused.groups else []
-    kernels = price(features, ceilings(device, mode, cuda_graph=False), coefficients)
+    backend = tensorrt_backend(version)
+    fused = backend.fuse(placement.gpu)
+    features = backend.features(placement.gpu, fused, precision) if fused.groups else []
+    kernels = kernel_costs(features, ceilings(device, mode, cuda_graph=False), coefficients, backend)
     width = interval(features, kernels, coefficients)
     return DlaPrediction(
         placement=placement,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -18,39 +18,18 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
 from bevlite.errors import BevliteError
-from bevlite.latency.coefficients import PREDICTOR_VERSION, Calibration, Coefficients, FamilyError
+from bevlite.latency.coefficients import FITTABLE, PREDICTOR_VERSION, Calibration, Coefficients, FamilyError
+from bevlite.latency.gpu.backend import TENSORRT, Backend
+from bevlite.latency.gpu.ceilings import Ceilings
 from bevlite.latency.gpu.features import KernelFeatures
-from bevlite.latency.gpu.kinds import KINDS, factor_name
-from bevlite.latency.gpu.timing import Ceilings, KernelTable
+from bevlite.latency.gpu.kinds import factor_name
+from bevlite.latency.gpu.timing import KernelTable
+from bevlite.latency.onnx.kinds import KINDS
 
 Array = NDArray[np.float64]
 
-FITTABLE: dict[str, tuple[float, float]] = {
-    "launch_share": (0.1, 4.0),
-    "product_fill_cycles": (10.0, 20000.0),
-    "k_step_cycles": (5.0, 2000.0),
-    "conv_latency": (0.5, 5.0),
-    "reduce_cycles": (10.0, 20000.0),
-    "conv_efficiency": (0.05, 1.4),
-    "gemm_efficiency": (0.05, 1.4),
-    "attention_efficiency": (0.02, 1.0),
-    "stem_efficiency": (0.01, 1.0),
-    "transposed_efficiency": (0.05, 1.0),
-    "misaligned_efficiency": (0.05, 1.0),
-    "depthwise_efficiency": (0.005, 1.0),
-    "gather_efficiency": (0.02, 1.0),
-    "gather_hit_cost": (0.02, 5.0),
-    "strided_efficiency": (0.02, 1.0),
-    "l2_speedup": (1.0, 6.0),
-    "operand_bytes_per_cycle": (4.0, 400.0),
-    "conv_operand_share": (0.1, 1.0),
-    "nms_launches": (0.1, 100.0),
-    "nms_flop_per_anchor": (1e2, 1e7),
-}
-"""Coefficients of the model itself, with their bounds: fitted to published latencies of many networks."""
 FACTORS: dict[str, tuple[float, float]] = {factor_name(kind): (0.1, 10.0) for kind in KINDS}
 """Corrections for one board, from its own measurements."""
-BOUNDS = FITTABLE | FACTORS
 PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of a coefficient before any measurement: a factor of two."""
 NOISE_FLOOR = 0.05
@@ -81,16 +60,16 @@ class Measurement:
 class _Rows:
     """Measurements as arrays: one kernel table for each set of ceilings."""
 
-    def __init__(self, measurements: Sequence[Measurement]) -> None:
+    def __init__(self, measurements: Sequence[Measurement], backend: Backend) -> None:
         self.measured = np.array([m.latency_ms for m in measurements])
         self.extra = np.array([m.extra_ms for m in measurements])
-        self.family = np.array([m.family for m in measurements])
-        self.network = np.array([m.network for m in measurements])
+        self.weights = _weights(measurements)
+        self.networks = len({m.network for m in measurements})
         self.tables: list[tuple[Ceilings, KernelTable, NDArray[np.int64]]] = []
         for top in dict.fromkeys(m.top for m in measurements):
             here = [i for i, m in enumerate(measurements) if m.top == top]
             owner = np.concatenate([np.full(len(measurements[i].kernels), i) for i in here])
-            self.tables.append((top, KernelTable([k for i in here for k in measurements[i].kernels]), owner))
+            self.tables.append((top, backend.table([k for i in here for k in measurements[i].kernels]), owner))
 
     def predict_ms(self, c: Coefficients) -> Array:
         total = self.extra.copy()
@@ -98,24 +77,27 @@ class _Rows:
             total += np.bincount(owner, weights=table.times(top, c).total, minlength=len(total)) / 1e3
         return total
 
-    def weights(self) -> Array:
-        """Families alike, networks of a family alike; they sum to the number of networks."""
-        weights = np.zeros(len(self.measured))
-        for family in set(self.family):
-            networks = sorted(set(self.network[self.family == family]))
-            for network in networks:
-                mine = (self.family == family) & (self.network == network)
-                weights[mine] = 1 / len(networks) / mine.sum()
-        return weights * len(set(self.network)) / weights.sum()
+
+def _weights(measurements: Sequence[Measurement]) -> Array:
+    """Families alike, networks of a family alike; they sum to the number of networks."""
+    of_family = np.array([m.family for m in measurements])
+    of_network = np.array([m.network for m in measurements])
+    weights = np.zeros(len(measurements))
+    for family in set(of_family):
+        networks = sorted(set(of_network[of_family == family]))
+        for network in networks:
+            mine = (of_family == family) & (of_network == network)
+            weights[mine] = 1 / len(networks) / mine.sum()
+    return weights * len(set(of_network)) / weights.sum()
 
 
-def predict_ms(measurements: Sequence[Measurement], coefficients: Coefficients) -> Array:
+def predict_ms(measurements: Sequence[Measurement], coefficients: Coefficients, backend: Backend = TENSORRT) -> Array:
     """Predicted latencies of measurements in ms."""
-    return _Rows(measurements).predict_ms(coefficients)
+    return _Rows(measurements, backend).predict_ms(coefficients)
 
 
 def fit(
-    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str]
+    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str], backend: Backend = TENSORRT
 ) -> tuple[Coefficients, dict[str, str]]:
     """Fit named coefficients; returns them, and those that were held at the start with the reason.
 
@@ -124,27 +106,28 @@ def fit(
     """
     if not measurements:
         raise BevliteError("calibration: found no measurements; accepted: at least two networks")
-    unknown = [name for name in names if name not in BOUNDS]
+    bounds = {**backend.bounds, **FACTORS}
+    unknown = [name for name in names if name not in bounds]
     if unknown:
-        raise BevliteError(f"calibration: found '{unknown[0]}'; accepted: {', '.join(BOUNDS)}")
-    rows = _Rows(measurements)
+        raise BevliteError(f"calibration: found '{unknown[0]}'; accepted: {', '.join(bounds)}")
+    rows = _Rows(measurements, backend)
     held: dict[str, str] = {}
     chosen = list(names)
     while chosen:
-        solution, spread = _solve(rows, start, chosen)
-        too_many = len(chosen) > max(1, len(set(rows.network)) // NETWORKS_A_COEFFICIENT)
+        solution, spread = _solve(rows, start, {name: bounds[name] for name in chosen})
+        too_many = len(chosen) > max(1, rows.networks // NETWORKS_A_COEFFICIENT)
         worst = int(np.argmax(spread))
         if spread[worst] <= LEARNT * PRIOR_SPREAD and not too_many:
             fitted = _with(start, chosen, solution)
             return fitted.model_copy(update={name: round(getattr(fitted, name), 5) for name in chosen}), held
         name = chosen.pop(worst)
-        why = f"{len(set(rows.network))} networks bear no more" if too_many else "the measurements do not tell it"
+        why = f"{rows.networks} networks bear no more" if too_many else "the measurements do not tell it"
         held[name] = f"{why}: its spread stays {spread[worst] / PRIOR_SPREAD:.0%} of what it was"
     return start, held
 
 
 def cross_validate(
-    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str]
+    measurements: Sequence[Measurement], start: Coefficients, names: Sequence[str], backend: Backend = TENSORRT
 ) -> tuple[Array, list[FamilyError]]:
     """Predict each family by a fit to all others; predictions in ms, and the errors a family.
 
@@ -159,8 +142,8 @@ def cross_validate(
     for family in families:
         inside = [m for m in measurements if m.family == family]
         others = [m for m in measurements if m.family != family]
-        coefficients, _ = fit(others, start, names)
-        values = predict_ms(inside, coefficients)
+        coefficients, _ = fit(others, start, names, backend)
+        values = predict_ms(inside, coefficients, backend)
         predicted[[i for i, m in enumerate(measurements) if m.family == family]] = values
         error = np.abs(values / np.array([m.latency_ms for m in inside]) - 1)
         errors.append(
@@ -177,9 +160,9 @@ def cross_validate(
 
 def band(measurements: Sequence[Measurement], predicted: Array) -> tuple[float, float]:
     """The central 80 % of measured over predicted, families alike: how far below one, and how far above."""
-    rows = _Rows(measurements)
-    ratio = rows.measured / predicted
-    low, high = _quantile(ratio, rows.weights(), 0.1), _quantile(ratio, rows.weights(), 0.9)
+    ratio = np.array([m.latency_ms for m in measurements]) / predicted
+    weights = _weights(measurements)
+    low, high = _quantile(ratio, weights, 0.1), _quantile(ratio, weights, 0.9)
     return max(NOISE_FLOOR, 1 - low), max(NOISE_FLOOR, high - 1)
 
 
@@ -217,11 +200,12 @@ def calibrate(
     )
 
 
-def _solve(rows: _Rows, start: Coefficients, names: list[str]) -> tuple[Array, Array]:
+def _solve(rows: _Rows, start: Coefficients, bounds: Mapping[str, tuple[float, float]]) -> tuple[Array, Array]:
     """The best logarithms of coefficients, and how uncertain each remains (standard deviation of its logarithm)."""
+    names = tuple(bounds)
     prior = np.log([getattr(start, name) for name in names])
-    low, high = np.log([BOUNDS[name] for name in names]).T
-    root = np.sqrt(rows.weights())
+    low, high = np.log(list(bounds.values())).T
+    root = np.sqrt(rows.weights)
 
     def residuals(x: Array) -> Array:
         error = np.log(rows.predict_ms(_with(start, names, x)) / rows.measured)
@@ -237,7 +221,7 @@ def _solve(rows: _Rows, start: Coefficients, names: list[str]) -> tuple[Array, A
     # What the fit leaves over is noise for the coefficients: the spread of each follows from it. Without the loss's
     # forgiveness for outliers, which would make a measurement that fits badly look like none.
     slopes, left = jacobian(result.x), residuals(result.x)[: len(rows.measured)]
-    slopes[: len(left)] /= max(1.0, float(np.sqrt((left**2).sum() / len(set(rows.network)))))
+    slopes[: len(left)] /= max(1.0, float(np.sqrt((left**2).sum() / rows.networks)))
     return result.x, np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes)))
 
 

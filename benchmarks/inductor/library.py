@@ -5,7 +5,7 @@ As profiles on an H200 show them (benchmarks/data/modules_h200_*_kernels.jsonl),
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from bevlite.latency.gpu.fusion import Group
@@ -33,8 +33,13 @@ JOINED_NODES = 4
 """As many nodes as these an interpolation costs on the way into a concatenation, whose kernel computes every part."""
 
 
+@dataclass(frozen=True)
+class MisalignedProduct(Product):
+    """A product whose rows have a length that is no multiple of eight: no library pads them."""
+
+
 def library_products(graph: Graph, group: Group) -> list[Product]:
-    """The same for a backend that runs 1 x 1 convolutions as matrix products of a library, and pads no rows."""
+    """The matrix products of a kernel, where 1 x 1 convolutions are those of a library, and no rows are padded."""
     found = products(graph, group)
     if group.attention is not None or not found:
         return found
@@ -54,7 +59,8 @@ def library_products(graph: Graph, group: Group) -> list[Product]:
         together = SHORT_VECTORS if first.k < CHANNEL_ALIGNMENT else VECTORS
         return [replace(first, batch=ceil(first.batch / together))]
     rows = first.n % CHANNEL_ALIGNMENT != 0 and first.m > 1
-    return [replace(first, convolution=False, misaligned=rows)]
+    plain = replace(first, convolution=False)
+    return [MisalignedProduct(**vars(plain)) if rows else plain]
 
 
 def footprint_bytes(graph: Graph, group: Group, reads: dict[str, float], writes: list[float]) -> float:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from bevlite.latency.gpu.features import KernelFeatures, kernel_features
+from benchmarks.inductor.backend import Inductor
+from benchmarks.inductor.features import CompiledKernel
+from bevlite.latency.gpu.features import kernel_features
 from bevlite.latency.gpu.fusion import fuse
-from bevlite.latency.gpu.inductor import fuse_inductor
 from bevlite.latency.onnx.graph import read_graph
 from tests.latency.graphs import integers, model, weight
 
 node = helper.make_node
 
 
-def kernels(made: onnx.ModelProto) -> list[KernelFeatures]:
+BACKEND = Inductor()
+
+
+def kernels(made: onnx.ModelProto) -> list[CompiledKernel]:
     graph = read_graph(made)
-    return kernel_features(graph, fuse_inductor(graph), "fp16")
+    found = BACKEND.features(graph, BACKEND.fuse(graph), "fp16")
+    return [kernel for kernel in found if isinstance(kernel, CompiledKernel)]
 
 
 def ops(made: onnx.ModelProto) -> list[list[str]]:
-    return [[n.op for n in group.nodes] for group in fuse_inductor(read_graph(made)).groups]
+    return [[n.op for n in group.nodes] for group in BACKEND.fuse(read_graph(made)).groups]
 
 
 def test_convolutions_take_nothing_along() -> None:
@@ -110,8 +115,6 @@ def test_an_elementwise_kernel_writes_over_what_it_reads_but_not_over_an_input()
     assert kernels(made)[1].footprint_bytes == 64 * 32 * 2
     alone = model([node("Relu", ["x"], ["y"])], {"x": (64, 32)}, ["y"])
     assert kernels(alone)[0].footprint_bytes == 2 * 64 * 32 * 2
-    engine = kernel_features(read_graph(alone), fuse(read_graph(alone)), "fp16")
-    assert all(k.footprint_bytes == 0 for k in engine)
 
 
 def test_a_large_window_reads_each_element_as_often_as_it_has_elements() -> None:
@@ -144,7 +147,7 @@ def test_channels_that_are_no_multiple_of_eight_are_padded_by_further_kernels() 
         assert kernels(made)[0].launches == launches
 
 
-def grouped(groups: int, window: int) -> KernelFeatures:
+def grouped(groups: int, window: int) -> CompiledKernel:
     weights = [weight("w", 96, 96 // groups, window, window)]
     conv = node("Conv", ["x", "w"], ["y"], group=groups)
     return kernels(model([conv], {"x": (1, 96, 8, 8)}, ["y"], weights))[0]
@@ -160,3 +163,9 @@ def test_more_odd_groups_are_rearranged_first() -> None:
         assert (len(kernel.products), kernel.launches) == (1, 5)
         assert [size for role, size in kernel.traffic if role == "strided"] == [96 * 8 * 8 * 2] * 4
     assert grouped(3, 3).launches == 1  # 32 channels a group: a kernel is made for them
+
+
+def test_the_activation_of_a_product_is_a_kernel() -> None:
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Erf", ["a"], ["y"])]
+    made = model(nodes, {"x": (64, 32)}, ["y"], [weight("w", 32, 32), weight("b", 32)])
+    assert ops(made) == [["MatMul", "Add"], ["Erf"]]

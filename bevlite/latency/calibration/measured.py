@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bevlite.errors import BevliteError
-from bevlite.latency.calibration.calibration import Measurement
+from bevlite.latency.calibration.fitting import Measurement
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.gpu.features import kernel_features
-from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
-from bevlite.latency.gpu.timing import ceilings
+from bevlite.latency.gpu.backend import tensorrt_backend
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.onnx.graph import read_graph
 from bevlite.latency.predictor import check_precision, parse_version
 
@@ -102,11 +101,11 @@ def measurement_of(
     try:
         checked = check_precision(precision)
         graph = read_graph(file)
-        fused = fuse(graph, tensorrt_rules(parse_version(tensorrt)))
+        backend = tensorrt_backend(parse_version(tensorrt))
         top = ceilings(device, power_mode, cuda_graph)
     except BevliteError as error:
         raise BevliteError(f"{where}: {error}") from None
-    kernels = tuple(kernel_features(graph, fused, checked))
+    kernels = tuple(backend.features(graph, backend.fuse(graph), checked))
     return Measurement(kernels, latency_ms, top, family, network, extra_ms)
 
 

@@ -3,13 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from bevlite.config import to_yaml
 from bevlite.errors import BevliteError, ConfigError
-from bevlite.latency.calibration.calibration import Measurement, calibrate, cross_validate, fit, predict_ms
-from bevlite.latency.calibration.reports import read_reports
+from bevlite.latency.calibration.fitting import Measurement, calibrate, cross_validate, fit, predict_ms
 from bevlite.latency.coefficients import (
     DEFAULT,
     PREDICTOR_VERSION,
@@ -19,9 +17,9 @@ from bevlite.latency.coefficients import (
     predictor_name,
 )
 from bevlite.latency.device import find_device
+from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import KernelFeatures, nms_plugin
 from bevlite.latency.gpu.gemm import Product
-from bevlite.latency.gpu.timing import ceilings
 from bevlite.latency.predictor import predict_onnx
 from tests.latency.graphs import conv_relu
 
@@ -121,6 +119,17 @@ def test_a_calibration_is_a_file_that_predicts(tmp_path: Path) -> None:
         load_calibration(file)
 
 
+def test_calibration_files_with_coefficients_that_no_kernel_reached_are_still_read(tmp_path: Path) -> None:
+    found = load_calibration(SHIPPED)
+    older = to_yaml(found) + "  strided_efficiency: 0.2\n  switch_share: 0.0\n"
+    file = tmp_path / "older.yaml"
+    file.write_text(older)
+    assert load_calibration(file) == found
+    file.write_text(to_yaml(found) + "  striding_efficiency: 0.2\n")
+    with pytest.raises(ConfigError, match="striding_efficiency"):
+        load_calibration(file)
+
+
 def test_what_ships_was_fitted_and_says_to_what() -> None:
     shipped = load_calibration(SHIPPED)
     assert shipped.coefficients == DEFAULT
@@ -134,39 +143,3 @@ def test_the_nms_plugin_costs_by_its_anchors() -> None:
     few, many = predict_ms(rows, DEFAULT)
     fixed = DEFAULT.nms_launches * DEFAULT.launch_share * TOP.launch_us / 1e3
     assert (many - fixed) / (few - fixed) == pytest.approx(4)
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    onnx.save(conv_relu(), str(tmp_path / "net.onnx"))
-    file = tmp_path / "report.csv"
-    file.write_text("onnx,latency_ms,cuda_graph,family\nnet.onnx,0.25,no,mine\n")
-    return file
-
-
-def test_reports_are_read(report: Path) -> None:
-    (row,) = read_reports([report], BOARD)
-    assert (row.latency_ms, row.family, row.network) == (0.25, "mine", "net")
-    assert row.top == TOP
-    expected = predict_onnx(report.parent / "net.onnx", BOARD, cuda_graph=False).latency_ms
-    assert predict_ms([row], DEFAULT)[0] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("onnx,speed\nnet.onnx,1\n", "found column 'speed'; accepted: onnx, latency_ms"),
-        ("onnx\nnet.onnx\n", "column 'latency_ms' is missing"),
-        ("onnx,latency_ms\nnet.onnx,fast\n", r"line 2: latency_ms: found 'fast'; accepted: a positive number"),
-        ("onnx,latency_ms\nnet.onnx,-1\n", r"line 2: latency_ms: found '-1'"),
-        ("onnx,latency_ms\nnone.onnx,1\n", "line 2: .*none.onnx: no such file"),
-        ("onnx,latency_ms,cuda_graph\nnet.onnx,1,maybe\n", "cuda_graph: found 'maybe'; accepted: yes, no"),
-        ("onnx,latency_ms,precision\nnet.onnx,1,fp8\n", "line 2: .*found 'fp8'"),
-        ("onnx,latency_ms\n", "found no row"),
-    ],
-)
-def test_bad_reports_are_one_line(report: Path, content: str, expected: str) -> None:
-    report.write_text(content)
-    with pytest.raises(BevliteError, match=expected) as caught:
-        read_reports([report], BOARD)
-    assert "\n" not in str(caught.value) and "report.csv" in str(caught.value)
