@@ -77,7 +77,7 @@ def deploy(
         frames = kept.once(
             "end_to_end",
             EndToEnd,
-            lambda: end_to_end_of_run(device, run, found, found.precision, samples),
+            lambda: end_to_end_of_run(device, run, found, samples),
             keep=lambda timed: not timed.why_not,  # what is missing on the board may be there the next time
         )
         latency = latency.with_frames(frames)
