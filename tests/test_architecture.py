@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BOTTOM = {"config", "errors", "registry", "grid", "variant"}
+BOTTOM = {"bounds", "config", "errors", "registry", "grid", "variant"}
 RUNTIME = sorted(f.stem for f in (ROOT / "bevlite" / "runtime").glob("*.py"))
 
 
