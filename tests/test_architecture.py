@@ -94,6 +94,13 @@ def test_the_command_line_is_on_top() -> None:
             and any(n.startswith("bevlite.cli") for n in names)] == []  # fmt: skip
 
 
+def test_nothing_needs_what_only_simulates() -> None:
+    """The emulated board and the generated world serve the library; the command line alone calls them."""
+    guilty = {m: n for m, names in imports(True).items() for n in names if n.startswith("bevlite.simulation")
+              and not m.startswith(("bevlite.simulation", "bevlite.cli"))}  # fmt: skip
+    assert guilty == {} and "simulation" in edges()["cli"]
+
+
 def test_no_circle_between_rooms() -> None:
     try:
         order = list(TopologicalSorter(edges(lazy=False)).static_order())
