@@ -18,15 +18,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
 
+from bevlite.bounds import set_bounds
 from bevlite.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, and an unknown key is an error."""
+    """Base of every configuration: immutable, an unknown key is an error, and every number has finite bounds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        set_bounds(handler.resolve_ref_schema(schema), cls)
+        return schema
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -77,7 +85,7 @@ def read_yaml(path: str | os.PathLike[str], _stack: tuple[Path, ...] = ()) -> di
         raise ConfigError(f"{file}: cannot be read ({error}); accepted: a UTF-8 YAML file") from None
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds no objects
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date with a 13th month, a number of 5000 digits
         line = " ".join(str(error).split())
         raise ConfigError(f"{file}: not valid YAML ({line})") from None
     if data is None:
@@ -107,7 +115,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
             raise ConfigError(f"--set {setting}: found no KEY=VALUE; accepted: a.b=c")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise ConfigError(f"--set {setting}: found a value that is not YAML; accepted: a.b=c") from None
         nested: Any = value
         for part in reversed(key.split(".")):
@@ -136,7 +144,7 @@ def load_config(path: str | os.PathLike[str], model: type[C], overrides: Iterabl
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Turn pydantic's report into one line: the first problem, and how many more there are."""
     problems = error.errors(include_url=False)
-    first = problems[0]
+    first = _telling(problems)
     path, accepted = _locate(model, first["loc"])
     key = ".".join(path)
     found = _brief(first.get("input"))
@@ -163,6 +171,22 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return line if len(problems) == 1 else f"{line} (and {len(problems) - 1} more)"
 
 
+def _telling(problems: list[ErrorDetails]) -> ErrorDetails:
+    """The first problem; of a union that takes text or a mapping, and was given a mapping, what is wrong in it."""
+    first = problems[0]
+    place = first["loc"][:-1]
+    if first["loc"] and _is_plain_type(first["loc"][-1]):
+        inside = (p for p in problems if p["loc"][: len(place)] == place and len(p["loc"]) > len(first["loc"]))
+        return next(inside, first)
+    return first
+
+
+def _is_plain_type(part: int | str) -> bool:
+    """Whether a part of a location is what pydantic calls a member of a union, and no key of the file."""
+    name = str(part).removeprefix("constrained-")
+    return name in ("int", "float", "bool", "str") or (name.endswith("]") and not name.startswith("["))
+
+
 def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The keys as they stand in the file, and the keys accepted beside the last of them.
 
@@ -175,6 +199,8 @@ def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[li
     for part in location:
         if part in members:
             current, members = members[str(part)], {}
+            continue
+        if path and part not in getattr(current, "model_fields", {}) and _is_plain_type(part):
             continue
         path.append(str(part))
         fields = getattr(current, "model_fields", {})

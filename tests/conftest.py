@@ -13,6 +13,11 @@ from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, load_index
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden numbers change on purpose only."""
+    parser.addoption("--write-golden", action="store_true", help="write golden numbers anew instead of comparing")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache is neither read nor written."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BOTTOM = {"config", "errors", "registry", "grid", "variant"}
+BOTTOM = {"bounds", "config", "errors", "registry", "grid", "variant"}
 RUNTIME = sorted(f.stem for f in (ROOT / "bevlite" / "runtime").glob("*.py"))
 
 
@@ -92,6 +92,13 @@ def test_the_command_line_is_on_top() -> None:
     assert [r for r, below in edges().items() if "cli" in below] == []
     assert [m for m, names in imports(True).items() if m.split(".")[0] == "search" and m != "search.cli"
             and any(n.startswith("bevlite.cli") for n in names)] == []  # fmt: skip
+
+
+def test_nothing_needs_what_only_simulates() -> None:
+    """The emulated board and the generated world serve the library; the command line alone calls them."""
+    guilty = {m: n for m, names in imports(True).items() for n in names if n.startswith("bevlite.simulation")
+              and not m.startswith(("bevlite.simulation", "bevlite.cli"))}  # fmt: skip
+    assert guilty == {} and "simulation" in edges()["cli"]
 
 
 def test_no_circle_between_rooms() -> None:

@@ -105,6 +105,11 @@ def test_bad_settings(world: Path, tmp_path: Path, refuse: Refuse, more: list[st
     assert re.search(expected, refuse(*train_words(world, tmp_path / "run"), *more))
 
 
+def test_limits_that_are_no_numbers(refuse: Refuse) -> None:
+    line = refuse("deploy", "nowhere", "--device", "absent", "--budget-ms", "60", "--min-fps", "inf")
+    assert line == "error: limits of bevlite deploy: fps: found Infinity; accepted: a finite number"
+
+
 @pytest.mark.parametrize("content", ['[{"a":', '{"a": 1}', None])
 def test_bad_tables(root: Path, tmp_path: Path, refuse: Refuse, content: str | None) -> None:
     table = root / TABLES / "ego_pose.json"
@@ -164,7 +169,7 @@ def test_no_boxes_at_all_and_nan_boxes(root: Path, tmp_path: Path, refuse: Refus
 def test_nan_loss_names_the_batch_and_keeps_the_checkpoint(run: Path, world: Path, refuse: Refuse) -> None:
     before = Run(run).weights_file.read_bytes()
     more = ["--resume", "auto"]
-    for setting in ("epochs=5", "learning_rate=1.0e+30", "warmup_steps=0"):
+    for setting in ("epochs=5", "learning_rate=1.0e+15", "warmup_steps=0"):
         more += ["--set-recipe", setting]
     # The training state holds the old rate: without it the run starts anew in the same folder.
     (run / "checkpoints" / "last.safetensors").unlink()

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.data.check_files import check_files, occupancy_file
-from bevlite.data.check_tables import LIDAR, box_sizes, check_tables
-from bevlite.data.classes import CAMERAS, DETECTION_CLASSES, detection_class
+from bevlite.data.check_tables import box_sizes, check_tables
+from bevlite.data.classes import CAMERAS, DETECTION_CLASSES, LIDAR, detection_class
 from bevlite.data.config import VERSIONS, split_scenes
 from bevlite.data.problems import Problem, Problems
 from bevlite.data.raw_tables import RawTables, Row

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from bevlite.data.check_tables import LIDAR
-from bevlite.data.classes import CAMERAS
+from bevlite.data.classes import CAMERAS, LIDAR
 from bevlite.data.images import read_image
 from bevlite.data.lidar import read_points
 from bevlite.data.occupancy import read_occupancy

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from bevlite.data.classes import CAMERAS, detection_class
+from bevlite.data.classes import CAMERAS, CATEGORIES, LIDAR
 from bevlite.data.problems import Problems
 from bevlite.data.raw_tables import RawTables, Row
-from bevlite.simulation.world.tables import CATEGORIES
 
-LIDAR = "LIDAR_TOP"
 CHANNELS = (*CAMERAS, LIDAR)
 UNIT_TOLERANCE = 1e-3
 
@@ -124,7 +122,7 @@ def _check_categories(tables: RawTables, problems: Problems) -> None:
     """Names that nuScenes does not have; boxes of them count nowhere."""
     boxes = Counter(tables.category(row) for row in tables.rows["sample_annotation"])
     for name in sorted({str(row["name"]) for row in tables.rows["category"]} | {n for n in boxes if n}):
-        if name not in CATEGORIES and detection_class(name) < 0:
+        if name not in CATEGORIES:
             text = f"not one of nuScenes' {len(CATEGORIES)} categories; its {boxes[name]} boxes are left out"
             problems.warning("unknown_category", name, text)
 

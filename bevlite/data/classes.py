@@ -1,9 +1,10 @@
-"""Class lists of nuScenes detection and Occ3D-nuScenes. The two orders differ: keep them apart."""
+"""The names of nuScenes and Occ3D-nuScenes: classes, categories, attributes, channels.
+
+Detection and occupancy number their classes differently: keep them apart. A test holds the names together with those
+of the official devkit, which is not imported here: it takes a second.
+"""
 
 from __future__ import annotations
-
-from nuscenes.eval.detection.constants import DETECTION_NAMES
-from nuscenes.eval.detection.utils import category_to_detection_name
 
 DETECTION_CLASSES = (
     "car",
@@ -18,7 +19,6 @@ DETECTION_CLASSES = (
     "traffic_cone",
 )
 """The ten detection classes in the channel order of the CenterPoint head."""
-assert set(DETECTION_CLASSES) == set(DETECTION_NAMES)
 
 OCCUPANCY_CLASSES = (
     "others",
@@ -42,6 +42,48 @@ OCCUPANCY_CLASSES = (
 )
 """The 18 classes of Occ3D-nuScenes in label order (Tian et al., NeurIPS 2023)."""
 
+CATEGORIES: dict[str, str | None] = {
+    "human.pedestrian.adult": "pedestrian",
+    "human.pedestrian.child": "pedestrian",
+    "human.pedestrian.wheelchair": None,
+    "human.pedestrian.stroller": None,
+    "human.pedestrian.personal_mobility": None,
+    "human.pedestrian.police_officer": "pedestrian",
+    "human.pedestrian.construction_worker": "pedestrian",
+    "animal": None,
+    "vehicle.car": "car",
+    "vehicle.motorcycle": "motorcycle",
+    "vehicle.bicycle": "bicycle",
+    "vehicle.bus.bendy": "bus",
+    "vehicle.bus.rigid": "bus",
+    "vehicle.truck": "truck",
+    "vehicle.construction": "construction_vehicle",
+    "vehicle.emergency.ambulance": None,
+    "vehicle.emergency.police": None,
+    "vehicle.trailer": "trailer",
+    "movable_object.barrier": "barrier",
+    "movable_object.trafficcone": "traffic_cone",
+    "movable_object.pushable_pullable": None,
+    "movable_object.debris": None,
+    "static_object.bicycle_rack": None,
+}
+"""The 23 categories of nuScenes in the order of its table, each with its detection class if it has one."""
+
+ATTRIBUTES = (
+    "vehicle.moving",
+    "vehicle.stopped",
+    "vehicle.parked",
+    "cycle.with_rider",
+    "cycle.without_rider",
+    "pedestrian.sitting_lying_down",
+    "pedestrian.standing",
+    "pedestrian.moving",
+)
+"""What a box may be doing, in the order of nuScenes' table."""
+
+VISIBILITY = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
+"""How much of a box the cameras see, in percent, by token."""
+
 CAMERAS = (
     "CAM_FRONT",
     "CAM_FRONT_RIGHT",
@@ -52,8 +94,11 @@ CAMERAS = (
 )
 """Camera channels in the order of the N axis."""
 
+LIDAR = "LIDAR_TOP"
+"""The channel of the LiDAR."""
+
 
 def detection_class(category: str) -> int:
     """Index in DETECTION_CLASSES of a nuScenes category name; -1 for what is not evaluated."""
-    name = category_to_detection_name(category)
+    name = CATEGORIES.get(category)
     return -1 if name is None else DETECTION_CLASSES.index(name)

@@ -20,7 +20,7 @@ from nuscenes import NuScenes
 from pyquaternion import Quaternion
 
 from bevlite.config import write_atomic
-from bevlite.data.classes import CAMERAS, detection_class
+from bevlite.data.classes import CAMERAS, LIDAR, detection_class
 from bevlite.data.config import DataConfig, split_scenes
 from bevlite.errors import DataError
 
@@ -156,7 +156,7 @@ def _build(config: DataConfig) -> Index:
 
 
 def _add_sample(nusc: NuScenes, sample: dict, scene: str, root: Path, columns: dict[str, list]) -> None:
-    keyframe = nusc.get("sample_data", sample["data"]["LIDAR_TOP"])
+    keyframe = nusc.get("sample_data", sample["data"][LIDAR])
     ego_to_global = _matrix(nusc.get("ego_pose", keyframe["ego_pose_token"]))
     global_to_ego = np.linalg.inv(ego_to_global)
     columns["tokens"].append(sample["token"])

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import Field
 
+from bevlite.bounds import AnyFinite
 from bevlite.config import Config
 from bevlite.devices.contract import Inputs, Precision, precision_of
 from bevlite.devices.golden.first_bad import first_bad_node
@@ -44,9 +45,9 @@ class OutputCheck(Config):
 
     name: str
     module: str
-    largest: float | None
-    mean: float | None
-    relative: float | None
+    largest: AnyFinite | None
+    mean: AnyFinite | None
+    relative: AnyFinite | None
     cosine: float | None
     not_finite: Share
     saturated: Share

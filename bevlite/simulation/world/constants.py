@@ -92,13 +92,4 @@ OCC_OF_CLASS = {
     "truck": 10,
 }
 
-CAMERAS = (
-    "CAM_FRONT",
-    "CAM_FRONT_RIGHT",
-    "CAM_FRONT_LEFT",
-    "CAM_BACK",
-    "CAM_BACK_LEFT",
-    "CAM_BACK_RIGHT",
-)
-LIDAR = "LIDAR_TOP"
 IMAGE_SIZE = (1600, 900)  # width, height at image_scale 1

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bevlite.config import write_atomic
+from bevlite.data.classes import CAMERAS, LIDAR
 from bevlite.errors import DataError
-from bevlite.simulation.world.constants import CAMERAS, LIDAR, WORLD_VERSION
+from bevlite.simulation.world.constants import WORLD_VERSION
 from bevlite.simulation.world.scene import SceneMaker, SceneSpec
 from bevlite.simulation.world.tables import write_tables
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bevlite.data.classes import LIDAR
 from bevlite.simulation.world.constants import (
     CALIBRATION_SIGMA_CENTRE,
     CALIBRATION_SIGMA_DEG,
     CALIBRATION_SIGMA_FOCAL,
     CALIBRATION_SIGMA_M,
     IMAGE_SIZE,
-    LIDAR,
 )
 from bevlite.simulation.world.geometry import Array, Pose, rot_x, rot_y, rot_z
 

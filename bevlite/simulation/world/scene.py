@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bevlite.data.classes import LIDAR
 from bevlite.simulation.world.agents import Agent, make_cast, plan_ego
 from bevlite.simulation.world.constants import (
     ANNOTATION_RANGE,
@@ -21,7 +22,6 @@ from bevlite.simulation.world.constants import (
     EGO_TILT_DEG,
     IMAGE_SIZE,
     KEYFRAME_PERIOD,
-    LIDAR,
     MIN_VISIBLE_PIXELS,
     OCC_OF_CLASS,
     RENDER_RANGE,

@@ -19,24 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from bevlite.data.classes import CATEGORIES, LIDAR
 from bevlite.errors import DataError
 
-DETECTION_CLASS = {
-    "vehicle.car": "car",
-    "vehicle.truck": "truck",
-    "vehicle.bus.rigid": "bus",
-    "vehicle.bus.bendy": "bus",
-    "vehicle.trailer": "trailer",
-    "vehicle.construction": "construction_vehicle",
-    "human.pedestrian.adult": "pedestrian",
-    "human.pedestrian.child": "pedestrian",
-    "human.pedestrian.construction_worker": "pedestrian",
-    "human.pedestrian.police_officer": "pedestrian",
-    "vehicle.motorcycle": "motorcycle",
-    "vehicle.bicycle": "bicycle",
-    "movable_object.trafficcone": "traffic_cone",
-    "movable_object.barrier": "barrier",
-}
 VEHICLES = ("car", "truck", "bus", "trailer", "construction_vehicle", "motorcycle", "bicycle")
 _KEYFRAMES = 34149
 TRAINVAL_BOXES = {
@@ -132,10 +117,10 @@ def measure(root: Path, version: str | None = None) -> Statistics:
     """
     tables = _tables(Path(root), version)
     category = {row["token"]: row["name"] for row in tables["category"]}
-    name_of = {row["token"]: DETECTION_CLASS.get(category[row["category_token"]]) for row in tables["instance"]}
+    name_of = {row["token"]: CATEGORIES.get(category[row["category_token"]]) for row in tables["instance"]}
     time_of = {row["token"]: row["timestamp"] * 1e-6 for row in tables["sample"]}
     channel = {row["token"]: row["channel"] for row in tables["sensor"]}
-    lidars = {row["token"] for row in tables["calibrated_sensor"] if channel[row["sensor_token"]] == "LIDAR_TOP"}
+    lidars = {row["token"] for row in tables["calibrated_sensor"] if channel[row["sensor_token"]] == LIDAR}
     pose = {row["token"]: row["translation"] for row in tables["ego_pose"]}
     ego, sizes_on_disk = {}, []
     for row in tables["sample_data"]:

@@ -7,47 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bevlite.config import write_atomic
-from bevlite.simulation.world.constants import CAMERAS, LIDAR
+from bevlite.data.classes import ATTRIBUTES, CAMERAS, CATEGORIES, LIDAR, VISIBILITY
 from bevlite.simulation.world.seeding import token
 
 Row = dict[str, Any]
 
-CATEGORIES = (
-    "human.pedestrian.adult",
-    "human.pedestrian.child",
-    "human.pedestrian.wheelchair",
-    "human.pedestrian.stroller",
-    "human.pedestrian.personal_mobility",
-    "human.pedestrian.police_officer",
-    "human.pedestrian.construction_worker",
-    "animal",
-    "vehicle.car",
-    "vehicle.motorcycle",
-    "vehicle.bicycle",
-    "vehicle.bus.bendy",
-    "vehicle.bus.rigid",
-    "vehicle.truck",
-    "vehicle.construction",
-    "vehicle.emergency.ambulance",
-    "vehicle.emergency.police",
-    "vehicle.trailer",
-    "movable_object.barrier",
-    "movable_object.trafficcone",
-    "movable_object.pushable_pullable",
-    "movable_object.debris",
-    "static_object.bicycle_rack",
-)
-ATTRIBUTES = (
-    "vehicle.moving",
-    "vehicle.stopped",
-    "vehicle.parked",
-    "cycle.with_rider",
-    "cycle.without_rider",
-    "pedestrian.sitting_lying_down",
-    "pedestrian.standing",
-    "pedestrian.moving",
-)
-VISIBILITY = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
 SCENE_TABLES = (
     "scene",
     "log",

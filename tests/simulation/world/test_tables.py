@@ -14,8 +14,9 @@ from nuscenes.eval.detection.evaluate import DetectionEval
 from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import points_in_box
 
+from bevlite.data.classes import CATEGORIES
 from bevlite.simulation.world.generate import WorldSummary
-from bevlite.simulation.world.statistics import DETECTION_CLASS, measure, render
+from bevlite.simulation.world.statistics import measure, render
 
 TABLES = (
     "attribute",
@@ -88,7 +89,7 @@ def test_all_classes_in_every_split(nusc: Any) -> None:
         sample = nusc.get("sample", scene["first_sample_token"])
         while True:
             for token in sample["anns"]:
-                names.add(DETECTION_CLASS[nusc.get("sample_annotation", token)["category_name"]])
+                names.add(CATEGORIES[nusc.get("sample_annotation", token)["category_name"]])
             if not sample["next"]:
                 break
             sample = nusc.get("sample", sample["next"])
@@ -176,7 +177,7 @@ def test_ground_truth_scores_full_marks(nusc: Any, tmp_path: Path) -> None:
                     "size": annotation["size"],
                     "rotation": annotation["rotation"],
                     "velocity": velocity.tolist(),
-                    "detection_name": DETECTION_CLASS[annotation["category_name"]],
+                    "detection_name": CATEGORIES[annotation["category_name"]],
                     "detection_score": 0.9,
                     "attribute_name": names[0] if names else "",
                 }
