@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.contract import Inputs
-from bevlite.run_folder import Run
-from bevlite.variant import Variant
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.modules import Form, ModulePlan
+    from bevlite.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ class Candidate:
         """Inputs of every module on a real sample: what one module gets, the ones before it have computed."""
         from bevlite.export.run import real_batches
         from bevlite.export.run_modules import inputs_of_run
+        from bevlite.run_folder import Run
 
         run = Run(Path(self._folder.name))
         write_atomic(run.path / "variant.yaml", to_yaml(self._variant))

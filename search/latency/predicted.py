@@ -12,12 +12,12 @@ from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import PipelineStep, steps_for
-from bevlite.variant import Variant
 from search.latency.choice import DeviceChoice
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore, ModuleGraph
     from bevlite.export.graph.modules import Form
+    from bevlite.variant import Variant
 
 
 class LatencySource:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bevlite.config import read_yaml, to_yaml
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import TrainingError
 from bevlite.training.recipe import Recipe
@@ -124,7 +125,7 @@ class FakeBackend:
         if self.nan_depth is not None and variant.camera and variant.camera.backbone.depth == self.nan_depth:
             raise TrainingError("the loss is NaN at step 7")
         run.mkdir(parents=True, exist_ok=True)
-        (run / "variant").write_text(variant.model_dump_json())
+        (run / "variant.yaml").write_text(to_yaml(variant))
         state = run / "epoch"
         done = int(state.read_text()) if state.exists() else 0
         for epoch in range(done + 1, until_epoch + 1):
@@ -134,7 +135,7 @@ class FakeBackend:
             self.log(f"end {run.name} {epoch}")
 
     def evaluate(self, run: Path) -> dict[str, Any]:
-        variant = Variant.model_validate_json((run / "variant").read_text())
+        variant = Variant.model_validate(read_yaml(run / "variant.yaml"))
         value = accuracy(variant, int((run / "epoch").read_text()))
         return {"split": "mini_val", "samples": 81, "NDS": value, "mAP": value / 2, "per_class": {"car": 0.5}}
 

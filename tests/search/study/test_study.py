@@ -13,7 +13,7 @@ import pytest
 
 from bevlite.errors import BevliteError, ConfigError, DataError
 from bevlite.variant import Variant
-from search.report.outcome import Outcome, no_feasible
+from search.study.outcome import Outcome, no_feasible
 from search.study.study import Study
 from tests.search.fakes import SEARCH, FakeBackend, load, run_study
 
@@ -169,7 +169,7 @@ def test_floors(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from search.study import Study
+from search.study.study import Study
 from tests.search.fakes import FakeBackend, load
 folder = Path(sys.argv[1])
 Study(load(folder, trials=4), folder / "study", FakeBackend(folder, delay_s=0.15), print).run()

@@ -80,11 +80,12 @@ def test_what_no_trial_escapes_ends_the_search(tmp_path: Path, capfd: pytest.Cap
 SEARCHING = """
 import sys
 from pathlib import Path
-from search import cli, commands
+from search import cli
+from search.study import local_backend
 from tests.search.fakes import FakeBackend
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    commands.make_backend = lambda search, out, devices: FakeBackend(folder, delay_s=0.3)
+    local_backend.make_backend = lambda search, out, devices: FakeBackend(folder, delay_s=0.3)
     cli.app(["run", str(folder / "search.yaml"), "--out", str(folder / "study"), "--trials", "6", "--workers", "2"])
 """
 
