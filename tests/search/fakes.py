@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.study.study import Study
+from tests.search.waiting import wait_until
 
 BASE = """
 bev: {x_range_m: [-51.2, 51.2], y_range_m: [-51.2, 51.2], cell_m: 0.8}
@@ -85,16 +86,21 @@ def accuracy(variant: Variant, epoch: int) -> float:
 
 
 class FakeBackend:
-    """Formulas instead of work. `log` is a file, so that calls of a killed process are known too."""
+    """Formulas instead of work. `log` is a file, so that calls of a killed process are known too.
 
-    def __init__(self, folder: Path, delay_s: float = 0.0, nan_depth: int | None = None) -> None:
-        self.log_file = folder / "calls.log"
-        self.delay_s = delay_s
+    A process that logs a call which matches `hold` stands still there until there is a file `go` in the folder.
+    """
+
+    def __init__(self, folder: Path, hold: str | None = None, nan_depth: int | None = None) -> None:
+        self.log_file, self._go = folder / "calls.log", folder / "go"
+        self._hold = hold
         self.nan_depth = nan_depth
 
     def log(self, text: str) -> None:
         with self.log_file.open("a") as stream:
             stream.write(text + "\n")
+        if self._hold is not None and re.search(self._hold, text):
+            wait_until(self._go.exists)
 
     @property
     def calls(self) -> list[str]:
@@ -130,7 +136,6 @@ class FakeBackend:
         done = int(state.read_text()) if state.exists() else 0
         for epoch in range(done + 1, until_epoch + 1):
             self.log(f"begin {run.name} {epoch}")
-            time.sleep(self.delay_s)
             state.write_text(str(epoch))
             self.log(f"end {run.name} {epoch}")
 
