@@ -16,11 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from bevlite.devices.predicted import PredictedDevice
 from bevlite.export.graph.modules import export_variant
+
+from bevlite.devices.predicted import PredictedDevice
 from search.config import load_search
 from search.latency.predicted import LatencySource, pipeline_of
-from search.space.scan import available_cores, scan
+from search.scan.modules import available_cores
+from search.scan.scan import scan
 
 LIMIT = 0.01
 DEFAULT = Path(__file__).resolve().parents[1] / "configs" / "searches" / "wide.yaml"

@@ -22,7 +22,7 @@ from bevlite.run_folder import Run
 from bevlite.training.checkpoints import save_weights
 from bevlite.training.recipe import load_recipe
 from bevlite.variant import Variant, load_variant
-from search.commands import load_study
+from search import search_status
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--seeds", type=int, default=2, help="random initialisations of each network")
     options = parser.parse_args()
-    _, outcome = load_study(options.study)
+    outcome = search_status(options.study).outcome
     failed = False
     print("| trial | NDS | NDS untrained | mAP | mAP untrained |\n|" + " --- |" * 5)
     for record in outcome.records:

@@ -1,10 +1,16 @@
-"""`bevlite search`: run, status, best, report. What needs torch or Optuna is imported when a command runs."""
+"""`bevlite search`: run, status, best, report, scan. What a command needs is imported when it runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.study.view import StudyView
 
 app = typer.Typer(help="Find the most accurate network within a latency budget.", no_args_is_help=True)
 
@@ -26,33 +32,77 @@ def run_command(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Search. Ctrl-C stops it at any time; the same command goes on."""
-    from search import commands
+    import shlex
+    import signal
 
-    commands.run(config, out, budget_ms, trials, data, devices, workers, replay, overrides)
+    from search.api import run_search
+    from search.report.words import best_line
+    from search.study.workers import interrupt
+    from search.terminal import make_console, speaker
+
+    console = make_console()
+    say = speaker(console)
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        view = run_search(
+            config,
+            out,
+            budget_ms=budget_ms,
+            trials=trials,
+            data=data,
+            devices=devices,
+            workers=workers,
+            replay=replay,
+            overrides=overrides,
+            say=say,
+        )
+    except KeyboardInterrupt:
+        again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
+        typer.echo(f"stopped; nothing that was finished is lost. Go on with: {again}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if view.outcome.pareto:
+        _print_pareto(console, view)
+    say(best_line(view))
+    say(f"report: {out / 'report.html'}")
 
 
 @app.command("status")
 def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """How far a study is."""
-    from search import commands
+    from search.api import search_status
+    from search.report.words import status_lines
 
-    commands.status(study)
+    for line in status_lines(search_status(study)):
+        typer.echo(line)
 
 
 @app.command("best")
 def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """The winner and the Pareto table. Exit code 1 when no trial is feasible."""
-    from search import commands
+    from search.api import search_status, winner_of
+    from search.report.words import best_line, final_line
+    from search.terminal import make_console
 
-    commands.best(study)
+    view = search_status(study)
+    typer.echo(best_line(view))
+    winner = winner_of(view)
+    if winner is None:
+        raise typer.Exit(1)
+    _print_pareto(make_console(), view)
+    if winner.final is not None and (line := final_line(winner.final, view.label, study / "winner")):
+        typer.echo(line)
+    if (study / "winner.yaml").is_file():
+        typer.echo(f"variant: {study / 'winner.yaml'}")
 
 
 @app.command("report")
 def report_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """Write report.html, the tables, pareto.png and winner.yaml anew."""
-    from search import commands
+    from search.api import write_search_report
 
-    commands.report(study)
+    typer.echo(f"report: {write_search_report(study)}")
 
 
 @app.command("scan")
@@ -67,6 +117,27 @@ def scan_command(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Predict the latency of many networks of a space at once; nothing is trained."""
-    from search import commands
+    from search.api import scan_space
+    from search.scan.text import scan_lines, write_scan_csv
 
-    commands.scan(config, budget_ms, count, seed, csv_path, cache, processes, overrides)
+    result = scan_space(
+        config,
+        budget_ms=budget_ms,
+        count=count,
+        seed=seed,
+        processes=processes,
+        cache=cache,
+        overrides=overrides,
+    )
+    for line in scan_lines(result):
+        typer.echo(line)
+    if csv_path is not None:
+        write_scan_csv(csv_path, result)
+        typer.echo(f"variants: {csv_path}")
+
+
+def _print_pareto(console: Console, view: StudyView) -> None:
+    from search.report.tables import pareto_rows, terminal_table
+
+    head, rows = pareto_rows(view.outcome, view.label)
+    console.print(terminal_table(f"Pareto front ({view.outcome.where})", head, rows))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -16,12 +16,14 @@ from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.training.recipe import Recipe, load_recipe
-from bevlite.variant import Variant, load_variant
 from search.latency.choice import DeviceChoice
 from search.space.constraints import Limits
+from search.space.fidelity import Fidelity
 from search.space.objectives import Objectives
 from search.space.space import Space
-from search.study.fidelity import Fidelity
+
+if TYPE_CHECKING:  # imports torch
+    from bevlite.variant import Variant
 
 
 class SearchConfig(Config):
@@ -167,6 +169,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 
 def _load_base(base: str | dict[str, Any], folder: Path, path: Path) -> Variant:
+    from bevlite.variant import Variant, load_variant  # imports torch
+
     if isinstance(base, str):
         return load_variant(folder / base)
     return validate(base, Variant, f"{path}: base")

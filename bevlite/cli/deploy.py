@@ -32,13 +32,14 @@ def deploy_command(
     """
     from bevlite.cli.deploy_text import show_deployment
     from bevlite.config import validate
-    from bevlite.deploy.deploy import deploy
     from bevlite.devices.files import open_board
     from bevlite.devices.report.deployment import EXIT_CODES, Budgets
 
     limits = {"latency_ms": budget_ms, "fps": min_fps, "power_w": max_power_w, "memory_mb": max_memory_mb}
     budgets = validate({**limits, "drop": max_drop}, Budgets, "limits of bevlite deploy")
     with open_board(device, news()) as board:
+        from bevlite.deploy.deploy import deploy  # seconds, which a wrong name need not wait for
+
         report = deploy(run, board, budgets, split=split, samples=samples, end_to_end=end_to_end)
     show_deployment(report)
     typer.echo(f"written: {run / 'deploy' / report.device / 'report.json'} and report.html")

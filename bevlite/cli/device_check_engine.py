@@ -18,10 +18,11 @@ def check_engine(
 ) -> None:
     """Compare a run's engines with ONNX Runtime, and name the first bad layer (exit code 1 then)."""
     from bevlite.cli.deploy_text import show_golden
-    from bevlite.deploy.golden import check_engine_of_run
     from bevlite.devices.files import open_board
 
     with open_board(device, say) as board:
+        from bevlite.deploy.golden import check_engine_of_run  # seconds, which a wrong name need not wait for
+
         found = check_engine_of_run(board, run, samples)
         kind = board.kind
     show_golden(found)

@@ -25,10 +25,7 @@ def train_command(
 ) -> None:
     """Train a variant."""
     from bevlite.data.config import load_data_config
-    from bevlite.evaluation.run import accuracy_table, evaluate_run
-    from bevlite.training.loop import train
     from bevlite.training.recipe import load_recipe
-    from bevlite.variant import load_variant
 
     if resume not in (None, "auto"):
         raise BevliteError(f"--resume: found '{resume}'; accepted: auto")
@@ -38,10 +35,18 @@ def train_command(
         if not equals:
             raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
         streams[name] = Path(path)
+    # What is wrong with a file is said before the seconds that torch and Lightning take to import.
+    loaded_recipe, loaded_data = load_recipe(recipe, recipe_overrides), load_data_config(data)
+    from bevlite.variant import load_variant
+
+    network = load_variant(variant, overrides)
+    from bevlite.evaluation.run import accuracy_table, evaluate_run
+    from bevlite.training.loop import train
+
     train(
-        load_variant(variant, overrides),
-        load_data_config(data),
-        load_recipe(recipe, recipe_overrides),
+        network,
+        loaded_data,
+        loaded_recipe,
         out,
         init=streams,
         resume=resume == "auto",

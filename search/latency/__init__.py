@@ -1,1 +1,1 @@
-"""Latencies of a search: predicted, or measured by boards and corrected."""
+"""Latencies of a search: predicted, or measured by boards and kept in a log."""

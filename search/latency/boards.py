@@ -24,26 +24,28 @@ from bevlite.latency.device import DeviceConfig
 from bevlite.latency.onnx.graph import strip_weights
 from bevlite.latency.onnx.identity import module_identity
 from bevlite.tensorrt import Form, Precision, form_for, module_precision
-from bevlite.variant import Variant
 from search.latency.candidate import Candidate, ModuleFile
 from search.latency.choice import DeviceChoice
-from search.latency.log import LOG, Entry, MeasurementLog, NoBoard, NoLatency, Scope
+from search.latency.log import LOG, BlockedBoard, Entry, MeasurementLog, NoBoard, NoLatency, Scope
 from search.latency.pool import Boards, Place, open_boards, place_of_boards
 from search.latency.predicted import LatencySource
-from search.study.locks import FileLock
+from search.latency.waiting import Clock, Patience, RealClock
+from search.locks import FileLock
 from search.terminal import make_console, speaker
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore
-
-RETRY_S = 30.0
-"""Between two attempts to find a board that answers."""
+    from bevlite.variant import Variant
 
 
 class BoardLatency:
     """Measures variants on the boards of a search, or replays the log of another study."""
 
-    def __init__(self, device: DeviceConfig, choice: DeviceChoice, data: DataConfig, folder: Path) -> None:
+    def __init__(
+        self, device: DeviceConfig, choice: DeviceChoice, data: DataConfig, folder: Path, clock: Clock | None = None
+    ) -> None:
+        wait_s = choice.wait_s if choice.unmeasured == "fail" else 0.0
+        self._patience = Patience(wait_s, _announce, clock or RealClock())
         self._device, self._choice, self._data, self._folder = device, choice, data, folder
         replayed = Path(choice.replay) if choice.replay is not None else None
         self._log = MeasurementLog(replayed or folder / LOG)
@@ -166,22 +168,18 @@ class BoardLatency:
 
     def _on_a_board(self, module: str, file: ModuleFile, precision: str) -> LatencyReport:
         """On whichever board is free; boards that are away are waited for (raises NoBoard, DeviceFault)."""
-        began, told = time.monotonic(), False
-        while True:
+
+        def attempt() -> LatencyReport:
             try:
                 return self._pool().pool.measure({module: file.path}, (), precision, inputs={module: file.inputs})
             except DeviceFault as fault:
                 if isinstance(fault, BLOCKED):
+                    raise BlockedBoard(f"no board can measure: {fault}") from None
+                if isinstance(fault, PASSING):
                     raise NoBoard(f"no board can measure: {fault}") from None
-                if not isinstance(fault, PASSING):
-                    raise
-                left = self._choice.wait_s - (time.monotonic() - began)
-                if self._choice.unmeasured == "predict" or left <= 0:
-                    raise NoBoard(f"no board can measure: {fault}") from None
-                if not told:
-                    _announce(f"no board can measure ({fault}); waiting for up to {left:.0f} s")
-                    told = True
-                time.sleep(min(RETRY_S, left))
+                raise
+
+        return self._patience.until_answered(attempt)
 
     def _conditions(self) -> Place:
         """The conditions of the study: those of its first measurements, or now of the boards."""
@@ -199,18 +197,7 @@ class BoardLatency:
             return load_config(file, Place)
 
     def _place_of_boards(self) -> Place:
-        began, told = time.monotonic(), False
-        while True:
-            try:
-                return place_of_boards(self._pool())
-            except NoBoard as error:
-                left = self._choice.wait_s - (time.monotonic() - began)
-                if self._choice.unmeasured == "predict" or left <= 0:
-                    raise
-                if not told:
-                    _announce(f"{error}; waiting for up to {left:.0f} s")
-                    told = True
-                time.sleep(min(RETRY_S, left))
+        return self._patience.until_answered(lambda: place_of_boards(self._pool()))
 
     def _look(self, place: Place) -> None:
         """Once, before anything is measured: whether the boards are still as the study was begun (raises NoLatency)."""

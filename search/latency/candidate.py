@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.contract import Inputs
-from bevlite.run_folder import Run
 from bevlite.tensorrt import Form
-from bevlite.variant import Variant
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.models.modules import Module
+    from bevlite.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Candidate:
         """Inputs of every module on a real sample: what one module gets, the ones before it have computed."""
         from bevlite.export.of_run import inputs_of_run
         from bevlite.export.real import real_batches
+        from bevlite.run_folder import Run
 
         run = Run(Path(self._folder.name))
         write_atomic(run.path / "variant.yaml", to_yaml(self._variant))

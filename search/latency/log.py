@@ -10,7 +10,7 @@ from typing import Literal
 from bevlite.config import Config, validate
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
-from search.study.locks import FileLock
+from search.locks import FileLock
 
 LOG = "measurements.jsonl"
 Scope = Literal["module", "whole"]
@@ -22,6 +22,10 @@ class NoLatency(BevliteError):
 
 class NoBoard(NoLatency):
     """No board answers: where the user allows it, a prediction stands in."""
+
+
+class BlockedBoard(NoBoard):
+    """Every board has something that time does not mend."""
 
 
 class Entry(Config):

@@ -12,11 +12,11 @@ from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig
 from bevlite.tensorrt import Form, Precision, form_for, module_precision
-from bevlite.variant import Variant
 from search.latency.choice import DeviceChoice
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore, ModuleGraph
+    from bevlite.variant import Variant
 
 
 class LatencySource:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from bevlite.config import write_atomic
-from search.report.outcome import Outcome
+from search.study.outcome import Outcome
 from search.study.records import TrialRecord
 
 COLORS = {"completed": "#1f6fb4", "stopped": "#e08a1e", "rejected": "#9aa0a6", "winner": "#c2185b"}

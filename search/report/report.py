@@ -10,12 +10,12 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from bevlite.config import as_dict, to_yaml, write_atomic
-from search.config import ResolvedSearch
-from search.report.outcome import Outcome, budget_words, no_feasible
+from bevlite.config import to_yaml, write_atomic
 from search.report.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.report.tables import pareto_rows, trial_rows, write_csv
-from search.study.winner import read_result, winner_variant, write_winner_yaml
+from search.study.outcome import Outcome, budget_words, no_feasible
+from search.study.view import StudyView
+from search.study.winner import read_result, write_winner_yaml
 
 PACKAGES = ("bevlite", "optuna", "torch", "lightning", "numpy", "nuscenes-devkit", "onnx")
 KIND_WORDS = {
@@ -25,22 +25,22 @@ KIND_WORDS = {
 }
 
 
-def write_report(search: ResolvedSearch, outcome: Outcome, folder: Path) -> Path:
+def write_report(view: StudyView) -> Path:
     """Write report.html, both tables, pareto.png and, if there is one, winner.yaml; returns the report."""
-    label = search.config.objectives.label
+    folder, outcome = view.folder, view.outcome
     write_csv(folder / "pareto.csv", outcome.pareto)
     write_csv(folder / "trials.csv", outcome.records)
-    write_pareto_png(outcome, label, folder / "pareto.png")
+    write_pareto_png(outcome, view.label, folder / "pareto.png")
     if outcome.choice is not None:
-        write_winner_yaml(search, outcome, folder / "winner.yaml")
+        write_winner_yaml(view, folder / "winner.yaml")
     report = folder / "report.html"
-    write_atomic(report, render(search, outcome, folder))
+    write_atomic(report, render(view))
     return report
 
 
-def render(search: ResolvedSearch, outcome: Outcome, folder: Path) -> str:
+def render(view: StudyView) -> str:
     """The report as HTML."""
-    label = search.config.objectives.label
+    label, outcome = view.label, view.outcome
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.get_template("report.html.j2")
@@ -53,36 +53,35 @@ def render(search: ResolvedSearch, outcome: Outcome, folder: Path) -> str:
         title=f"Search within {outcome.budget_ms:g} ms",
         outcome=outcome,
         label=label,
-        search=search,
-        config=search.config,
-        headline=_headline(search, outcome, folder),
+        tasks=view.tasks,
+        config=view.config,
+        headline=_headline(view),
         kinds=_kinds(outcome),
         pareto=pareto_rows(outcome, label),
         trials=trial_rows(outcome, label),
         figures={name: _html(figure) for name, figure in figures.items() if figure is not None},
         plotly_js=get_plotlyjs(),
-        winner_yaml=to_yaml(winner_variant(search, outcome)) if outcome.choice is not None else "",
-        search_yaml=search.as_yaml(),
-        objectives=as_dict(search.config.objectives),
+        winner_yaml=to_yaml(view.winner_variant) if outcome.choice is not None else "",
+        search_yaml=view.search_file.read_text(encoding="utf-8"),
         versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
     )
 
 
-def _headline(search: ResolvedSearch, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def _headline(view: StudyView) -> dict[str, Any]:
+    outcome = view.outcome
     if outcome.choice is None:
-        return {"found": False, "text": no_feasible(outcome, search.config.objectives.label)}
+        return {"found": False, "text": no_feasible(outcome, view.label)}
     record, winner = outcome.choice
-    final = read_result(folder)
+    final = read_result(view.folder)
     if final is not None and final.trial != record.number:
         final = None
-    other = outcome.more_accurate
     return {
         "found": True,
         "record": record,
         "certainty": budget_words(record, winner),
         "flagged": winner.flagged,
         "final": final,
-        "other": other,
+        "other": outcome.more_accurate,
     }
 
 

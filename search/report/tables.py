@@ -12,11 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from bevlite.config import write_atomic
-from search.report.outcome import Outcome
-from search.study.records import BASIS_WORDS, TrialRecord
+from search.latency.summary import BASIS_WORDS
+from search.space.objectives import ACCURACIES
+from search.study.outcome import Outcome
+from search.study.records import TrialRecord
 
 Rows = list[list[str]]
-METRICS = ("NDS", "mAP", "occ_miou")
+METRICS = tuple(accuracy.key for accuracy in ACCURACIES.values())
 
 
 def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:

@@ -1,1 +1,1 @@
-"""What a search may choose, what it wants, and scans of all of it."""
+"""What a search file says: what may change, what is aimed at, which limits count, how far trials are trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from bevlite.config import Config
-from search.study.records import LatencySummary
+from search.latency.summary import LatencySummary
 
 
 class Limits(Config):

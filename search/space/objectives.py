@@ -5,23 +5,44 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from bevlite.config import Config
 from bevlite.errors import BevliteError, ConfigError
 
-Metric = Literal["nds", "map", "occ_miou"]
-KEYS: dict[str, str] = {"nds": "NDS", "map": "mAP", "occ_miou": "occ_miou"}
-TASK_OF: dict[str, str] = {"nds": "detection", "map": "detection", "occ_miou": "occupancy"}
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A figure that a search can maximise: its key in the result of an evaluation, and the task that it scores."""
+
+    key: str
+    task: str
+
+
+ACCURACIES: dict[str, Accuracy] = {
+    "nds": Accuracy("NDS", "detection"),
+    "map": Accuracy("mAP", "detection"),
+    "occ_miou": Accuracy("occ_miou", "occupancy"),
+}
+"""Every accuracy by the name that a search file gives it. The only list of them: tables and checks read this one."""
+
+
+def _known(name: str) -> str:
+    if name not in ACCURACIES:
+        raise ValueError(f"found '{name}'; accepted: {', '.join(ACCURACIES)}")
+    return name
+
+
+AccuracyName = Annotated[str, AfterValidator(_known)]
 
 
 class Objectives(Config):
     """What is maximised; the latency is always minimised beside it."""
 
-    accuracy: dict[Metric, float] = {"nds": 1.0}
-    floors: dict[Metric, float] = {}
+    accuracy: dict[AccuracyName, float] = {"nds": 1.0}
+    floors: dict[AccuracyName, float] = {}
 
     @model_validator(mode="after")
     def _weights(self) -> Objectives:
@@ -35,26 +56,26 @@ class Objectives(Config):
     def label(self) -> str:
         """How the accuracy is called in tables: `NDS`, or the mix."""
         if len(self.accuracy) == 1:
-            return KEYS[next(iter(self.accuracy))]
-        return " + ".join(f"{weight:g} {KEYS[metric]}" for metric, weight in self.accuracy.items())
+            return ACCURACIES[next(iter(self.accuracy))].key
+        return " + ".join(f"{weight:g} {ACCURACIES[name].key}" for name, weight in self.accuracy.items())
 
     def check_tasks(self, tasks: tuple[str, ...]) -> None:
         """Refuse a metric of a task that the networks do not have (raises ConfigError)."""
-        for key, metrics in (("accuracy", self.accuracy), ("floors", self.floors)):
-            for metric in metrics:
-                if TASK_OF[metric] not in tasks:
+        for key, names in (("accuracy", self.accuracy), ("floors", self.floors)):
+            for name in names:
+                if (task := ACCURACIES[name].task) not in tasks:
                     raise ConfigError(
-                        f"objectives.{key}.{metric}: needs the task {TASK_OF[metric]}, which the base "
+                        f"objectives.{key}.{name}: needs the task {task}, which the base "
                         f"variant lacks; accepted: metrics of {' and '.join(tasks)}"
                     )
 
     def accuracy_of(self, metrics: Mapping[str, Any]) -> float:
         """The number that is maximised (raises BevliteError when a metric is missing or not finite)."""
-        return sum(weight * _value(metrics, metric) for metric, weight in self.accuracy.items())
+        return sum(weight * _value(metrics, name) for name, weight in self.accuracy.items())
 
     def floor_violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """For each floor how far a network is below it, relative to the floor; zero or less is within."""
-        return {f"floor_{metric}": (floor - _value(metrics, metric)) / floor for metric, floor in self.floors.items()}
+        return {f"floor_{name}": (floor - _value(metrics, name)) / floor for name, floor in self.floors.items()}
 
 
 @dataclass(frozen=True)
@@ -91,8 +112,9 @@ class Score:
         return f"{self.split}, {self.samples} samples"
 
 
-def _value(metrics: Mapping[str, Any], metric: str) -> float:
-    value = metrics.get(KEYS[metric])
+def _value(metrics: Mapping[str, Any], name: str) -> float:
+    key = ACCURACIES[name].key
+    value = metrics.get(key)
     if value is None or not math.isfinite(value):
-        raise BevliteError(f"evaluation: found {KEYS[metric]} = {value}; accepted: a finite number")
+        raise BevliteError(f"evaluation: found {key} = {value}; accepted: a finite number")
     return float(value)

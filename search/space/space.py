@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field, field_validator, model_validator
 
 from bevlite.config import Config, as_dict, merge, validate
 from bevlite.errors import ConfigError
-from bevlite.variant import Variant
+
+if TYPE_CHECKING:  # imports torch
+    from bevlite.variant import Variant
 
 Params = dict[str, Any]
-TASKS = ("detection", "occupancy")
 
 
 class Suggests(Protocol):
@@ -85,14 +80,16 @@ class Choice(Config):
         """Whether a range holds whole numbers only."""
         return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))
 
-    def distribution(self) -> BaseDistribution:
-        """The same as an Optuna distribution."""
+    def contains(self, value: Any) -> bool:
+        """Whether a parameter of this choice can have this value."""
         if self.options:
-            return CategoricalDistribution(self.options)
+            return value in self.options
         assert self.low is not None and self.high is not None
-        if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
-        return FloatDistribution(float(self.low), float(self.high), log=self.log, step=self.step)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        steps = (value - self.low) / (self.step or 1)
+        on_step = (not self.whole and self.step is None) or abs(steps - round(steps)) < 1e-8
+        return bool(self.low <= value <= self.high and on_step)
 
     def suggest(self, trial: Suggests, name: str) -> Any:
         """Let a trial choose."""
@@ -209,6 +206,8 @@ class Space(Config):
         Raises:
             ConfigError: the parameters do not fit together, or change the tasks.
         """
+        from bevlite.variant import Variant
+
         data = self.apply(base, params) | {"name": name}
         variant = validate(data, Variant, "this combination")
         if variant.tasks != base.tasks:
@@ -224,9 +223,7 @@ class Space(Config):
         for name, choice in self.choices.items():
             for option in choice.options:
                 data = self.apply(base, {name: option})
-                heads = data.get("heads")
-                heads = heads if isinstance(heads, Mapping) else {}
-                tasks = tuple(task for task in TASKS if heads.get(task) is not None)
+                tasks = tasks_of(data)
                 if tasks != base.tasks:
                     raise ConfigError(_tasks_error(f"space.{name}: {option}", tasks, base.tasks))
 
@@ -239,9 +236,15 @@ class Space(Config):
             if choice.options and value not in choice.options:
                 accepted = ", ".join(map(str, choice.options))
                 raise ConfigError(f"{source}: {name}: found {value!r}; accepted: {accepted}")
-            if not choice.options and not choice.distribution()._contains(value):
+            if not choice.options and not choice.contains(value):
                 accepted = f"{choice.low} to {choice.high}" + (f" by {choice.step}" if choice.step else "")
                 raise ConfigError(f"{source}: {name}: found {value!r}; accepted: {accepted}")
+
+
+def tasks_of(variant: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tasks of a variant that is given as a mapping: each that has a head."""
+    heads = variant.get("heads")
+    return tuple(task for task, head in heads.items() if head is not None) if isinstance(heads, Mapping) else ()
 
 
 def _as_list(value: Any) -> list[Any]:

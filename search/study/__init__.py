@@ -1,1 +1,1 @@
-"""The study: trials, fidelity, workers, storage, winner."""
+"""The study at work: trials, sampling, workers, storage, and what came of them."""

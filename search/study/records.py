@@ -8,52 +8,10 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-from bevlite.devices.report.latency import LatencyReport
+from search.latency.summary import LatencySummary
 
 State = Literal["rejected", "stopped", "completed", "failed", "running", "waiting"]
-Basis = Literal["", "engines", "whole"]
-"""Of a measurement: the sum of engines measured apart, or the network as one engine."""
-BASIS_WORDS = {"engines": "from its engines", "whole": "as a whole"}
 STATES: tuple[State, ...] = ("completed", "stopped", "rejected", "failed", "running", "waiting")
-
-
-@dataclass(frozen=True)
-class LatencySummary:
-    """Of a latency report what tables and plots need. `missing` names steps that are not in the total."""
-
-    kind: str
-    total_ms: float
-    lower_ms: float
-    upper_ms: float
-    modules: dict[str, float]
-    pipeline: dict[str, float]
-    basis: Basis = ""
-    missing: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, report: LatencyReport, basis: Basis = "") -> LatencySummary:
-        """The summary of a report."""
-        return cls(
-            report.kind,
-            report.total_ms,
-            report.lower_ms,
-            report.upper_ms,
-            {row.name: row.latency_ms for row in report.modules},
-            {row.name: row.latency_ms for row in report.pipeline},
-            basis,
-            report.missing,
-        )
-
-    @classmethod
-    def read(cls, data: Mapping[str, Any]) -> LatencySummary:
-        """From the storage, that of an older version as well."""
-        return cls(**{**data, "missing": tuple(data.get("missing", ()))})
-
-    @property
-    def text(self) -> str:
-        """`predicted 48.2 ms [40.1, 57.0]`: the kind is always said, and whether engines were summed."""
-        words = f"{self.kind} {self.total_ms:.1f} ms [{self.lower_ms:.1f}, {self.upper_ms:.1f}]"
-        return f"{words} {BASIS_WORDS[self.basis]}" if self.basis else words
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from optuna.study import StudyDirection
 from bevlite.config import stable_hash, write_atomic
 from bevlite.errors import BevliteError, ConfigError
 from search.config import ResolvedSearch, differences
-from search.latency.correction import corrected
-from search.study.records import LatencySummary, TrialRecord, read_record
+from search.latency.summary import LatencySummary
+from search.study.correction import corrected
+from search.study.records import TrialRecord, read_record
 
 HEARTBEAT_S = 30
 STUDY_NAME = "search"

@@ -16,13 +16,15 @@ from bevlite.config import write_atomic
 from bevlite.errors import BevliteError
 from search.config import ResolvedSearch
 from search.latency.log import NoLatency
-from search.report.outcome import Outcome
+from search.latency.summary import LatencySummary
+from search.locks import FileLock
 from search.study.backend import Backend
-from search.study.locks import FileLock
-from search.study.records import LatencySummary, TrialRecord
+from search.study.outcome import Outcome
+from search.study.records import TrialRecord
 from search.study.sampling import draw, sampler_for, tried_all
 from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner
+from search.study.view import trial_folder, trial_lock
 from search.terminal import Say
 
 MAX_SURPRISES = 3
@@ -73,7 +75,7 @@ class Study:
 
     def trial_folder(self, number: int) -> Path:
         """The run folder of a trial."""
-        return self.folder / "trials" / f"{number:04d}"
+        return trial_folder(self.folder, number)
 
     def run(self) -> None:
         """Run trials until `trials` of them exist, or nothing is left to try.
@@ -176,7 +178,7 @@ class Study:
             if not any(trial.state == TrialState.WAITING for trial in trials):
                 self.study.enqueue_trial(draw(self.search, trials))
             asked = self.study.ask()
-            lock = FileLock(self._lock_file(asked.number))
+            lock = FileLock(trial_lock(self.folder, asked.number))
             lock.acquire()
             asked.set_user_attr("host", platform.node())
             return Job(asked, lock, resumed=False)
@@ -186,7 +188,7 @@ class Study:
 
         On this machine the lock says so at once; for another machine its heartbeat must have stopped as well.
         """
-        lock = FileLock(self._lock_file(trial.number))
+        lock = FileLock(trial_lock(self.folder, trial.number))
         if not lock.acquire(wait=False):
             return None
         host = trial.user_attrs.get("host", platform.node())
@@ -194,9 +196,6 @@ class Study:
             lock.release()
             return None
         return lock
-
-    def _lock_file(self, number: int) -> Path:
-        return self.folder / "trials" / f".{number:04d}.lock"
 
 
 def _before(record: TrialRecord) -> str:

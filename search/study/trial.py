@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
 
 from bevlite.errors import BevliteError, ConfigError, DataError
-from bevlite.variant import Variant
 from search.config import ResolvedSearch
 from search.latency.log import NoLatency
+from search.latency.summary import Basis, LatencySummary
+from search.space.fidelity import RungPoint, stop_reason
 from search.space.objectives import Score
 from search.study.backend import Backend
-from search.study.fidelity import RungPoint, stop_reason
-from search.study.records import Basis, LatencySummary, State, TrialRecord
+from search.study.records import State, TrialRecord
 from search.study.store import records_of
 from search.terminal import Say
+
+if TYPE_CHECKING:  # imports torch
+    from bevlite.variant import Variant
 
 OPTUNA_STATES: dict[str, TrialState] = {
     "completed": TrialState.COMPLETE,

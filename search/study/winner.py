@@ -10,11 +10,11 @@ from typing import Any
 
 from bevlite.config import to_yaml, write_atomic
 from bevlite.errors import BevliteError
-from bevlite.variant import Variant
 from search.config import ResolvedSearch
-from search.report.outcome import Outcome, budget_words
 from search.space.objectives import Score
 from search.study.backend import Backend
+from search.study.outcome import Outcome, budget_words
+from search.study.view import StudyView, winner_name
 from search.terminal import Say
 
 NOTE = "winner.json"
@@ -42,27 +42,19 @@ def read_result(folder: Path) -> FinalResult | None:
         raise BevliteError(f"{file}: cannot be read; accepted: as `bevlite search run` writes it") from None
 
 
-def winner_variant(search: ResolvedSearch, outcome: Outcome) -> Variant:
-    """The variant of the winning trial."""
-    assert outcome.choice is not None
-    record, _ = outcome.choice
-    return search.space.build(search.base, record.params, f"winner-trial-{record.number}")
-
-
-def write_winner_yaml(search: ResolvedSearch, outcome: Outcome, path: Path) -> None:
+def write_winner_yaml(view: StudyView, path: Path) -> None:
     """The winner as a variant file, with what is known of it as comments."""
+    outcome = view.outcome
     assert outcome.choice is not None
     record, winner = outcome.choice
     assert record.latency is not None and record.score is not None
-    label = search.config.objectives.label
     head = [
         f"Trial {record.number} of {len(outcome.records)}: {record.params_text}",
-        f"{label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
-        f"Latency {record.latency.text} on {search.config.device.title}, budget {outcome.budget_ms:g} ms: "
+        f"{view.label} {record.accuracy:.4f} after {record.last_epoch} epochs ({outcome.where})",
+        f"Latency {record.latency.text} on {view.config.device.title}, budget {outcome.budget_ms:g} ms: "
         f"{budget_words(record, winner)}",
     ]
-    text = "".join(f"# {line}\n" for line in head) + to_yaml(winner_variant(search, outcome))
-    write_atomic(path, text)
+    write_atomic(path, "".join(f"# {line}\n" for line in head) + to_yaml(view.winner_variant))
 
 
 def finish_winner(
@@ -85,7 +77,7 @@ def finish_winner(
     if known is not None and known.score is not None and known.exported:
         return known
     _write(folder, FinalResult(record.number, recipe.epochs))
-    variant = winner_variant(search, outcome)
+    variant = search.space.build(search.base, record.params, winner_name(record))
     if recipe == search.recipe:
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
         _copy_run(trial_run, run)

@@ -19,6 +19,7 @@ from bevlite.simulation.jetson.server import RunningBoard
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.latency.boards import BoardLatency
+from search.latency.waiting import Clock
 from tests.devices.boards import QUICK
 from tests.search.fakes import FakeBackend
 from tests.tiny import lidar_only
@@ -79,9 +80,10 @@ def load(folder: Path, device: dict[str, Any], **changes: Any) -> ResolvedSearch
 class BoardBackend(FakeBackend):
     """Accuracy by a formula, latency from boards."""
 
-    def __init__(self, folder: Path, search: ResolvedSearch, delay_s: float = 0.0, study: str = "study") -> None:
-        super().__init__(folder, delay_s)
-        self.boards = BoardLatency(search.device, search.config.device, search.data, folder / study / "latency")
+    def __init__(self, folder: Path, search: ResolvedSearch, study: str = "study", clock: Clock | None = None) -> None:
+        super().__init__(folder)
+        kept = folder / study / "latency"
+        self.boards = BoardLatency(search.device, search.config.device, search.data, kept, clock)
 
     def latency(self, variant: Variant) -> Any:
         self.log(f"latency {variant.hash}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import re
 from pathlib import Path
 from typing import Any
 
+from bevlite.config import read_yaml, to_yaml
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.errors import TrainingError
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.study.study import Study
+from tests.search.waiting import wait_until
 
 BASE = """
 bev: {x_range_m: [-51.2, 51.2], y_range_m: [-51.2, 51.2], cell_m: 0.8}
@@ -84,16 +86,21 @@ def accuracy(variant: Variant, epoch: int) -> float:
 
 
 class FakeBackend:
-    """Formulas instead of work. `log` is a file, so that calls of a killed process are known too."""
+    """Formulas instead of work. `log` is a file, so that calls of a killed process are known too.
 
-    def __init__(self, folder: Path, delay_s: float = 0.0, nan_depth: int | None = None) -> None:
-        self.log_file = folder / "calls.log"
-        self.delay_s = delay_s
+    A process that logs a call which matches `hold` stands still there until there is a file `go` in the folder.
+    """
+
+    def __init__(self, folder: Path, hold: str | None = None, nan_depth: int | None = None) -> None:
+        self.log_file, self._go = folder / "calls.log", folder / "go"
+        self._hold = hold
         self.nan_depth = nan_depth
 
     def log(self, text: str) -> None:
         with self.log_file.open("a") as stream:
             stream.write(text + "\n")
+        if self._hold is not None and re.search(self._hold, text):
+            wait_until(self._go.exists)
 
     @property
     def calls(self) -> list[str]:
@@ -124,17 +131,16 @@ class FakeBackend:
         if self.nan_depth is not None and variant.camera and variant.camera.backbone.depth == self.nan_depth:
             raise TrainingError("the loss is NaN at step 7")
         run.mkdir(parents=True, exist_ok=True)
-        (run / "variant").write_text(variant.model_dump_json())
+        (run / "variant.yaml").write_text(to_yaml(variant))
         state = run / "epoch"
         done = int(state.read_text()) if state.exists() else 0
         for epoch in range(done + 1, until_epoch + 1):
             self.log(f"begin {run.name} {epoch}")
-            time.sleep(self.delay_s)
             state.write_text(str(epoch))
             self.log(f"end {run.name} {epoch}")
 
     def evaluate(self, run: Path) -> dict[str, Any]:
-        variant = Variant.model_validate_json((run / "variant").read_text())
+        variant = Variant.model_validate(read_yaml(run / "variant.yaml"))
         value = accuracy(variant, int((run / "epoch").read_text()))
         return {"split": "mini_val", "samples": 81, "NDS": value, "mAP": value / 2, "per_class": {"car": 0.5}}
 

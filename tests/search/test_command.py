@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from bevlite.config import read_yaml
 from bevlite.errors import BevliteError
 from bevlite.variant import load_variant
-from search import cli, commands
+from search import cli, resume_search, run_search, search_status, search_winner, write_search_report
+from search.study import local_backend
 from tests.search.fakes import SEARCH, FakeBackend, write_search
 
 RUNNER = CliRunner()
@@ -19,7 +20,7 @@ RUNNER = CliRunner()
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     backend = FakeBackend(tmp_path)
-    monkeypatch.setattr(commands, "make_backend", lambda search, out, devices: backend)
+    monkeypatch.setattr(local_backend, "make_backend", lambda search, out, devices: backend)
     return backend
 
 
@@ -76,6 +77,31 @@ def test_the_report_holds_what_it_must(tmp_path: Path, fake: FakeBackend) -> Non
     assert not re.search(r"(?:src|href)=", own)
     rows = (study / "trials.csv").read_text().splitlines()
     assert len(rows) == 11
+
+
+def test_the_winner_is_read_from_its_run_as_it_would_be_built(tmp_path: Path, fake: FakeBackend) -> None:
+    file, study = write_search(tmp_path), tmp_path / "study"
+    run("run", file, "--out", study, "--trials", 8)
+    written, winner = (study / "winner.yaml").read_text(), search_winner(study)
+    assert winner is not None and winner.run == study / "winner"
+    (study / "trials" / f"{winner.trial.number:04d}" / "variant.yaml").unlink()
+    (study / "winner.yaml").unlink()
+    assert write_search_report(study) == study / "report.html"
+    assert (study / "winner.yaml").read_text() == written
+    built = search_winner(study)
+    assert built is not None and built.variant == winner.variant
+
+
+def test_a_study_is_gone_on_with_from_python(tmp_path: Path, fake: FakeBackend) -> None:
+    file, study, said = write_search(tmp_path), tmp_path / "study", list[str]()
+    view = run_search(file, study, trials=3, budget_ms=5, say=said.append)
+    assert len(view.outcome.records) == 3 and search_winner(study) is None
+    assert "3 trials" in said[0]
+    again = resume_search(study, trials=4, say=said.append)
+    assert [r.params for r in again.outcome.records[:3]] == [r.params for r in view.outcome.records]
+    assert search_status(study).outcome == again.outcome and again.outcome.budget_ms == 5
+    with pytest.raises(BevliteError, match="no study"):
+        resume_search(tmp_path / "nothing")
 
 
 def test_no_feasible_trial(tmp_path: Path, fake: FakeBackend) -> None:

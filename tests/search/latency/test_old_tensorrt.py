@@ -17,9 +17,8 @@ from bevlite.latency.onnx.graph import load_model
 from bevlite.models.detector import Detector
 from bevlite.models.fusion.se import SEFusion
 from bevlite.run_folder import Run
-from search.commands import make_backend
 from search.latency.log import MeasurementLog
-from search.study.backend import LocalBackend
+from search.study.local_backend import LocalBackend, make_backend
 from search.study.study import Study
 from tests.search.boards import BoardBackend, add_device, load, served
 

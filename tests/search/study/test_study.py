@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 
 from bevlite.errors import BevliteError, ConfigError, DataError
 from bevlite.variant import Variant
-from search.report.outcome import Outcome, no_feasible
+from search.study.outcome import Outcome, no_feasible
 from search.study.study import Study
 from tests.search.fakes import SEARCH, FakeBackend, load, run_study
+from tests.search.waiting import HANG_S, wait_until
 
 SMALL = SEARCH.replace("startup_trials: 4", "startup_trials: 3")
 
@@ -169,22 +169,20 @@ def test_floors(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from search.study import Study
+from search.study.study import Study
 from tests.search.fakes import FakeBackend, load
 folder = Path(sys.argv[1])
-Study(load(folder, trials=4), folder / "study", FakeBackend(folder, delay_s=0.15), print).run()
+Study(load(folder, trials=4), folder / "study", FakeBackend(folder, hold=sys.argv[2]), print).run()
 """
 
 
 def test_kill_9_loses_nothing(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, cwd=root)
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "begin 0001 3"]
+    process = subprocess.Popen(command, env=environment, cwd=root)
     backend = FakeBackend(tmp_path)
-    deadline = time.monotonic() + 25
-    while "begin 0001 3" not in backend.calls:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: "begin 0001 3" in backend.calls, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -206,13 +204,13 @@ def test_kill_9_loses_nothing(tmp_path: Path) -> None:
 def test_two_processes_share_a_study(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, cwd=root)
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "begin 0000 1"]
+    process = subprocess.Popen(command, env=environment, cwd=root)
     backend = FakeBackend(tmp_path)
-    deadline = time.monotonic() + 25
-    while not any(call.startswith("begin 0000") for call in backend.calls):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: "begin 0000 1" in backend.calls, process)
     study, backend = run_study(tmp_path, trials=4)
-    assert process.wait(timeout=25) == 0
-    assert [record.number for record in study.records] == [0, 1, 2, 3]
+    assert [record.number for record in study.records if record.state == "running"] == [0]
+    (tmp_path / "go").touch()
+    assert process.wait(timeout=HANG_S) == 0
+    assert [record.number for record in study.records] == [0, 1, 2, 3] and not study.busy_elsewhere
     assert max(Counter(call for call in backend.calls if call.startswith("end")).values()) == 1

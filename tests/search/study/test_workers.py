@@ -5,9 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +15,39 @@ from bevlite.variant import Variant
 from search.study.study import Study
 from search.study.workers import run_workers
 from tests.search.fakes import FakeBackend, load, run_study
+from tests.search.waiting import HANG_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 class Recording(FakeBackend):
-    """Notes which process does what; one of them may be killed, or find the data unusable."""
+    """Notes which process does what; one of them may be killed, or find the data unusable.
+
+    Two processes wait for each other before they do anything, so that neither has done all before the other is there.
+    """
 
     def __init__(self, folder: Path, kill: bool = False, unusable: bool = False) -> None:
-        super().__init__(folder, delay_s=0.1)
+        super().__init__(folder)
         self.kill, self.unusable, self.folder = kill, unusable, folder
 
     def log(self, text: str) -> None:
         super().log(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']} {text}")
+        (self.folder / f"here-{os.getpid()}").touch()
+        wait_until(lambda: len(list(self.folder.glob("here-*"))) == 2)
 
     def parameters(self, variant: Variant) -> int:
         if self.unusable:
             raise DataError("the data are gone")
-        if self.kill and not (self.folder / "killed").exists():
-            (self.folder / "killed").touch()
+        if self.kill and self._is_first("killed"):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().parameters(variant)
+
+    def _is_first(self, name: str) -> bool:
+        try:
+            (self.folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
 
 def study_of(folder: Path, trials: int = 8, **fake: bool) -> tuple[Study, Recording]:
@@ -80,11 +90,12 @@ def test_what_no_trial_escapes_ends_the_search(tmp_path: Path, capfd: pytest.Cap
 SEARCHING = """
 import sys
 from pathlib import Path
-from search import cli, commands
+from search import cli
+from search.study import local_backend
 from tests.search.fakes import FakeBackend
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    commands.make_backend = lambda search, out, devices: FakeBackend(folder, delay_s=0.3)
+    local_backend.make_backend = lambda search, out, devices: FakeBackend(folder, hold="begin .* 2")
     cli.app(["run", str(folder / "search.yaml"), "--out", str(folder / "study"), "--trials", "6", "--workers", "2"])
 """
 
@@ -95,13 +106,6 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(folder / "searching.py"), str(folder)]
     return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def group_is_gone(group: int) -> bool:
@@ -116,18 +120,20 @@ def group_is_gone(group: int) -> bool:
 def test_stopped_workers_go_with_the_search_and_nothing_is_lost(tmp_path: Path, way: str) -> None:
     process = start(tmp_path)
     backend = FakeBackend(tmp_path)
-    wait_for(lambda: len({call.split()[1] for call in backend.calls if call.startswith("begin")}) >= 2)
+    held = re.compile(r"begin \d+ 2")
+    wait_until(lambda: len({call for call in backend.calls if held.fullmatch(call)}) == 2, process)
     if way == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=HANG_S)
         assert process.returncode == 130
         lines = error.decode().strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith("stopped; nothing that was finished is lost."), lines
     else:
         process.kill()
         process.wait()
-    wait_for(lambda: group_is_gone(process.pid))
+    wait_until(lambda: group_is_gone(process.pid))
     finished = [call for call in backend.calls if call.startswith("end")]
+    assert len(finished) >= 2
     study, backend = run_study(tmp_path, trials=6)
     assert len(study.records) == 6 and not study.unfinished
     ends = [call for call in backend.calls if call.startswith("end")]

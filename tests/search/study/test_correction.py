@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from search.latency.correction import ASSUMED_SPREAD, Correction, corrected
-from search.study.records import Basis, LatencySummary, TrialRecord
+from search.latency.summary import Basis, LatencySummary
+from search.study.correction import ASSUMED_SPREAD, Correction, corrected
+from search.study.records import TrialRecord
 
 
 def summary(ms: float, kind: str = "measured", basis: Basis = "engines") -> LatencySummary:

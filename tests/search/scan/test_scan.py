@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import yaml
+from bevlite.export.graph.modules import export_variant
 from typer.testing import CliRunner
 
 from bevlite.config import as_dict
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.export.graph import graphs
-from bevlite.export.graph.modules import export_variant
 from search import cli
 from search.config import ResolvedSearch, load_search
 from search.latency.predicted import LatencySource, pipeline_of
-from search.space import scan
-from search.space.scan import ScanRow, draw
+from search.scan import modules, scan
+from search.scan.result import VERDICTS, ScanConditions, ScanResult, ScanRow
+from search.space.draw import draw
 from search.space.space import Space
 from tests.tiny import lidar_only
 
@@ -32,6 +33,7 @@ SPACE: dict[str, Any] = {
     "again": {"choices": {"a": {"fusion.type": "se"}, "b": {}}},
 }
 VALID = 2 * 3 * 2
+CONDITIONS = ScanConditions(3.5, "a board", "MAXN", "10.3", (), None)
 RUNNER = CliRunner()
 
 
@@ -119,7 +121,7 @@ def test_a_kept_scan_makes_nothing(search: ResolvedSearch, tmp_path: Path, monke
 
 def test_several_processes_find_the_same(search: ResolvedSearch, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = scan.scan(search, 1000)
-    monkeypatch.setattr(scan, "POOL_FROM", 2)
+    monkeypatch.setattr(modules, "POOL_FROM", 2)
     assert scan.scan(search, 1000, processes=2).rows == alone.rows
 
 
@@ -173,8 +175,8 @@ def row(low: float, middle: float, high: float, gflops: float = 1.0) -> ScanRow:
 def test_verdicts() -> None:
     rows = (row(1, 2, 3, 5), row(2, 3, 4, 9), row(2.5, 3, 3.5, 7), row(3.6, 4, 9, 99))
     assert [r.verdict(3.5) for r in rows] == ["within", "possible", "within", "over"]
-    result = scan.ScanResult(rows, (), (), 0, 0, 0.0)
-    assert [result.count(v, 3.5) for v in scan.VERDICTS] == [2, 1, 1]
+    result = ScanResult(CONDITIONS, rows, (), (), 0, 0, 0.0)
+    assert [result.count(v, 3.5) for v in VERDICTS] == [2, 1, 1]
     assert result.fastest is rows[0] and result.largest_within(3.5) is rows[2]
     assert result.largest_within(0.5) is None
     assert result.quantiles((0, 0.5, 1)) == [(0, 2), (0.5, 3), (1, 4)]

@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from bevlite.config import write_atomic
-from search.config import ResolvedSearch
-from search.space.scan import VERDICTS, ScanResult, ScanRow
+from search.scan.result import VERDICTS, ScanResult, ScanRow
 
 BAR = 40
 BINS = 12
 
 
-def scan_lines(search: ResolvedSearch, result: ScanResult, size: int | None) -> list[str]:
+def scan_lines(result: ScanResult) -> list[str]:
     """The text for the terminal. Every latency is predicted, and said to be."""
-    budget_ms, device = search.config.constraints.budget_ms, search.config.device
-    mode, _ = search.device.mode(device.power_mode)
-    of = f" of {size} combinations" if size is not None else ""
+    of_all, budget_ms = result.conditions, result.conditions.budget_ms
+    of = f" of {of_all.combinations} combinations" if of_all.combinations is not None else ""
     lines = [
-        f"{len(result.rows)} variants{of}, predicted for {search.device.name}, {mode}, TensorRT {device.tensorrt}; "
-        "nothing was measured",
+        f"{len(result.rows)} variants{of}, predicted for {of_all.device}, {of_all.power_mode}, TensorRT "
+        f"{of_all.tensorrt}; nothing was measured",
         f"{result.distinct_modules} distinct modules, {result.seconds:.1f} s",
     ]
     for refused, words in ((result.invalid, "invalid combinations"), (result.failed, "without a prediction")):
@@ -70,9 +68,9 @@ def _params(params: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in params.items())
 
 
-def write_scan_csv(path: Path, search: ResolvedSearch, result: ScanResult) -> None:
+def write_scan_csv(path: Path, result: ScanResult) -> None:
     """One line a variant, fastest first, then the combinations without a latency and why."""
-    choices, budget_ms = list(search.space.choices), search.config.constraints.budget_ms
+    choices, budget_ms = list(result.conditions.choices), result.conditions.budget_ms
     names = list(dict.fromkeys(name for row in result.rows for name in row.modules))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

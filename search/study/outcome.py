@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from search.latency.correction import Correction
-from search.report.pareto import Winner, choose_winner, front
+from search.space.pareto import Winner, choose_winner, front
+from search.study.correction import Correction
 from search.study.records import STATES, TrialRecord
 
 

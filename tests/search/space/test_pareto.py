@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from search.report.pareto import Point, choose_winner, dominates, front, ranks
+from search.space.pareto import Point, choose_winner, dominates, front, ranks
 
 
 def brute_ranks(points: list[Point]) -> list[int]:

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from search.study.records import LatencySummary, TrialRecord
+from search.latency.summary import LatencySummary
+from search.study.records import TrialRecord
 
 ASSUMED_SPREAD = 0.05
 """Standard deviation of the logarithm of the assumed ratio. Ours: no published figure exists."""

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import random
 
-from search.report.pareto import ranks
-from search.study.fidelity import Fidelity, RungPoint, stop_reason
+from search.space.fidelity import Fidelity, RungPoint, stop_reason
+from search.space.pareto import ranks
 
 RULE = Fidelity(rungs=(1, 2), keep=0.5, margin=0.02, similar=0.1, min_trials=4)
 

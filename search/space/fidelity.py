@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field, field_validator
 
 from bevlite.config import Config
-from search.report.pareto import ranks
+from search.space.pareto import ranks
 
 
 class Fidelity(Config):

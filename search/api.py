@@ -1,0 +1,187 @@
+"""What a search can do, as functions: the command line and a notebook call the same ones.
+
+What needs torch is imported when a function needs it: `search_status`, `search_winner` and `write_search_report` read a
+study without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.config import ResolvedSearch, load_search
+from search.study.records import TrialRecord
+from search.study.view import StudyView, load_study
+from search.study.winner import FinalResult, read_result
+from search.terminal import Say, make_console, speaker
+
+if TYPE_CHECKING:
+    from search.scan.result import ScanResult
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class SearchWinner:
+    """The winner of a study.
+
+    `certain` says whether even the upper end of its latency is within the budget. `variant` is the network as a
+    mapping (that of winner.yaml). `final` is what its own, longer training gave, and `run` the folder of that run;
+    None while there is none.
+    """
+
+    trial: TrialRecord
+    certain: bool
+    variant: dict[str, Any]
+    final: FinalResult | None
+    run: Path | None
+
+
+def run_search(
+    config: PathLike,
+    out: PathLike,
+    *,
+    budget_ms: float | None = None,
+    trials: int | None = None,
+    data: str | None = None,
+    devices: int = 1,
+    workers: int = 1,
+    replay: PathLike | None = None,
+    overrides: Iterable[str] = (),
+    say: Say | None = None,
+) -> StudyView:
+    """Search until there are enough trials, train and export the winner, and write the report.
+
+    Ctrl-C stops it at any time; what was finished is kept, and the same call goes on. With several `workers` the
+    calling script needs `if __name__ == "__main__":`, as always with processes in Python.
+
+    Args:
+        config: the search file.
+        out: the study folder; an existing one is gone on with.
+        budget_ms: end-to-end latency in ms, in place of the file's.
+        trials: number of trials in all, in place of the file's.
+        data: a nuScenes-format root or a data YAML file, in place of the file's.
+        devices: GPUs (or CPU processes) per network.
+        workers: networks trained at once, on this machine.
+        replay: the measurement log of another study, to take latencies from without a board.
+        overrides: settings of the file, `a.b=c`.
+        say: where events go; by default to the terminal, with the time before them.
+
+    Returns:
+        The study as it is then.
+
+    Raises:
+        ConfigError: the file is wrong, or the folder holds another search.
+        BevliteError: what no trial would escape, such as data that cannot be used.
+    """
+    from search.report.report import write_report
+    from search.study.local_backend import make_backend
+    from search.study.run import run_to_the_winner
+
+    if replay is not None:
+        overrides = [*overrides, f"device.replay={json.dumps(str(Path(replay).resolve()))}"]
+    search = _load(config, overrides, budget_ms, data)
+    if trials is not None:
+        search = search.with_trials(trials)
+    folder = Path(out)
+    backend = make_backend(search, folder, devices)
+    run_to_the_winner(search, folder, backend, say or speaker(make_console()), devices, workers)
+    view = load_study(folder)
+    write_report(view)
+    return view
+
+
+def resume_search(
+    study: PathLike, *, trials: int | None = None, devices: int = 1, workers: int = 1, say: Say | None = None
+) -> StudyView:
+    """Go on with a study, from the search file in its folder; arguments, result and errors are those of `run_search`.
+
+    Raises:
+        BevliteError: the folder holds no study.
+    """
+    view = load_study(Path(study))
+    return run_search(view.search_file, study, trials=trials, devices=devices, workers=workers, say=say)
+
+
+def search_status(study: PathLike) -> StudyView:
+    """A study as it is now, finished or not: its search file, trials, Pareto front and winner.
+
+    Raises:
+        BevliteError: the folder holds no study.
+    """
+    return load_study(Path(study))
+
+
+def search_winner(study: PathLike) -> SearchWinner | None:
+    """The winner of a study so far; None when no trial is feasible.
+
+    Raises:
+        BevliteError: the folder holds no study.
+    """
+    return winner_of(load_study(Path(study)))
+
+
+def winner_of(view: StudyView) -> SearchWinner | None:
+    """The same of a study that was read already."""
+    if view.outcome.choice is None:
+        return None
+    record, winner = view.outcome.choice
+    final, run = read_result(view.folder), view.folder / "winner"
+    if final is not None and final.trial != record.number:
+        final = None
+    known = run if final is not None and run.is_dir() else None
+    return SearchWinner(record, not winner.flagged, view.winner_variant, final, known)
+
+
+def write_search_report(study: PathLike) -> Path:
+    """Write report.html, both tables, pareto.png and, if there is one, winner.yaml anew; returns the report.
+
+    Raises:
+        BevliteError: the folder holds no study.
+    """
+    from search.report.report import write_report
+
+    return write_report(load_study(Path(study)))
+
+
+def scan_space(
+    config: PathLike,
+    *,
+    budget_ms: float | None = None,
+    count: int = 10_000,
+    seed: int = 0,
+    processes: int | None = None,
+    cache: PathLike | None = None,
+    overrides: Iterable[str] = (),
+) -> ScanResult:
+    """Predict the latency of many networks of a space at once; nothing is trained, and the data need not exist.
+
+    Args:
+        config: the search file.
+        budget_ms: end-to-end latency in ms, in place of the file's.
+        count: how many variants; all when there are fewer.
+        seed: of the draw.
+        processes: how many predict at once; by default one a core.
+        cache: a folder that keeps predictions for the next scan.
+        overrides: settings of the file, `a.b=c`.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    from search.scan.modules import available_cores
+    from search.scan.scan import scan
+
+    search = _load(config, overrides, budget_ms, None, need_data=False)
+    kept = Path(cache) if cache is not None else None
+    return scan(search, count, seed, processes or available_cores(), kept)
+
+
+def _load(
+    config: PathLike, overrides: Iterable[str], budget_ms: float | None, data: str | None, need_data: bool = True
+) -> ResolvedSearch:
+    limits = {} if budget_ms is None else {"budget_ms": budget_ms}
+    return load_search(Path(config), overrides, data, limits, need_data)

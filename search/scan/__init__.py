@@ -1,0 +1,1 @@
+"""Scans: the predicted latency of thousands of networks of a space."""

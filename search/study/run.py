@@ -1,0 +1,60 @@
+"""The whole of a search: its trials, by one process or several, and then its winner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.config import ResolvedSearch
+from search.locks import FileLock
+from search.study.backend import Backend
+from search.study.study import Study
+from search.study.winner import finish_winner
+from search.study.workers import run_workers
+from search.terminal import Say
+
+
+def run_to_the_winner(
+    search: ResolvedSearch, folder: Path, backend: Backend, say: Say, devices: int = 1, workers: int = 1
+) -> None:
+    """Run trials until there are enough, then train and export the winner.
+
+    Args:
+        search: the search.
+        folder: the study folder; an existing one is gone on with.
+        backend: what trains, predicts and measures.
+        say: where events go.
+        devices: GPUs (or CPU processes) per network.
+        workers: networks trained at once.
+
+    Raises:
+        BevliteError: what no trial would escape; all that was finished is kept.
+    """
+    study = Study(search, folder, backend, say)
+    size = search.space.size()
+    combinations = f"{size} combinations" if size is not None else "very many combinations"
+    say(
+        f"study {folder}: {len(search.space.choices)} choices ({combinations}), "
+        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.title}, "
+        f"{search.config.trials} trials"
+    )
+    if workers > 1:
+        run_workers(study, workers, devices, say)
+    else:
+        study.run()
+    if study.outcome.choice is not None:
+        _finish(study, say)
+
+
+def _finish(study: Study, say: Say) -> None:
+    lock = FileLock(study.folder / ".winner.lock")
+    if study.busy_elsewhere or not lock.acquire(wait=False):
+        say("another process is still at work on this study; the last one to finish trains the winner")
+        return
+    try:
+        study.measure_winner(wait=True)
+        outcome = study.outcome
+        assert outcome.choice is not None
+        trained = study.trial_folder(outcome.choice[0].number)
+        finish_winner(study.search, outcome, study.folder, trained, study.backend, say)
+    finally:
+        lock.release()

@@ -1,0 +1,92 @@
+"""A study folder as it is read: what was searched and what came of it. No network is built, nothing is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bevlite.config import as_dict, load_config, read_yaml
+from bevlite.errors import BevliteError
+from search.config import SearchConfig, load_search
+from search.locks import held_elsewhere
+from search.space.space import tasks_of
+from search.study.outcome import Outcome
+from search.study.records import TrialRecord
+from search.study.store import open_for_reading, records_of
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study: its folder, its search file as it was resolved, and its trials."""
+
+    folder: Path
+    config: SearchConfig
+    outcome: Outcome
+
+    @property
+    def label(self) -> str:
+        """How its accuracy is called."""
+        return self.config.objectives.label
+
+    @property
+    def search_file(self) -> Path:
+        """The search file, complete in itself."""
+        return self.folder / "search.yaml"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that every network of the search solves."""
+        return tasks_of(self.config.base) if isinstance(self.config.base, dict) else ()
+
+    def run_folder(self, number: int) -> Path:
+        """The run of a trial."""
+        return trial_folder(self.folder, number)
+
+    def is_at_work(self, record: TrialRecord) -> bool:
+        """Whether a process of this machine works on a trial now."""
+        with held_elsewhere(trial_lock(self.folder, record.number)) as held:
+            return held
+
+    @cached_property
+    def winner_variant(self) -> dict[str, Any]:
+        """The variant of the winning trial as a mapping: from its run, which needs no torch, else built again.
+
+        Raises:
+            BevliteError: there is no winner.
+        """
+        if self.outcome.choice is None:
+            raise BevliteError(f"{self.folder}: no trial is feasible; accepted: a study with a winner")
+        record, _ = self.outcome.choice
+        name, file = winner_name(record), self.run_folder(record.number) / "variant.yaml"
+        if file.is_file():
+            return read_yaml(file) | {"name": name}
+        search = load_search(self.search_file, need_data=False)
+        return as_dict(search.space.build(search.base, record.params, name))
+
+
+def load_study(folder: Path) -> StudyView:
+    """Read a study folder (raises BevliteError when it is none)."""
+    file = folder / "search.yaml"
+    if not file.is_file():
+        raise BevliteError(f"{folder}: no study (search.yaml is missing); accepted: the --out of a search run")
+    config = load_config(file, SearchConfig)
+    records = records_of(open_for_reading(folder, config.storage), config.fidelity.epochs)
+    shown = tuple(record for record in records if record.state != "waiting")
+    return StudyView(folder, config, Outcome(shown, config.constraints.budget_ms))
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """The run folder of a trial."""
+    return study / "trials" / f"{number:04d}"
+
+
+def trial_lock(study: Path, number: int) -> Path:
+    """The lock that the process at work on a trial holds."""
+    return study / "trials" / f".{number:04d}.lock"
+
+
+def winner_name(record: TrialRecord) -> str:
+    """How the variant of a winning trial is called."""
+    return f"winner-trial-{record.number}"
