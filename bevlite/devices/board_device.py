@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.devices.report.timing import EngineFacts
 from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.devices.settings import BuildSettings, Limits
+from bevlite.devices.state import Feeds
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
@@ -164,27 +165,22 @@ class BoardDevice:
         frames: Sequence[Inputs],
         outputs: Sequence[str],
         precision: Precision = "fp16",
+        *,
+        feeds: Feeds | None = None,
+        starts: Collection[int] = (),
     ) -> Inference:
-        """Run frames through a network: its modules, one after the other, without the tensors leaving the board.
-
-        Values that are not finite are returned as they are.
-
-        Args:
-            modules: ONNX files by name, in their order of execution.
-            frames: what each frame takes from outside.
-            outputs: which tensors come back; borders between modules may be among them.
-            precision: of the engines.
+        """Run frames through a network without borders or state leaving the board (see `InferringDevice`).
 
         Raises:
             DeviceFault: the board cannot build or run a module.
-            BevliteError: an input or output that the modules do not have.
+            BevliteError: an input, output or state that the modules do not have.
         """
-        chain = Chain(modules)
+        chain = Chain(modules, feeds)
         chain.require_outputs(outputs)
         blobs = Blobs.of([chain.frame(frame) for frame in frames])
-        files, plan = network_of(self.name, self.build, chain, blobs, precision)
+        files, network = network_of(self.name, self.build, chain, blobs, starts, precision)
         try:
-            answer = self._work("infer", "engines", files, modules=plan, frames=blobs.frames, keep=list(outputs))
+            answer = self._work("infer", "engines", files, keep=list(outputs), **network)
         finally:
             self.release()
         found = self._attempt(lambda session: self._fetch_frames(session, answer["frames"], set(blobs.files)))
@@ -205,12 +201,12 @@ class BoardDevice:
         precision: Precision = "fp16",
     ) -> EndToEnd:
         """Time sample frames through all modules in one process on the board (raises DeviceFault or BevliteError)."""
-        chain = Chain(modules)
+        chain = Chain(modules, given.feeds)
         blobs = Blobs.of([chain.frame(frame) for frame in given.frames])
-        files, plan = network_of(self.name, self.build, chain, blobs, precision)
+        files, network = network_of(self.name, self.build, chain, blobs, given.starts, precision)
         self._events = []
         try:
-            answer = self._work("frames", "frames", files, modules=plan, frames=blobs.frames, outputs=chain.results)
+            answer = self._work("frames", "frames", files, outputs=chain.results, **network)
         finally:
             self.release()
         with contextlib.suppress(DeviceFault):  # what is left on the board costs its disk, no figure
