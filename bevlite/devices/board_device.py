@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import os
 import socket
-import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +16,11 @@ import numpy as np
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.contract import Health, Inputs, Precision, Problem
 from bevlite.devices.inference import Blobs, Chain, Inference
-from bevlite.devices.link.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
+from bevlite.devices.link.faults import BoardRebooted, DeviceFault
 from bevlite.devices.link.orders import Plan, network_of
 from bevlite.devices.link.session import Session
 from bevlite.devices.link.transport import Connection
+from bevlite.devices.link.waiting import Attempts, Clock
 from bevlite.devices.report.frame_results import SampleFrames, of_answer
 from bevlite.devices.report.from_agent import conditions_of, measured_of, report_of
 from bevlite.devices.report.latency import Kind, LatencyReport
@@ -33,7 +32,6 @@ from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
 T = TypeVar("T")
-LONGEST_PAUSE_S = 30.0
 
 
 class BoardDevice:
@@ -55,6 +53,7 @@ class BoardDevice:
         self.name = name
         self.protocol = protocol
         self.build = build
+        self.clock = Clock()
         self._connect, self._limits = connect, limits
         self._root, self.power_mode, self._may_sudo, self._say = tensorrt_root, power_mode, may_sudo, say
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -250,31 +249,21 @@ class BoardDevice:
         return self._attempt(work)
 
     def _attempt(self, work: Callable[[Session], T]) -> T:
-        """Do it, again where the fault allows; a board that is lost meanwhile is waited for.
-
-        One that was given up before is not: whoever asks for it again has others, or waits in its own way.
-        """
-        used: Counter[type[DeviceFault]] = Counter()
+        """Do it, again where the fault allows; a board that is lost meanwhile is waited for (`link.waiting`)."""
+        attempts = Attempts(self._limits, self.clock)
         was_there = self._session is not None
-        lost_at = 0.0
         while True:
             try:
                 return work(self._open())
             except DeviceFault as fault:
                 was_there = was_there or self._session is not None
-                if isinstance(fault, ConnectionLost | Unreachable | TruncatedAnswer):
+                if fault.ends_connection:
                     self.close()
-                used[type(fault)] += 1
-                lost_at = lost_at or time.monotonic()
-                waiting = isinstance(fault, Unreachable) and was_there
-                if waiting and time.monotonic() - lost_at > self._limits.reconnect_s:
-                    raise
-                if not waiting and used[type(fault)] > fault.tries:
+                if not attempts.again(fault, was_there):
                     raise
                 self._events.append(f"tried again after {fault.code}: {fault}")
                 self._say(f"{fault}; trying again")
-                pause = self._limits.backoff_s * 2 ** (used[type(fault)] - 1)
-                time.sleep(min(LONGEST_PAUSE_S, pause))
+                attempts.pause(fault)
 
     def _open(self) -> Session:
         """The session, connected if need be (raises DeviceFault, BoardRebooted among)."""

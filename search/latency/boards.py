@@ -10,14 +10,14 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bevlite.config import load_config, stable_hash, to_yaml, write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.devices.link.faults import DeviceFault
-from bevlite.devices.pool import BLOCKED, PASSING
+from bevlite.devices.link.faults import DeviceFault, Verdict
+from bevlite.devices.link.waiting import AWAY_S, Clock, Waiting
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
@@ -36,8 +36,7 @@ if TYPE_CHECKING:  # imports torch
     from bevlite.export.graph.graphs import GraphStore
     from bevlite.export.graph.modules import Form
 
-RETRY_S = 30.0
-"""Between two attempts to find a board that answers."""
+T = TypeVar("T")
 
 
 class BoardLatency:
@@ -51,6 +50,7 @@ class BoardLatency:
         self._graphs: GraphStore | None = None
         self._place: Place | None = None
         self._looked_at = False
+        self.clock = Clock()
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: with connections of its own."""
@@ -164,22 +164,31 @@ class BoardLatency:
 
     def _on_a_board(self, module: str, file: ModuleFile, precision: str) -> LatencyReport:
         """On whichever board is free; boards that are away are waited for (raises NoBoard, DeviceFault)."""
-        began, told = time.monotonic(), False
-        while True:
+
+        def measure() -> LatencyReport:
             try:
                 return self._pool().pool.measure({module: file.path}, (), precision, inputs={module: file.inputs})
             except DeviceFault as fault:
-                if isinstance(fault, BLOCKED):
-                    raise NoBoard(f"no board can measure: {fault}") from None
-                if not isinstance(fault, PASSING):
+                if fault.verdict not in (Verdict.WAIT, Verdict.MEND):
                     raise
-                left = self._choice.wait_s - (time.monotonic() - began)
-                if self._choice.unmeasured == "predict" or left <= 0:
-                    raise NoBoard(f"no board can measure: {fault}") from None
+                passes = fault.verdict is Verdict.WAIT
+                raise NoBoard(f"no board can measure: {fault}", passes=passes) from None
+
+        return self._patiently(measure)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do it, again while no board answers and that may pass (raises NoBoard)."""
+        waiting, told = Waiting(self._choice.wait_s, self.clock), False
+        while True:
+            try:
+                return work()
+            except NoBoard as error:
+                if not error.passes or self._choice.unmeasured == "predict" or waiting.over:
+                    raise
                 if not told:
-                    _announce(f"no board can measure ({fault}); waiting for up to {left:.0f} s")
+                    _announce(f"{error}; waiting for up to {waiting.left_s:.0f} s")
                     told = True
-                time.sleep(min(RETRY_S, left))
+                waiting.pause(AWAY_S)
 
     def _conditions(self) -> Place:
         """The conditions of the study: those of its first measurements, or now of the boards."""
@@ -193,22 +202,8 @@ class BoardLatency:
         file = self._folder / "conditions.yaml"
         with FileLock(self._folder / "locks" / "conditions.lock"):
             if not file.is_file():
-                write_atomic(file, to_yaml(self._place_of_boards()))
+                write_atomic(file, to_yaml(self._patiently(lambda: place_of_boards(self._pool()))))
             return load_config(file, Place)
-
-    def _place_of_boards(self) -> Place:
-        began, told = time.monotonic(), False
-        while True:
-            try:
-                return place_of_boards(self._pool())
-            except NoBoard as error:
-                left = self._choice.wait_s - (time.monotonic() - began)
-                if self._choice.unmeasured == "predict" or left <= 0:
-                    raise
-                if not told:
-                    _announce(f"{error}; waiting for up to {left:.0f} s")
-                    told = True
-                time.sleep(min(RETRY_S, left))
 
     def _look(self, place: Place) -> None:
         """Once, before anything is measured: whether the boards are still as the study was begun (raises NoLatency)."""
