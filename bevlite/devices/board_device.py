@@ -6,10 +6,8 @@ import contextlib
 import dataclasses
 import os
 import socket
-import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,21 +16,22 @@ import numpy as np
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.contract import Health, Inputs, Precision, Problem
 from bevlite.devices.inference import Blobs, Chain, Inference
-from bevlite.devices.link.faults import BoardRebooted, ConnectionLost, DeviceFault, TruncatedAnswer, Unreachable
+from bevlite.devices.link.faults import BoardRebooted, DeviceFault
 from bevlite.devices.link.orders import Plan, network_of
 from bevlite.devices.link.session import Session
 from bevlite.devices.link.transport import Connection
+from bevlite.devices.link.waiting import Attempts, Clock
 from bevlite.devices.report.frame_results import SampleFrames, of_answer
 from bevlite.devices.report.from_agent import conditions_of, measured_of, report_of
 from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.devices.report.timing import EngineFacts
 from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.devices.settings import BuildSettings, Limits
+from bevlite.devices.state import Feeds
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
 T = TypeVar("T")
-LONGEST_PAUSE_S = 30.0
 
 
 class BoardDevice:
@@ -54,6 +53,7 @@ class BoardDevice:
         self.name = name
         self.protocol = protocol
         self.build = build
+        self.clock = Clock()
         self._connect, self._limits = connect, limits
         self._root, self.power_mode, self._may_sudo, self._say = tensorrt_root, power_mode, may_sudo, say
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -164,27 +164,22 @@ class BoardDevice:
         frames: Sequence[Inputs],
         outputs: Sequence[str],
         precision: Precision = "fp16",
+        *,
+        feeds: Feeds | None = None,
+        starts: Collection[int] = (),
     ) -> Inference:
-        """Run frames through a network: its modules, one after the other, without the tensors leaving the board.
-
-        Values that are not finite are returned as they are.
-
-        Args:
-            modules: ONNX files by name, in their order of execution.
-            frames: what each frame takes from outside.
-            outputs: which tensors come back; borders between modules may be among them.
-            precision: of the engines.
+        """Run frames through a network without borders or state leaving the board (see `InferringDevice`).
 
         Raises:
             DeviceFault: the board cannot build or run a module.
-            BevliteError: an input or output that the modules do not have.
+            BevliteError: an input, output or state that the modules do not have.
         """
-        chain = Chain(modules)
+        chain = Chain(modules, feeds)
         chain.require_outputs(outputs)
         blobs = Blobs.of([chain.frame(frame) for frame in frames])
-        files, plan = network_of(self.name, self.build, chain, blobs, precision)
+        files, network = network_of(self.name, self.build, chain, blobs, starts, precision)
         try:
-            answer = self._work("infer", "engines", files, modules=plan, frames=blobs.frames, keep=list(outputs))
+            answer = self._work("infer", "engines", files, keep=list(outputs), **network)
         finally:
             self.release()
         found = self._attempt(lambda session: self._fetch_frames(session, answer["frames"], set(blobs.files)))
@@ -205,12 +200,12 @@ class BoardDevice:
         precision: Precision = "fp16",
     ) -> EndToEnd:
         """Time sample frames through all modules in one process on the board (raises DeviceFault or BevliteError)."""
-        chain = Chain(modules)
+        chain = Chain(modules, given.feeds)
         blobs = Blobs.of([chain.frame(frame) for frame in given.frames])
-        files, plan = network_of(self.name, self.build, chain, blobs, precision)
+        files, network = network_of(self.name, self.build, chain, blobs, given.starts, precision)
         self._events = []
         try:
-            answer = self._work("frames", "frames", files, modules=plan, frames=blobs.frames, outputs=chain.results)
+            answer = self._work("frames", "frames", files, outputs=chain.results, **network)
         finally:
             self.release()
         with contextlib.suppress(DeviceFault):  # what is left on the board costs its disk, no figure
@@ -254,31 +249,21 @@ class BoardDevice:
         return self._attempt(work)
 
     def _attempt(self, work: Callable[[Session], T]) -> T:
-        """Do it, again where the fault allows; a board that is lost meanwhile is waited for.
-
-        One that was given up before is not: whoever asks for it again has others, or waits in its own way.
-        """
-        used: Counter[type[DeviceFault]] = Counter()
+        """Do it, again where the fault allows; a board that is lost meanwhile is waited for (`link.waiting`)."""
+        attempts = Attempts(self._limits, self.clock)
         was_there = self._session is not None
-        lost_at = 0.0
         while True:
             try:
                 return work(self._open())
             except DeviceFault as fault:
                 was_there = was_there or self._session is not None
-                if isinstance(fault, ConnectionLost | Unreachable | TruncatedAnswer):
+                if fault.ends_connection:
                     self.close()
-                used[type(fault)] += 1
-                lost_at = lost_at or time.monotonic()
-                waiting = isinstance(fault, Unreachable) and was_there
-                if waiting and time.monotonic() - lost_at > self._limits.reconnect_s:
-                    raise
-                if not waiting and used[type(fault)] > fault.tries:
+                if not attempts.again(fault, was_there):
                     raise
                 self._events.append(f"tried again after {fault.code}: {fault}")
                 self._say(f"{fault}; trying again")
-                pause = self._limits.backoff_s * 2 ** (used[type(fault)] - 1)
-                time.sleep(min(LONGEST_PAUSE_S, pause))
+                attempts.pause(fault)
 
     def _open(self) -> Session:
         """The session, connected if need be (raises DeviceFault, BoardRebooted among)."""

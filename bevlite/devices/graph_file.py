@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from bevlite.devices.contract import Inputs
 from bevlite.devices.external_weights import has_external_weights, with_weights
+from bevlite.devices.state import Kind
 from bevlite.errors import ExportError
 from bevlite.latency.onnx.graph import load_model
 
@@ -21,7 +22,7 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class GraphFile:
-    """An ONNX file. `inputs` are type and shape by name, `outputs` types; `quantized` counts products between Q/DQ.
+    """An ONNX file. `inputs` and `outputs` are type and shape by name; `quantized` counts products between Q/DQ.
 
     `content` is what travels, and `sha256` its hash: the file, or its bytes with the weights that lay in other files.
     """
@@ -29,8 +30,8 @@ class GraphFile:
     path: Path
     content: Path | bytes
     sha256: str
-    inputs: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]
-    outputs: dict[str, np.dtype[np.generic]]
+    inputs: dict[str, Kind]
+    outputs: dict[str, Kind]
     strongly_typed: bool
     quantized: int
 
@@ -49,15 +50,10 @@ class GraphFile:
         for value in model.graph.input:
             if value.name in weights:
                 continue
-            kind = value.type.tensor_type
-            shape = tuple(d.dim_value for d in kind.shape.dim)
-            if not all(shape):
+            inputs[value.name] = _kind(value)
+            if not all(inputs[value.name][1]):
                 raise ExportError(f"{path}: input '{value.name}' has no static shape; accepted: static shapes")
-            inputs[value.name] = (np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
-        outputs = {
-            value.name: np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-            for value in model.graph.output
-        }
+        outputs = {value.name: _kind(value) for value in model.graph.output}
         return cls(path, content, _sha256(content), inputs, outputs, _carries_half(model), _quantized(model))
 
     def complete(self, given: Inputs) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -87,6 +83,12 @@ class GraphFile:
             else:
                 found[name] = np.zeros(shape, kind)
         return found, made_up
+
+
+def _kind(value: onnx.ValueInfoProto) -> Kind:
+    """Type and shape; 0 where the file does not say a size."""
+    kind = value.type.tensor_type
+    return np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), tuple(d.dim_value for d in kind.shape.dim)
 
 
 def _sha256(content: Path | bytes) -> str:

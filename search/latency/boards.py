@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from bevlite.config import load_config, stable_hash, to_yaml, write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.devices.link.faults import DeviceFault
-from bevlite.devices.pool import BLOCKED, PASSING
+from bevlite.devices.link.faults import DeviceFault, Verdict
+from bevlite.devices.link.waiting import Clock
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
@@ -26,10 +26,10 @@ from bevlite.latency.onnx.identity import module_identity
 from bevlite.tensorrt import Form, Precision, form_for, module_precision
 from search.latency.candidate import Candidate, ModuleFile
 from search.latency.choice import DeviceChoice
-from search.latency.log import LOG, BlockedBoard, Entry, MeasurementLog, NoBoard, NoLatency, Scope
+from search.latency.log import LOG, Entry, MeasurementLog, NoBoard, NoLatency, Scope
 from search.latency.pool import Boards, Place, open_boards, place_of_boards
 from search.latency.predicted import LatencySource
-from search.latency.waiting import Clock, Patience, RealClock
+from search.latency.waiting import Patience
 from search.locks import FileLock
 from search.terminal import make_console, speaker
 
@@ -45,7 +45,7 @@ class BoardLatency:
         self, device: DeviceConfig, choice: DeviceChoice, data: DataConfig, folder: Path, clock: Clock | None = None
     ) -> None:
         wait_s = choice.wait_s if choice.unmeasured == "fail" else 0.0
-        self._patience = Patience(wait_s, _announce, clock or RealClock())
+        self._patience = Patience(wait_s, _announce, clock or Clock())
         self._device, self._choice, self._data, self._folder = device, choice, data, folder
         replayed = Path(choice.replay) if choice.replay is not None else None
         self._log = MeasurementLog(replayed or folder / LOG)
@@ -173,11 +173,10 @@ class BoardLatency:
             try:
                 return self._pool().pool.measure({module: file.path}, (), precision, inputs={module: file.inputs})
             except DeviceFault as fault:
-                if isinstance(fault, BLOCKED):
-                    raise BlockedBoard(f"no board can measure: {fault}") from None
-                if isinstance(fault, PASSING):
-                    raise NoBoard(f"no board can measure: {fault}") from None
-                raise
+                if fault.verdict not in (Verdict.WAIT, Verdict.MEND):
+                    raise
+                passes = fault.verdict is Verdict.WAIT
+                raise NoBoard(f"no board can measure: {fault}", passes=passes) from None
 
         return self._patience.until_answered(attempt)
 

@@ -21,11 +21,11 @@ class NoLatency(BevliteError):
 
 
 class NoBoard(NoLatency):
-    """No board answers: where the user allows it, a prediction stands in."""
+    """No board answers: where the user allows it, a prediction stands in. `passes` says whether waiting may help."""
 
-
-class BlockedBoard(NoBoard):
-    """Every board has something that time does not mend."""
+    def __init__(self, message: str, *, passes: bool = True) -> None:
+        super().__init__(message)
+        self.passes = passes
 
 
 class Entry(Config):

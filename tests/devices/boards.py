@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,35 @@ def small_net(path: Path, seed: int = 0, *, half: bool = True, last: str = "Relu
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("custom", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path
+
+
+def stateful_net(path: Path, kind: int = TensorProto.FLOAT) -> Path:
+    """y = x + past / 2."""
+    half = numpy_helper.from_array(np.array(0.5, helper.tensor_dtype_to_np_dtype(kind)), "half")
+    nodes = [
+        helper.make_node("Mul", ["past", "half"], ["faded"], name="/memory/Mul"),
+        helper.make_node("Add", ["x", "faded"], ["y"], name="/memory/Add"),
+    ]
+    values = [helper.make_tensor_value_info(name, kind, [1, 2, 3]) for name in ("x", "past", "y")]
+    graph = helper.make_graph(nodes, "stateful", values[:2], values[2:], [half])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def drawn_sequence(count: int = 10) -> list[dict[str, np.ndarray]]:
+    """Frames of the stateful network, without state."""
+    source = np.random.default_rng(7)
+    return [{"x": source.uniform(1, 2, (1, 2, 3)).astype(np.float32)} for _ in range(count)]
+
+
+def closed_form(frames: Sequence[Mapping[str, np.ndarray]], starts: Collection[int] = ()) -> list[np.ndarray]:
+    """What the stateful network gives: each frame of a sequence counts half as much as the one after it."""
+    found = []
+    for number in range(len(frames)):
+        begin = max([0, *(start for start in starts if start <= number)])
+        terms = [frames[k]["x"].astype(np.float64) * 0.5 ** (number - k) for k in range(begin, number + 1)]
+        found.append(np.sum(terms, axis=0))
+    return found
 
 
 def sample() -> dict[str, np.ndarray]:

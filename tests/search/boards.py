@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from bevlite.config import as_dict, to_yaml
+from bevlite.devices.link.waiting import Clock
 from bevlite.devices.settings import DeviceFile
 from bevlite.simulation.jetson.board import EmulatedBoard
 from bevlite.simulation.jetson.server import RunningBoard
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.latency.boards import BoardLatency
-from search.latency.waiting import Clock
 from tests.devices.boards import QUICK
 from tests.search.fakes import FakeBackend
 from tests.tiny import lidar_only

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bevlite.devices.link.waiting import Clock
+
 HANG_S = 900.0
 """So that a test that waits for what never comes ends at all; nothing that is tested takes a tenth of it."""
 LOOK_S = 0.02
@@ -22,16 +24,12 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[Any] | N
         time.sleep(LOOK_S)
 
 
-class OwnClock:
+class OwnClock(Clock):
     """A clock of the test: it stands still, and only sleeping moves it."""
 
     def __init__(self) -> None:
-        self.slept: list[float] = []
+        slept: list[float] = []
+        super().__init__(lambda: sum(slept), slept.append)
+        object.__setattr__(self, "slept", slept)
 
-    def now_s(self) -> float:
-        """What was slept so far."""
-        return sum(self.slept)
-
-    def sleep(self, seconds: float) -> None:
-        """Note it and go on at once."""
-        self.slept.append(seconds)
+    slept: list[float]

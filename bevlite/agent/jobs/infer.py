@@ -27,7 +27,9 @@ def infer(
     """Build the modules of a network and run every frame through them.
 
     The request names the modules in their order of execution (`onnx`, `build`, `inputs`, `outputs` with their types),
-    the `frames` (SHA-256 of the tensor by name) and which tensors to `keep`.
+    the `frames` (SHA-256 of the tensor by name), which tensors to `keep`, and the state: `feeds` (input of the network:
+    output of the frame before), its size in `state_bytes`, and the numbers of the frames that begin a sequence as
+    `starts`. There, and in the first frame, state that the frame does not give is zeros.
 
     Raises:
         Fault: a module cannot be built or run. Values that are not finite are no fault: they are returned.
@@ -58,11 +60,13 @@ def with_usable_engines(
         return use(engines), engines
 
 
-def order_of(modules: Sequence[dict[str, Any]], engines: Sequence[Engine]) -> dict[str, Any]:
-    """What the programs of `runner` need to load them."""
+def order_of(request: dict[str, Any], engines: Sequence[Engine]) -> dict[str, Any]:
+    """What the programs of `runner` need to load them, and to hand on state."""
     return {
         "engines": [engine.path for engine in engines],
-        "dla_cores": [module["build"].get("dla_core") for module in modules],
+        "dla_cores": [module["build"].get("dla_core") for module in request["modules"]],
+        "feeds": request["feeds"],
+        "starts": request["starts"],
     }
 
 
@@ -117,7 +121,7 @@ def _by_python(
     request: dict[str, Any], engines: Sequence[Engine], frames: Sequence[dict[str, str]], folder: str, limit_s: float
 ) -> tuple[list[dict[str, RawTensor]], float | None]:
     """All frames in one process, and the memory that they took."""
-    order = dict(order_of(request["modules"], engines), frames=list(frames), keep=request["keep"])
+    order = dict(order_of(request, engines), frames=list(frames), keep=request["keep"])
     answer = runner.start("engine_runner", order, folder, limit_s * max(1, len(frames)), "run").answer
     rows = [{name: RawTensor(**tensor) for name, tensor in frame.items()} for frame in answer["frames"]]
     return rows, answer["memory_mb"]
@@ -132,15 +136,31 @@ def _by_trtexec(
     limit_s: float,
     require_lease: Callable[[], None],
 ) -> list[dict[str, RawTensor]]:
-    """One process a frame and module; what a module gives is loaded from its file by the next."""
+    """One process a frame and module; what a module gives is loaded from its file by the next, and state by the next
+    frame."""
     found = []
+    zeros = _zeros(folder, request["state_bytes"])
+    known: dict[str, RawTensor] = {}
     for number, frame in enumerate(frames):
-        known: dict[str, RawTensor] = {}
+        begins = number == 0 or number in request["starts"]
+        state = zeros if begins else {name: known[source].path for name, source in request["feeds"].items()}
+        outside = dict(state, **frame)
+        known = {}
         for module, engine in zip(request["modules"], engines):
             place = os.path.join(folder, "{}-{}".format(number, module["name"]))
             os.mkdir(place)
-            inputs = {name: known[name].path if name in known else frame[name] for name in module["inputs"]}
+            inputs = {name: known[name].path if name in known else outside[name] for name in module["inputs"]}
             known.update(raw_outputs.run(builder, engine.path, inputs, module["outputs"], place, limit_s))
             require_lease()
         found.append({name: known[name] for name in request["keep"]})
+    return found
+
+
+def _zeros(folder: str, sizes: dict[str, int]) -> dict[str, str]:
+    """A file of zeros for each state."""
+    found = {}
+    for number, (name, size) in enumerate(sizes.items()):
+        found[name] = os.path.join(folder, f"zeros-{number}.raw")
+        with open(found[name], "wb") as stream:
+            stream.truncate(size)
     return found

@@ -36,8 +36,8 @@ def frames(
     """Time sample frames through the engines of a network; the answer is plain JSON.
 
     The request names the `modules` as `engines.infer` does, the sample `frames` (SHA-256 of the tensor by name) and
-    the `outputs` that a frame has to bring to host memory. Without TensorRT's Python API nothing is timed: the answer
-    is then `why_not`, in one line.
+    the `outputs` that a frame has to bring to host memory, and the state by `feeds` and `starts`. Without TensorRT's
+    Python API nothing is timed: the answer is then `why_not`, in one line.
 
     Raises:
         Fault: the conditions do not allow a figure, an engine cannot be built or run, or every attempt was void.
@@ -75,7 +75,7 @@ class _Timer:
     def run(self, engines: Sequence[Engine]) -> dict[str, Any]:
         """All repetitions."""
         order = dict(
-            order_of(self._request["modules"], engines),
+            order_of(self._request, engines),
             frames=self._frames,
             outputs=self._request["outputs"],
             protocol=self._request["protocol"],

@@ -6,7 +6,7 @@ Written against the named tensors, which are the same from TensorRT 8.5 to 11.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Collection, Mapping, NamedTuple, Sequence
 
 from bevlite.agent.python_api.cuda import Cuda, OutOfMemory, RunnerError
 
@@ -69,31 +69,68 @@ class Network:
 
 
 class Chain:
-    """One set of contexts and tensors for one frame at a time: what one engine writes, the next reads where it lies."""
+    """One set of contexts and tensors for one frame at a time: what one engine writes, the next reads where it lies.
 
-    def __init__(self, network: Network) -> None:
+    `feeds` names the state: inputs of the network that take an output of the frame before.
+    """
+
+    def __init__(self, network: Network, feeds: Mapping[str, str]) -> None:
         self.cuda = network.cuda
         self.stream = self.cuda.stream()
+        self.feeds = dict(feeds)
         self.tensors: dict[str, Tensor] = {}
         self.inputs: list[str] = []
         self._configs: list[Any] = []
-        self.contexts = [self._context(network, engine) for engine in network.engines]
+        self._takers: dict[str, int] = {}
+        self._makers: dict[str, int] = {}
+        self.contexts = [self._context(network, *numbered) for numbered in enumerate(network.engines)]
+        self._require_feeds()
 
     def enqueue(self, number: int) -> None:
         """Put one engine into the stream."""
         if not self.contexts[number].execute_async_v3(self.stream):
             raise RunnerError(f"engine {number + 1} refused to run")
 
-    def run(self, files: dict[str, str]) -> None:
-        """One frame, from the files of the network's inputs to tensors on the GPU."""
+    def state_before(self, number: int) -> list[tuple[str, int]]:
+        """State that has to be in place before an engine is enqueued, and the engine that made it the frame before.
+
+        That is the first engine that takes it, or the one that makes it anew, whichever comes first: what it makes
+        is written where the last one lies.
+        """
+        makers = {name: self._makers[source] for name, source in self.feeds.items()}
+        return [(name, maker) for name, maker in makers.items() if min(self._takers[name], maker) == number]
+
+    def hand_on(self, number: int, given: Collection[str], before: Chain | None) -> None:
+        """Put the state for an engine into the stream: from the tensors of the frame before, or zeros without one.
+
+        What the frame itself gives is left as it is. `before` may be this chain.
+        """
+        for name, _ in self.state_before(number):
+            target = self.tensors[name]
+            if name in given:
+                continue
+            if before is None:
+                self.cuda.zero(target.address, target.size, self.stream)
+            else:
+                source = before.tensors[self.feeds[name]]
+                self.cuda.copy(target.address, source.address, target.size, self.stream)
+
+    def run(self, files: dict[str, str], begins: bool = True) -> None:
+        """One frame, from the files of the network's inputs to tensors on the GPU; `begins` a new sequence, or goes
+        on from the frame before."""
         buffers = []
-        for name in self.inputs:
+        for name in self.given(files):
             data = self.read(name, files[name])
             buffers.append(ctypes.create_string_buffer(data, len(data)))
             self.cuda.to_device(self.tensors[name].address, buffers[-1], len(data), self.stream)
         for number in range(len(self.contexts)):
+            self.hand_on(number, files, None if begins else self)
             self.enqueue(number)
         self.cuda.wait(self.stream)
+
+    def given(self, frame: Collection[str]) -> list[str]:
+        """The inputs that a frame brings: all but the state, which it may."""
+        return [name for name in self.inputs if name not in self.feeds or name in frame]
 
     def read(self, name: str, path: str) -> bytes:
         """The file of an input (raises RunnerError where it does not fit)."""
@@ -112,7 +149,16 @@ class Chain:
         self.cuda.wait(self.stream)
         return buffer.raw
 
-    def _context(self, network: Network, engine: Any) -> Any:
+    def _require_feeds(self) -> None:
+        for name, source in self.feeds.items():
+            if name not in self.inputs or source not in self._makers:
+                raise RunnerError(f"state '{name}' from '{source}': the engines have no such input and output")
+            taken, made = self.tensors[name], self.tensors[source]
+            if (taken.dtype, taken.shape) != (made.dtype, made.shape):
+                kinds = f"{made.dtype} {made.shape}; the engine takes {taken.dtype} {taken.shape}"
+                raise RunnerError(f"state '{name}' from '{source}': found {kinds}")
+
+    def _context(self, network: Network, place: int, engine: Any) -> Any:
         context = self._new_context(engine)
         if context is None:
             raise OutOfMemory("no execution context, most often for want of memory")
@@ -120,7 +166,9 @@ class Chain:
             name = engine.get_tensor_name(number)
             if not network.is_on_gpu(engine, name):
                 raise RunnerError(f"tensor '{name}': the engine wants it in host memory; accepted: the GPU's")
-            tensor = self._tensor(engine, name, network.is_input(engine, name))
+            is_input = network.is_input(engine, name)
+            (self._takers if is_input else self._makers).setdefault(name, place)
+            tensor = self._tensor(engine, name, is_input)
             if not context.set_tensor_address(name, tensor.address):
                 raise RunnerError(f"tensor '{name}': the engine refused its address")
         return context

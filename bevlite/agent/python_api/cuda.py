@@ -67,6 +67,20 @@ class Cuda:
         source, count = ctypes.c_uint64(address), ctypes.c_size_t(size)
         self._call("cuMemcpyDtoHAsync_v2", data, source, count, ctypes.c_void_p(stream))
 
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy on the GPU, from one address to another."""
+        places = ctypes.c_uint64(target), ctypes.c_uint64(source)
+        self._call("cuMemcpyDtoDAsync_v2", *places, ctypes.c_size_t(size), ctypes.c_void_p(stream))
+
+    def zero(self, address: int, size: int, stream: int) -> None:
+        """Write zeros."""
+        target, count = ctypes.c_uint64(address), ctypes.c_size_t(size)
+        self._call("cuMemsetD8Async", target, ctypes.c_ubyte(0), count, ctypes.c_void_p(stream))
+
+    def after(self, stream: int, event: int) -> None:
+        """What is put into the stream from now on waits for what the event was last recorded behind."""
+        self._call("cuStreamWaitEvent", ctypes.c_void_p(stream), ctypes.c_void_p(event), ctypes.c_uint(0))
+
     def wait(self, stream: int) -> None:
         """Until the stream is empty."""
         self._call("cuStreamSynchronize", ctypes.c_void_p(stream))

@@ -13,11 +13,11 @@ def run(order: dict[str, Any], trt: Any, library: Any) -> dict[str, Any]:
     """Run all frames of an order; the tensors to keep lie as files in its folder (raises RunnerError)."""
     cuda = Cuda(library)
     before = cuda.free_mb()
-    chain = Chain(Network(trt, cuda, order["engines"], order["dla_cores"]))
+    chain = Chain(Network(trt, cuda, order["engines"], order["dla_cores"]), order["feeds"])
     least = cuda.free_mb()
     frames = []
     for number, files in enumerate(order["frames"]):
-        chain.run(files)
+        chain.run(files, number == 0 or number in order["starts"])
         least = min(least, cuda.free_mb())
         kept = {}
         for place, name in enumerate(order["keep"]):

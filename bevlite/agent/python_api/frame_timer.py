@@ -10,7 +10,7 @@ import array
 import ctypes
 import os
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from bevlite.agent.protocol.flights import Turn, one_in_flight, two_in_flight
 from bevlite.agent.protocol.protocol import Protocol
@@ -23,14 +23,29 @@ MARKS = (ONE, ONE_END, TWO, END)
 """In the order in which they are printed; the last two are not, where there is no memory for a second frame."""
 _EXPONENTS = {"float16": ("H", 0x7C00), "float32": ("I", 0x7F800000)}
 """Bits that are all set where a value is not finite."""
-Frame = dict
-"""Host memory by the name of the input."""
+
+
+class Frame(NamedTuple):
+    """Host memory by the name of the input, and whether a new sequence begins."""
+
+    tensors: dict[str, Any]
+    begins: bool
+
+
+class Past:
+    """Which lane had the frame before: it holds the state. None before the first frame."""
+
+    lane: Lane | None = None
 
 
 class Lane:
-    """Takes one frame at a time through all engines: contexts, tensors, stream, host memory and events of its own."""
+    """Takes one frame at a time through all engines: contexts, tensors, stream, host memory and events of its own.
 
-    def __init__(self, chain: Chain, outputs: Sequence[str]) -> None:
+    An engine that needs state waits on the GPU for the lane of the frame before, even where it takes none of it: the
+    other lane must not write its next state while this one reads.
+    """
+
+    def __init__(self, chain: Chain, outputs: Sequence[str], past: Past) -> None:
         cuda = chain.cuda
         self.chain = chain
         self._cuda = cuda
@@ -38,17 +53,24 @@ class Lane:
         self._events = [cuda.event() for _ in range(self._count + 3)]
         self._outputs = {name: cuda.pinned(chain.tensors[name].size) for name in outputs}
         self._graphs: list[int | None] = [None] * self._count
+        self._past = past
         self._began = 0
 
     def issue(self, frame: Frame) -> None:
-        """Put a whole frame into the stream: copies, engines, copies."""
+        """Put a whole frame into the stream: copies, engines, copies. State is copied in the part of its engine."""
         cuda, stream, tensors = self._cuda, self.chain.stream, self.chain.tensors
+        before, self._past.lane = self._past.lane, self
+        source = None if frame.begins or before is None else before.chain
         self._began = time.perf_counter_ns()
         cuda.record(self._events[0], stream)
-        for name in self.chain.inputs:
-            cuda.to_device(tensors[name].address, frame[name], tensors[name].size, stream)
+        for name in self.chain.given(frame.tensors):
+            cuda.to_device(tensors[name].address, frame.tensors[name], tensors[name].size, stream)
         cuda.record(self._events[1], stream)
         for number, graph in enumerate(self._graphs):
+            if before is not None and before is not self:
+                for _, maker in self.chain.state_before(number):
+                    cuda.after(stream, before._events[maker + 2])
+            self.chain.hand_on(number, frame.tensors, source)
             if graph is None:
                 self.chain.enqueue(number)
             else:
@@ -102,10 +124,14 @@ def run(order: dict[str, Any], trt: Any, library: Any) -> dict[str, Any]:
     """One run of the protocol (raises RunnerError). Latencies and parts in ms, memory in MB."""
     protocol = Protocol(**order["protocol"])
     cuda = Cuda(library, spin=True)
-    frames = [{name: _pinned(cuda, path) for name, path in frame.items()} for frame in order["frames"]]
+    frames = [
+        Frame({name: _pinned(cuda, path) for name, path in frame.items()}, number == 0 or number in order["starts"])
+        for number, frame in enumerate(order["frames"])
+    ]
     before = cuda.free_mb()
     network = Network(trt, cuda, order["engines"], order["dla_cores"])
-    lane = Lane(Chain(network), order["outputs"])
+    past = Past()
+    lane = Lane(Chain(network, order["feeds"]), order["outputs"], past)
     _require_fit(lane.chain, frames)
     turn = Turn(frames)
     lane.issue(turn.next())
@@ -119,22 +145,20 @@ def run(order: dict[str, Any], trt: Any, library: Any) -> dict[str, Any]:
         "one": one,
         "captured": captured,
         "memory_mb": max(0.0, memory_mb),
-        **_two(lane, network, order["outputs"], turn, protocol, before),
+        **_two(lane, lambda: Lane(Chain(network, order["feeds"]), order["outputs"], past), turn, protocol, before),
         "not_finite": lane.not_finite(),
         "tensorrt": str(trt.__version__),
     }
 
 
-def _two(
-    lane: Lane, network: Network, outputs: Sequence[str], turn: Turn, protocol: Protocol, before: float
-) -> dict[str, Any]:
+def _two(lane: Lane, another: Callable[[], Lane], turn: Turn, protocol: Protocol, before: float) -> dict[str, Any]:
     """With a second lane beside the first one; `before` is what was free without either, in MB.
 
     Where there is no memory for it, one in flight still stands: the answer is then `why_not_two`, in one line.
     """
-    cuda = network.cuda
+    cuda = lane.chain.cuda
     try:
-        other = Lane(Chain(network), outputs)
+        other = another()
         other.issue(turn.next())
         other.finish()
         captured = other.capture()
@@ -162,8 +186,8 @@ def _pinned(cuda: Cuda, path: str) -> Any:
 
 def _require_fit(chain: Chain, frames: Sequence[Frame]) -> None:
     for frame in frames:
-        for name in chain.inputs:
+        for name in chain.given(frame.tensors):
             size = chain.tensors[name].size
-            found = ctypes.sizeof(frame[name]) if name in frame else 0
+            found = ctypes.sizeof(frame.tensors[name]) if name in frame.tensors else 0
             if found != size:
                 raise RunnerError(f"input '{name}': found {found} bytes; the engine takes {size}")

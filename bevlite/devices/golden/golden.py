@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -14,8 +14,9 @@ from bevlite.bounds import AnyFinite
 from bevlite.config import Config
 from bevlite.devices.contract import Inputs, Precision, precision_of
 from bevlite.devices.golden.first_bad import first_bad_node
-from bevlite.devices.golden.reference import reference
-from bevlite.devices.inference import Chain, Inference
+from bevlite.devices.inference import Chain, InferringDevice
+from bevlite.devices.local.onnx_chain import OnnxChain
+from bevlite.devices.state import Feeds
 
 RELATIVE_LIMITS = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.25}
 """Largest root mean square difference over that of the reference, by precision (FP32 runs in TF32 on the GPU)."""
@@ -23,16 +24,6 @@ CLASS_LIMITS = {"fp32": 1e-2, "fp16": 2e-2, "int8": 0.1}
 """Largest share of whole numbers (classes of voxels) that may differ."""
 FP16_LARGEST = float(np.finfo(np.float16).max)
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class InferringDevice(Protocol):
-    """A device that runs a network of engines (`bevlite.devices.board_device`)."""
-
-    def infer(
-        self, modules: Mapping[str, Path], frames: Sequence[Inputs], outputs: Sequence[str], precision: Precision
-    ) -> Inference:
-        """Run frames through the modules."""
-        ...
 
 
 class OutputCheck(Config):
@@ -92,6 +83,9 @@ def check_engines(
     frames: Sequence[Inputs],
     precision: Precision,
     source: str,
+    *,
+    feeds: Feeds | None = None,
+    starts: Collection[int] = (),
 ) -> GoldenCheck:
     """Run golden frames through the engines and compare every module's outputs with ONNX Runtime's.
 
@@ -104,15 +98,17 @@ def check_engines(
         frames: inputs of the network; none for made-up ones.
         precision: of the engines.
         source: where the frames come from.
+        feeds: the network's state, which both carry from frame to frame (see `InferringDevice`).
+        starts: numbers of the frames at which a new sequence begins.
 
     Raises:
         BevliteError: the board cannot build or run the engines, or ONNX Runtime does not take a file.
     """
-    chain = Chain(modules)
+    chain = Chain(modules, feeds)
     given = [chain.frame(frame) for frame in frames] or [chain.made_up()]
-    expected = [reference(modules, frame) for frame in given]
+    expected = list(OnnxChain(modules, feeds).frames(given, starts))
     owners = {name: module for module, graph in chain.graphs.items() for name in graph.outputs}
-    found = device.infer(modules, given, list(owners), precision)
+    found = device.infer(modules, given, list(owners), precision, feeds=feeds, starts=starts)
     rows = tuple(
         compare(
             name,
@@ -149,7 +145,7 @@ class _Probe:
     precision: str
 
     def __call__(self, path: Path, names: Sequence[str]) -> dict[str, OutputCheck]:
-        expected = reference({self.module: path}, self.inputs)
+        expected = OnnxChain({self.module: path}).frame(self.inputs)
         found = self.device.infer({self.module: path}, [self.inputs], names, self.precision).frames[0]
         return {name: compare(name, self.module, [expected[name]], [found[name]], self.precision) for name in names}
 

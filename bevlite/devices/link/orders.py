@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bevlite.devices.contract import Inputs, Precision, precision_of
 from bevlite.devices.graph_file import GraphFile
 from bevlite.devices.inference import Blobs, Chain
 from bevlite.devices.settings import BuildSettings
+from bevlite.devices.state import require_starts
 from bevlite.errors import BevliteError
 
 Files = dict[str, Path | bytes]
@@ -88,9 +90,9 @@ def build_of(
 
 
 def network_of(
-    device: str, settings: BuildSettings, chain: Chain, blobs: Blobs, precision: Precision
-) -> tuple[Files, list[dict[str, object]]]:
-    """What travels for a network and its frames, and its modules as the agent takes them (raises BevliteError)."""
+    device: str, settings: BuildSettings, chain: Chain, blobs: Blobs, starts: Collection[int], precision: Precision
+) -> tuple[Files, dict[str, Any]]:
+    """What travels for a network and its frames, and what a request says of both (raises BevliteError)."""
     files: Files = {graph.sha256: graph.content for graph in chain.graphs.values()}
     files |= blobs.files
     modules: list[dict[str, object]] = [
@@ -98,9 +100,15 @@ def network_of(
             "name": name,
             "onnx": graph.sha256,
             "inputs": list(graph.inputs),
-            "outputs": {output: str(kind) for output, kind in graph.outputs.items()},
+            "outputs": {output: str(kind) for output, (kind, _) in graph.outputs.items()},
             "build": build_of(device, settings, name, graph, precision_of(precision, name), files),
         }
         for name, graph in chain.graphs.items()
     ]
-    return files, modules
+    return files, {
+        "modules": modules,
+        "frames": blobs.frames,
+        "feeds": chain.feeds,
+        "starts": require_starts(starts, len(blobs.frames)),
+        "state_bytes": {name: prod(chain.inputs[name][1]) * chain.inputs[name][0].itemsize for name in chain.feeds},
+    }

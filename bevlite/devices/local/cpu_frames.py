@@ -5,34 +5,41 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from bevlite.agent.protocol.flights import Turn, one_in_flight
 from bevlite.agent.protocol.protocol import Protocol
-from bevlite.devices.report.frame_results import SampleFrames, doubts, flight_of, steps_of
+from bevlite.devices.local.onnx_chain import OnnxChain
+from bevlite.devices.report.frame_results import SampleFrames, doubts, flight_of, state_notes, steps_of
 from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.state import begins
 from bevlite.latency.pipeline import PipelineStep
+
+
+class Sample(NamedTuple):
+    """What a frame takes from outside, and whether a new sequence begins."""
+
+    tensors: Mapping[str, np.ndarray]
+    begins: bool
 
 
 class CpuLane:
     """The modules of a network, one after the other in this thread."""
 
-    def __init__(self, sessions: Mapping[str, Any]) -> None:
-        self._sessions = sessions
+    def __init__(self, chain: OnnxChain) -> None:
+        self._chain = chain
         self._marks = [0.0]
-        self.known: dict[str, np.ndarray] = {}
 
-    def issue(self, sample: Mapping[str, np.ndarray]) -> None:
+    def issue(self, sample: Sample) -> None:
         """Run a whole frame."""
-        self.known = dict(sample)
+        known = self._chain.begin(sample.tensors, sample.begins)
         self._marks = [time.perf_counter()]
-        for session in self._sessions.values():
-            names = [value.name for value in session.get_outputs()]
-            feed = {value.name: self.known[value.name] for value in session.get_inputs()}
-            self.known.update(zip(names, session.run(names, feed), strict=True))
+        for name in self._chain.names:
+            self._chain.run(name, known)
             self._marks.append(time.perf_counter())
+        self._chain.end(known)
 
     def finish(self) -> float:
         """Latency of the frame in ms."""
@@ -44,15 +51,16 @@ class CpuLane:
 
 
 def time_frames(
-    sessions: Mapping[str, Any],
+    chain: OnnxChain,
     frames: Sequence[Mapping[str, np.ndarray]],
     given: SampleFrames,
     pipeline: Sequence[PipelineStep],
     protocol: Protocol,
     runner: str,
 ) -> EndToEnd:
-    """Time frames through fresh sessions by module."""
-    lane, turn, names = CpuLane(sessions), Turn(frames), list(sessions)
+    """Time frames through a chain that was just loaded."""
+    samples = [Sample(frame, begins(number, given.starts)) for number, frame in enumerate(frames)]
+    lane, turn, names = CpuLane(chain), Turn(samples), chain.names
     lane.issue(turn.next())
     first_ms = lane.finish()
     runs = [one_in_flight(lane, turn, protocol) for _ in range(protocol.repetitions)]
@@ -66,6 +74,7 @@ def time_frames(
         protocol=dataclasses.asdict(protocol),
         notes=(
             "one process for all runs; two frames in flight are not timed on a CPU",
+            *state_notes(given, two_in_flight=False),
             *doubts(one, "one frame in flight", protocol.half_width, protocol.agreement),
         ),
     )

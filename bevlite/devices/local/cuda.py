@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.system.identity import nvidia_smi
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
+from bevlite.devices.inference import Chain, Inference
 from bevlite.devices.link.faults import BadRequest, NanOutputs, NoGpu, OutOfMemory
 from bevlite.devices.local.cuda_frames import WARM_CALLS, Enter, TorchChain, time_frames
 from bevlite.devices.local.repeated import timed
@@ -21,6 +22,7 @@ from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
 from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.devices.settings import CudaSettings
+from bevlite.devices.state import Feeds, require_starts
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 from bevlite.models.deployed import deployed_form
@@ -104,15 +106,51 @@ class CudaDevice:
         import torch
 
         device = self._device()
-        plans = self._plans(modules)
-        words = {name: precision_of(precision, name) for name in plans}
+        network = Chain(modules, given.feeds)
+        for frame in given.frames:
+            network.frame(frame)
+        require_starts(given.starts, len(given.frames))
         self._say("frames: measure")
         with torch.inference_mode(), device, deployed_form():
-            chain = TorchChain(plans, words, {name: self._precision(plans[name], words[name]) for name in plans})
+            chain = self._chain(modules, precision, given.feeds)
             try:
                 return time_frames(chain, device, given, tuple(pipeline), self.protocol)
             except torch.OutOfMemoryError:
                 raise OutOfMemory(self.name, "no GPU memory for the whole network") from None
+
+    def infer(
+        self,
+        modules: Mapping[str, Path],
+        frames: Sequence[Inputs],
+        outputs: Sequence[str],
+        precision: Precision = "fp16",
+        *,
+        feeds: Feeds | None = None,
+        starts: Collection[int] = (),
+    ) -> Inference:
+        """Run frames through the torch modules of a run (see `InferringDevice`; raises BevliteError, NoGpu among)."""
+        import torch
+
+        device = self._device()
+        network = Chain(modules, feeds)
+        network.require_outputs(outputs)
+        for frame in frames:
+            network.frame(frame)
+        begun = require_starts(starts, len(frames))
+        torch.cuda.reset_peak_memory_stats(device)
+        with torch.inference_mode(), device, deployed_form():
+            chain = self._chain(modules, precision, feeds)
+            try:
+                found = tuple(chain.frames(device, frames, outputs, begun))
+            except torch.OutOfMemoryError:
+                raise OutOfMemory(self.name, "no GPU memory for the whole network") from None
+        memory_mb = torch.cuda.max_memory_allocated(self._index) / 1e6
+        return Inference(found, {}, f"torch {torch.__version__}", "", memory_mb, None)
+
+    def _chain(self, modules: Mapping[str, Path], precision: Precision, feeds: Feeds | None) -> TorchChain:
+        plans = self._plans(modules)
+        words = {name: precision_of(precision, name) for name in plans}
+        return TorchChain(plans, words, {name: self._precision(plans[name], words[name]) for name in plans}, feeds)
 
     def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
         """Outputs of a module as float32 (raises BevliteError, NanOutputs among)."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
 from bevlite.devices.graph_file import GraphFile
-from bevlite.devices.inference import Chain
+from bevlite.devices.inference import Chain, Inference
 from bevlite.devices.link.faults import NanOutputs
 from bevlite.devices.local.cpu_frames import time_frames
+from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.local.repeated import timed
 from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.from_agent import report_of
@@ -23,7 +23,8 @@ from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
 from bevlite.devices.report.whole_frames import EndToEnd
 from bevlite.devices.settings import OnnxRuntimeSettings
-from bevlite.errors import BevliteError, ExportError
+from bevlite.devices.state import Feeds, require_starts
+from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
 
@@ -85,16 +86,15 @@ class OnnxRuntimeDevice:
             feed, made_up = graph.complete((inputs or {}).get(name, {}))
             if made_up:
                 notes.append(f"{name}: made-up values for {', '.join(made_up)}: latency may depend on them")
-            session = self._session(path)
-            began = time.perf_counter()
-            session.run(None, feed)
-            first = (time.perf_counter() - began) * 1000
+            chain = OnnxChain({name: path}, threads=self._threads)
 
-            def query(session: Any = session, feed: Mapping[str, np.ndarray] = feed) -> float:
+            def query(chain: OnnxChain = chain, name: str = name, feed: Mapping[str, np.ndarray] = feed) -> float:
+                known = dict(feed)
                 start = time.perf_counter()
-                session.run(None, feed)
+                chain.run(name, known)
                 return (time.perf_counter() - start) * 1000
 
+            first = query()
             timing, more = timed(query, self.protocol)
             rows[name] = Measured(plain=timing, first_frame_ms=first, notes=tuple(more))
         governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -116,38 +116,47 @@ class OnnxRuntimeDevice:
         """Time sample frames through all modules in this process, one after the other (raises BevliteError)."""
         import onnxruntime
 
-        chain = Chain(modules)
-        frames = [chain.frame(frame) for frame in given.frames]
+        network = Chain(modules, given.feeds)
+        frames = [network.frame(frame) for frame in given.frames]
+        require_starts(given.starts, len(frames))
         self._say("frames: measure")
-        sessions = {name: self._session(path) for name, path in modules.items()}
+        chain = OnnxChain(modules, given.feeds, self._threads)
         runner = f"onnxruntime {onnxruntime.__version__} on the CPU"
-        return time_frames(sessions, frames, given, tuple(pipeline), self.protocol, runner)
+        return time_frames(chain, frames, given, tuple(pipeline), self.protocol, runner)
+
+    def infer(
+        self,
+        modules: Mapping[str, Path],
+        frames: Sequence[Inputs],
+        outputs: Sequence[str],
+        precision: Precision = "fp32",
+        *,
+        feeds: Feeds | None = None,
+        starts: Collection[int] = (),
+    ) -> Inference:
+        """Run frames through a network (see `InferringDevice`); the precision is the graphs' own."""
+        import onnxruntime
+
+        network = Chain(modules, feeds)
+        network.require_outputs(outputs)
+        given = [network.frame(frame) for frame in frames]
+        chain = OnnxChain(modules, feeds, self._threads)
+        runs = chain.frames(given, require_starts(starts, len(given)))
+        found = tuple({name: known[name] for name in outputs} for known in runs)
+        return Inference(found, {}, f"onnxruntime {onnxruntime.__version__} on the CPU", "", None, None)
 
     def outputs(self, module: Path, inputs: Inputs, precision: str = "fp32") -> dict[str, np.ndarray]:
         """Outputs as float32 (raises BevliteError, NanOutputs among)."""
         feed, made_up = GraphFile.read(module).complete(inputs)
         if made_up:
             raise BevliteError(f"{module}: inputs: found none for {', '.join(made_up)}; accepted: a tensor for each")
-        session = self._session(module)
-        names = [output.name for output in session.get_outputs()]
-        found = {
-            name: np.asarray(value, np.float32) for name, value in zip(names, session.run(None, feed), strict=True)
-        }
+        chain = OnnxChain({module.stem: module}, threads=self._threads)
+        known = chain.frame(feed)
+        found = {name: np.asarray(known[name], np.float32) for name in chain.outputs}
         for name, value in found.items():
             if not np.isfinite(value).all():
                 raise NanOutputs(self.name, f"output '{name}' is not finite", {"output": name})
         return found
-
-    def _session(self, path: Path) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = self._threads
-        try:
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # a class of its own for each kind of bad file
-            raise ExportError(f"{path}: ONNX Runtime does not take it ({str(error).splitlines()[0]})") from None
 
 
 def _precision(graph: GraphFile) -> str:

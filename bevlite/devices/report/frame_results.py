@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from bevlite.devices.report.whole_frames import (
     Samples,
     Step,
 )
+from bevlite.devices.state import Feeds, begins
 from bevlite.latency.pipeline import PipelineStep
 
 COPY_IN, COPY_OUT = "copy in", "copy out"
@@ -29,10 +30,16 @@ AFTER_THE_ENGINES = ("decoding",)
 
 @dataclass(frozen=True)
 class SampleFrames:
-    """What each frame takes from outside, and where the frames come from."""
+    """What each frame takes from outside, and where the frames come from.
+
+    `feeds` is the network's state (an input: the output of the frame before that it takes), `starts` the numbers of
+    the frames that begin a sequence. After the last frame comes the first again, which always begins one.
+    """
 
     frames: tuple[Inputs, ...]
     samples: Samples
+    feeds: Feeds = field(default_factory=dict)
+    starts: Collection[int] = ()
 
 
 @runtime_checkable
@@ -118,6 +125,7 @@ def of_answer(
     broken = sorted({name for run in runs for name in run["not_finite"]})
     notes = [
         *answer["notes"],
+        *state_notes(given, two_in_flight=two is not None),
         *refused,
         *(f"two frames in flight are not timed: {why}" for why in whys[:1]),
         *(f"output '{name}' is not finite" for name in broken),
@@ -138,6 +146,21 @@ def of_answer(
         protocol=dataclasses.asdict(protocol),
         notes=tuple(notes),
     )
+
+
+def state_notes(given: SampleFrames, *, two_in_flight: bool) -> list[str]:
+    """What a report must say of a network with state."""
+    if not given.feeds:
+        return []
+    fed = ", ".join(f"{name} takes {source}" for name, source in given.feeds.items())
+    count = sum(begins(number, given.starts) for number in range(len(given.frames)))
+    notes = [
+        f"state stays on the device ({fed} of the frame before; zeros at {count} of {len(given.frames)} samples): "
+        "its copy counts in the part of the engine that takes it"
+    ]
+    if two_in_flight:
+        notes.append("two frames in flight: what takes state waits for the frame before, in the order of the frames")
+    return notes
 
 
 def _graphs(runs: Sequence[Mapping[str, Any]], modules: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,8 @@
 """The emulated runtime with engines whose results and times are known: no board, no model of time.
 
-An engine file is JSON: inputs and outputs with type and shape, the factor that the first input is multiplied by, and
-`spans`: for how long it takes which unit of the chip, in ms.
+An engine file is JSON: inputs and outputs with type and shape, the factor that the first input is multiplied by (or
+`weights`: of the inputs by name, whose sum is every output), and `spans`: for how long it takes which unit of the chip,
+in ms.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class KnownEngine:
         return float(self.data.get("enqueue", 0.0))
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        weights = self.data.get("weights") or {next(iter(inputs)): self.data["factor"]}
         with np.errstate(invalid="ignore"):
-            first = next(iter(inputs.values())) * self.data["factor"]
+            first = sum(inputs[name] * weight for name, weight in weights.items())
         return {t.name: first.astype(t.dtype) for t in self.tensors if not t.is_input}
 
 

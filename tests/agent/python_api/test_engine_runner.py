@@ -31,7 +31,7 @@ def order(folder: Path, engines: list[Any], frames: int = 1, **changes: Any) -> 
         t.write_bytes(np.zeros(4, np.int32).tobytes())
         listed.append({"x": str(x), "t": str(t)})
     base = {"engines": paths, "dla_cores": [None] * len(paths), "frames": listed, "keep": ["y", "map"]}
-    return base | {"folder": str(folder)} | changes
+    return base | {"folder": str(folder), "feeds": {}, "starts": []} | changes
 
 
 @pytest.mark.parametrize("version", ["8.5.2.2", "10.3.0.30", "11.4.1.0"])
@@ -112,7 +112,7 @@ def test_a_configuration_is_used_where_a_context_needs_one(tmp_path: Path, monke
     gpu = Gpu()
     content = order(tmp_path, [FIRST, SECOND])
     network = chain.Network(gpu.tensorrt("11.4.1.0"), Cuda(gpu), content["engines"], content["dla_cores"])
-    whole = chain.Chain(network)
+    whole = chain.Chain(network, {})
     whole.run(content["frames"][0])
     assert len(configs) == 2 and all(config() is not None for config in configs)
 

@@ -46,7 +46,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def by_python(folder: Path, made: list[Any]) -> Any:
     content = order(folder, made)
     built = [Engine(str(n), path, {}, []) for n, path in enumerate(content["engines"])]
-    request = {"modules": [{"build": {}}] * len(built), "keep": content["keep"]}
+    request = {"modules": [{"build": {}}] * len(built), "keep": content["keep"], "feeds": {}, "starts": []}
     return infer._by_python(request, built, content["frames"], str(folder), 30.0)
 
 

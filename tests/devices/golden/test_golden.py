@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.devices.contract import Inputs, Precision
 from bevlite.devices.golden.golden import FP16_LARGEST, check_engines, compare
-from bevlite.devices.golden.reference import reference
 from bevlite.devices.inference import Inference
+from bevlite.devices.local.onnx_chain import OnnxChain
+from bevlite.devices.state import Feeds
 
 SHAPE = [1, 4, 8]
 Fault = Callable[[np.ndarray], np.ndarray]
@@ -45,8 +46,16 @@ class FaultyBoard:
         self.node, self.fault, self.builds = node, fault, 0
 
     def infer(
-        self, modules: Mapping[str, Path], frames: Sequence[Inputs], outputs: Sequence[str], precision: Precision
+        self,
+        modules: Mapping[str, Path],
+        frames: Sequence[Inputs],
+        outputs: Sequence[str],
+        precision: Precision = "fp16",
+        *,
+        feeds: Feeds | None = None,
+        starts: Collection[int] = (),
     ) -> Inference:
+        assert not feeds and not starts
         self.builds += 1
         rows = []
         for frame in frames:
@@ -108,7 +117,7 @@ def test_the_bad_module_is_the_first_and_the_rest_only_follows(tmp_path: Path) -
     assert good.good and good.first_bad is None and good.frames == 2 and board.builds == 1
     board = FaultyBoard("/n1/Mul", spoil(np.nan))
     board._run = lambda path, known, run=board._run: (  # type: ignore[method-assign, misc]
-        run(path, known) if path.name != "1.onnx" else dict(reference({"m": path}, {"x": known["x"]}))
+        run(path, known) if path.name != "1.onnx" else OnnxChain({"m": path}).frame({"x": known["x"]})
     )
     check = check_engines(board, modules, [frame()], "fp16", "test")
     assert [row.good for row in check.outputs] == [True, False, False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bevlite.export.graph.modules import ModulePlan, plan_modules
 from bevlite.agent.protocol.flights import Turn, one_in_flight, two_in_flight
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.local import cuda_frames
-from bevlite.devices.local.cuda_frames import TorchChain, TorchLane
+from bevlite.devices.local.cuda_frames import Past, Sample, TorchChain, TorchLane
 from bevlite.devices.local.onnxruntime import OnnxRuntimeDevice
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames
 from bevlite.devices.report.whole_frames import Samples
@@ -23,7 +23,7 @@ from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.latency.pipeline import steps_for
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
-from tests.devices.boards import sample
+from tests.devices.boards import closed_form, drawn_sequence, sample
 from tests.devices.test_inference import modules
 from tests.tiny import tiny
 
@@ -85,6 +85,7 @@ class Event:
     """Counts when it was recorded."""
 
     moment = 0.0
+    waited: ClassVar[list[Event]] = []
 
     def __init__(self, **_: Any) -> None:
         self.at: float | None = None
@@ -115,9 +116,8 @@ class Graph:
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What torch has for a GPU alone, as far as a lane uses it."""
     lanes = ["of earlier work"]
-    stream = type(
-        "Stream", (), {"__init__": lambda self, device: lanes.append("new"), "synchronize": lambda self: None}
-    )
+    methods = {"synchronize": lambda self: None, "wait_event": lambda self, event: Event.waited.append(event)}
+    stream = type("Stream", (), {"__init__": lambda self, device: lanes.append("new"), **methods})
     monkeypatch.setattr(torch.cuda, "Stream", stream)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: lanes.clear())
     monkeypatch.setattr(torch.cuda, "Event", Event)
@@ -135,8 +135,8 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_lane_of_torch_copies_runs_and_copies_back(plans: dict[str, ModulePlan], no_gpu: None) -> None:
     chain = chain_of(plans)
     given = chain.inputs(frame_of(plans, chain))
-    lane = TorchLane(chain, torch.device("cpu"), given)
-    lane.issue(given)
+    lane = TorchLane(chain, torch.device("cpu"), Past())
+    lane.issue(Sample(given, True))
     assert lane.finish() > 0.0
     known = dict(given)
     for name in chain.names:
@@ -145,8 +145,36 @@ def test_a_lane_of_torch_copies_runs_and_copies_back(plans: dict[str, ModulePlan
     assert all(torch.equal(lane._outputs[name], known[name]) for name in chain.results)
     assert lane.parts_ms() == [1.0] * (len(chain.names) + 2)
     assert lane.capture() == chain.names
-    lane.issue(given)
+    lane.issue(Sample(given, True))
     assert [graph.replays for graph in lane._graphs.values()] == [1] * len(chain.names)
+
+
+class Memory(torch.nn.Module):
+    """y = x + past / 2."""
+
+    def forward(self, x: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        return x + past / 2
+
+
+def test_two_lanes_of_torch_hand_on_state_in_order(no_gpu: None) -> None:
+    examples = {name: torch.zeros(1, 2, 3) for name in ("x", "past")}
+    plan = {"memory": ModulePlan("memory", Memory(), examples, ("y",))}
+    chain = TorchChain(plan, {"memory": "fp32"}, {"memory": contextlib.nullcontext}, {"past": "y"})
+    frames, starts, past = drawn_sequence(), [4], Past()
+    lanes = [TorchLane(chain, torch.device("cpu"), past) for _ in range(2)]
+    Event.waited.clear()
+    found = []
+    for number, frame in enumerate(frames):
+        lane = lanes[number % 2]
+        lane.issue(Sample(chain.inputs(frame), number in starts))
+        lane.finish()
+        found.append(lane._outputs["y"].numpy().copy())
+    np.testing.assert_allclose(found, closed_form(frames, starts), rtol=1e-6)
+    # Each frame waits for the module of the frame before, in the other lane: after a start as well.
+    assert Event.waited == [lanes[(number - 1) % 2]._events[2] for number in range(1, 10)]
+    lanes[1].capture()
+    lanes[0].issue(Sample(chain.inputs(frames[0]), False))
+    assert torch.equal(lanes[0]._outputs["y"], torch.from_numpy(frames[0]["x"])), "graphs hold nothing to go on from"
 
 
 def test_where_a_module_allows_no_graph_none_is_used(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from search.latency.log import BlockedBoard, NoBoard, NoLatency
+from search.latency.log import NoBoard, NoLatency
 from search.latency.waiting import Patience
 from tests.search.waiting import OwnClock
 
@@ -37,7 +37,9 @@ def test_one_that_does_not_is_given_up_when_the_time_is_over() -> None:
     assert clock.slept == [30.0, 15.0]
 
 
-@pytest.mark.parametrize("error", [BlockedBoard("no trtexec"), NoLatency("not alike"), ValueError("a fault of ours")])
+@pytest.mark.parametrize(
+    "error", [NoBoard("no trtexec", passes=False), NoLatency("not alike"), ValueError("a fault of ours")]
+)
 def test_what_time_does_not_mend_is_not_waited_for(error: Exception) -> None:
     clock, said = OwnClock(), list[str]()
     with pytest.raises(type(error)) as caught:

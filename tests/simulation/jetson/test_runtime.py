@@ -40,7 +40,7 @@ class Process:
         self.cuda = Cuda(self.driver)
 
     def chain(self, path: Path, dla_core: int | None = None) -> Chain:
-        return Chain(Network(self.trt, self.cuda, [str(path)], [dla_core]))
+        return Chain(Network(self.trt, self.cuda, [str(path)], [dla_core]), {})
 
 
 def times_ms(process: Process, chain: Chain, graph: bool, count: int) -> list[float]:

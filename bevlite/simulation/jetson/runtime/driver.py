@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,10 +35,12 @@ class Driver:
         self.used = 0
         self._total, self._copy_ms = total, copy_ms
         self._handles = itertools.count(1)
-        self._queues: dict[int, list[Callable[[], None]]] = defaultdict(list)
+        self._queues: dict[int, deque[Callable[[], None]]] = defaultdict(deque)
+        self._done: dict[int, int] = defaultdict(int)
         self._capturing: dict[int, list[Work] | None] = {}
         self._graphs: dict[int, list[Work]] = {}
         self._events: dict[int, float] = {}
+        self._places: dict[int, tuple[int, int]] = {}
         self._pinned: list[Any] = []
 
     def enqueue(self, stream: int, engine: Engine, addresses: dict[str, int], first: bool) -> bool:
@@ -80,8 +82,15 @@ class Driver:
         if stream.value in self._capturing:
             return NOT_PERMITTED
         self.timeline.wait(stream.value)
-        for work in self._queues.pop(stream.value, []):
-            work()
+        self._drain(stream.value, self._put(stream.value))
+        return 0
+
+    def cuStreamWaitEvent(self, stream: Any, event: Any, flags: Any) -> int:
+        self.timeline.host(CALL_MS)
+        if event.value in self._places:  # one that was never recorded is over
+            self.timeline.after(stream.value, self._events[event.value])
+            other, count = self._places[event.value]
+            self._queues[stream.value].append(lambda: self._drain(other, count))
         return 0
 
     def cuMemAlloc_v2(self, address: Any, size: Any) -> int:
@@ -107,12 +116,23 @@ class Driver:
         source, host, count = address.value, data, size.value
         return self._copy("copy out", stream.value, count, lambda: self.memory.store(_place(host), source, count))
 
+    def cuMemcpyDtoDAsync_v2(self, target: Any, source: Any, size: Any, stream: Any) -> int:
+        to, place, count = target.value, source.value, size.value
+        return self._copy("GPU", stream.value, count, lambda: self.memory.copy(to, place, count))
+
+    def cuMemsetD8Async(self, address: Any, value: Any, size: Any, stream: Any) -> int:
+        if value.value != 0:
+            return INVALID_VALUE
+        target, count = address.value, size.value
+        return self._copy("GPU", stream.value, count, lambda: self.memory.zero(target, count))
+
     def cuEventCreate(self, event: Any, flags: Any) -> int:
         return self._hand_out(event)
 
     def cuEventRecord(self, event: Any, stream: Any) -> int:
         self.timeline.host(CALL_MS)
         self._events[event.value] = self.timeline.mark(stream.value)
+        self._places[event.value] = stream.value, self._put(stream.value)
         return 0
 
     def cuEventElapsedTime(self, ms: Any, first: Any, second: Any) -> int:
@@ -154,6 +174,16 @@ class Driver:
 
         self._submit(stream, work)
         return 0
+
+    def _put(self, stream: int) -> int:
+        """How much was put into a stream so far."""
+        return self._done[stream] + len(self._queues[stream])
+
+    def _drain(self, stream: int, count: int) -> None:
+        """Move the data of a stream's work up to the `count`th."""
+        while self._done[stream] < count:
+            self._done[stream] += 1
+            self._queues[stream].popleft()()
 
     def _submit(self, stream: int, work: Work) -> None:
         captured = self._capturing.get(stream)

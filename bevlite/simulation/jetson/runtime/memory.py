@@ -48,6 +48,20 @@ class Memory:
         _, data = self._contents.get(address, (0, np.zeros(size, np.uint8)))
         ctypes.memmove(host, data.ctypes.data, size)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy within the GPU's memory."""
+        self._require(target, size)
+        self._require(source, size)
+        if source in self._contents:
+            self._contents[target] = self._contents[source]
+        else:
+            self._contents.pop(target, None)
+
+    def zero(self, address: int, size: int) -> None:
+        """Write zeros, which have the token of what was never written: of both the same is made."""
+        self._require(address, size)
+        self._contents.pop(address, None)
+
     def run(self, engine: Engine, addresses: dict[str, int]) -> None:
         """Run an engine on what lies at the addresses of its tensors."""
         inputs = {t.name: self._contents.get(addresses[t.name]) for t in engine.tensors if t.is_input}

@@ -27,6 +27,10 @@ class Timeline:
         end = self._occupy(unit, ready, ms)
         self._ready[stream] = max(end, self.now)
 
+    def after(self, stream: int, at: float) -> None:
+        """What is put into a stream from now on begins no sooner."""
+        self._ready[stream] = max(self._ready[stream], at)
+
     def mark(self, stream: int) -> float:
         """When the stream will be here."""
         return max(self.now, self._ready[stream])
