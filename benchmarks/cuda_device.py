@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
-from bevlite.export.graph.modules import export_network
+from bevlite.export.graph.emit import export_network
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
 from bevlite.simulation.world.generate import generate_world
@@ -41,8 +41,8 @@ def exported_run(folder: Path, variant_file: Path) -> Run:
     torch.manual_seed(0)
     network = Detector(variant).eval()
     run.checkpoints.mkdir(parents=True)
-    save_file(network.state_dict(), run.weights_file)
-    write_atomic(run.weights_file.with_suffix(".json"), f'{{"variant_hash": "{variant.hash}"}}')
+    save_file(network.state_dict(), run.weights_file())
+    write_atomic(run.weights_file().with_suffix(".json"), f'{{"network_hash": "{variant.network_hash}"}}')
     export_network(network, run.path / "onnx" / "strong", "strong")
     return run
 

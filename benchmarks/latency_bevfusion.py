@@ -19,7 +19,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from bevlite.export.graph.modules import export_variant
+from bevlite.export.graph.emit import export_variant
 from bevlite.latency.device import find_device
 from bevlite.latency.predictor import predict_onnx
 from bevlite.variant import load_variant

@@ -16,9 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bevlite.export.graph.modules import export_variant
-
 from bevlite.devices.predicted import PredictedDevice
+from bevlite.export.graph.emit import export_variant
 from search.config import load_search
 from search.latency.predicted import LatencySource, pipeline_of
 from search.scan.modules import available_cores

@@ -167,7 +167,7 @@ def test_no_boxes_at_all_and_nan_boxes(root: Path, tmp_path: Path, refuse: Refus
 
 
 def test_nan_loss_names_the_batch_and_keeps_the_checkpoint(run: Path, world: Path, refuse: Refuse) -> None:
-    before = Run(run).weights_file.read_bytes()
+    before = Run(run).weights_file().read_bytes()
     more = ["--resume", "auto"]
     for setting in ("epochs=5", "learning_rate=1.0e+15", "warmup_steps=0"):
         more += ["--set-recipe", setting]
@@ -175,7 +175,7 @@ def test_nan_loss_names_the_batch_and_keeps_the_checkpoint(run: Path, world: Pat
     (run / "checkpoints" / "last.safetensors").unlink()
     line = refuse(*train_words(world, run, *more))
     assert "the loss is" in line and "batch of samples" in line and "last good checkpoint is kept" in line
-    assert Run(run).weights_file.read_bytes() == before
+    assert Run(run).weights_file().read_bytes() == before
 
 
 def test_full_disk_in_training(run: Path, world: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_unusable_runs(run: Path, world: Path, tmp_path: Path, refuse: Refuse) -
     for command in ("eval", "export"):
         assert "a checkpoint of another variant" in refuse(command, str(run))
     variant.write_text(text)
-    weights = Run(run).weights_file
+    weights = Run(run).weights_file()
     weights.write_bytes(b"\xff" * 100)
     assert "the checkpoint cannot be read" in refuse("eval", str(run))
     shutil.rmtree(weights.parent)

@@ -156,11 +156,11 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
-    done = json.loads((run / "checkpoints" / "model.json").read_text())["epoch"]
+    done = json.loads((run / "checkpoints" / "float.json").read_text())["epoch"]
     assert 1 <= done < 100000
     code, out, err = bevlite(*arguments, "--set-recipe", f"epochs={done + 1}")
     assert code == 0, err
-    meta = json.loads((run / "checkpoints" / "model.json").read_text())
+    meta = json.loads((run / "checkpoints" / "float.json").read_text())
     assert (meta["epoch"], meta["step"]) == (done + 1, STEPS * (done + 1))
     code, out, _ = bevlite("eval", run)
     assert code == 0 and "NDS" in out and "pedestrian" in out

@@ -10,13 +10,13 @@ import torch
 
 from bevlite.data.augment import Augmentation, BEVAugmentation, ImageAugmentation, bev_matrix, image_warp
 from bevlite.data.config import DataConfig
-from bevlite.data.dataset import BEVDataset, Sample, collate
+from bevlite.data.dataset import BEVDataset, Sample
 from bevlite.data.index import Index
 from bevlite.data.lidar import depth_map, read_points
 from bevlite.data.occupancy import read_occupancy
 from bevlite.data.sampler import EpochSampler, class_balanced_weights
 from bevlite.errors import DataError
-from bevlite.models.detector import pillar_grid
+from bevlite.models.samples import dataset_of, outline
 from bevlite.runtime.pillars import group_pillars
 from bevlite.variant import Variant
 from tests.tiny import lidar_only, tiny
@@ -26,9 +26,9 @@ BOTH = Augmentation(image=ImageAugmentation(brightness=0.0), bev=BEVAugmentation
 
 def dataset(world: DataConfig, index: Index, variant: Variant | None = None, **options: Any) -> BEVDataset:
     variant = variant or tiny()
-    grid = pillar_grid(variant) if variant.lidar else None
     rows = index.rows_of_split("mini_train")
-    return BEVDataset(options.pop("root", world.root), index, rows, variant, grid, depth_truth=True, **options)
+    auxiliaries = outline(variant).auxiliaries
+    return dataset_of(variant, options.pop("root", world.root), index, rows, auxiliaries=auxiliaries, **options)
 
 
 def project(pixel_to_bev: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +136,7 @@ def test_collate_pads(world: DataConfig, index: Index) -> None:
     source = dataset(world, index)
     samples = [source[i] for i in range(3)]
     samples[1]["boxes"], samples[1]["labels"] = samples[1]["boxes"][:0], samples[1]["labels"][:0]
-    batch = collate(samples)
+    batch = source.collate(samples)
     most = max(s["pillars"].shape[2] for s in samples)
     assert batch["pillars"].shape == (3, 5, 6, most) and batch["images"].dtype == torch.uint8
     for i, sample in enumerate(samples):
@@ -148,14 +148,15 @@ def test_collate_pads(world: DataConfig, index: Index) -> None:
         assert (batch["labels"][i, len(sample["labels"]) :] == -1).all()
     assert batch["token"] == [s["token"] for s in samples] and batch["pixel_to_bev"].dtype == torch.float64
     empty = dict(samples[0], pillars=samples[0]["pillars"][..., :0], boxes=samples[1]["boxes"], labels=np.zeros(0, int))
-    assert collate([empty])["pillars"].shape[-1] == 1 and (collate([empty])["labels"] == -1).all()
+    assert source.collate([empty])["pillars"].shape[-1] == 1 and (source.collate([empty])["labels"] == -1).all()
 
 
 def test_pillars_of_a_sample_come_from_its_points(world: DataConfig, index: Index) -> None:
-    source = dataset(world, index, lidar_only())
+    variant = lidar_only()
+    source = dataset(world, index, variant)
     points = source._points(int(source.rows[4]), np.eye(4))
     assert len(np.unique(points[:, 4])) == 2  # sweeps: 2
-    pillars, where = group_pillars(points, pillar_grid(source.variant))
+    pillars, where = group_pillars(points, variant.lidar.pillars.grid(variant.bev))  # type: ignore[union-attr]
     assert np.array_equal(source[4]["pillars"], pillars) and np.array_equal(source[4]["pillar_index"], where)
 
 

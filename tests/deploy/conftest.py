@@ -35,8 +35,8 @@ def tiny_run(folder: Path, world: DataConfig) -> Run:
             if name.endswith("bias") and bool((bias < -2).all()):
                 bias += 2
     run.checkpoints.mkdir()
-    save_file(network.state_dict(), run.weights_file)
-    write_atomic(run.weights_file.with_suffix(".json"), f'{{"variant_hash": "{variant.hash}"}}')
+    save_file(network.state_dict(), run.weights_file())
+    write_atomic(run.weights_file().with_suffix(".json"), f'{{"network_hash": "{variant.network_hash}"}}')
     return run
 
 

@@ -133,7 +133,7 @@ def test_a_board_that_cannot_be_reached_is_an_error(run: Run, device: BoardDevic
 
 def test_new_weights_are_exported_again(run: Run) -> None:
     assert module._modules(run, "10.3.0")[1] == []
-    os.utime(run.weights_file)
+    os.utime(run.weights_file())
     assert module._modules(run, "10.3.0")[1] == ["exported for TensorRT 10.3.0"]
     assert module._modules(run, "8.6.2")[1] == ["exported for TensorRT 8.6.2"]
 

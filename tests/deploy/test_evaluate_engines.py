@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 import torch
 import typer
-from bevlite.evaluation.engines import EngineNetwork
-from bevlite.export.run_modules import modules_of_run
-from bevlite.export.session import OnnxNetwork
 from typer.testing import CliRunner
 
 from bevlite.cli import deploy as deploy_cli
@@ -25,7 +22,10 @@ from bevlite.devices.link import faults
 from bevlite.errors import BevliteError, DataError
 from bevlite.evaluation.run import evaluate_run
 from bevlite.evaluation.samples import KeptSamples, SampleResult
-from bevlite.export.run import real_batches
+from bevlite.export.of_run import request_of_run
+from bevlite.export.real import real_batches
+from bevlite.inference.engines import EngineNetwork
+from bevlite.inference.onnx import OnnxNetwork
 from bevlite.metrics.detection import evaluate_submission
 from bevlite.run_folder import Run
 from tests.deploy.conftest import add_device
@@ -117,7 +117,7 @@ def test_backend_and_device_go_together(tmp_path: Path, words: tuple[str, ...], 
 def test_every_sample_gets_its_own_maps(run: Run, device: BoardDevice) -> None:
     """Scores of a random network would not show samples that were mixed up."""
     (one, *_), _ = real_batches(run, 1)
-    found = modules_of_run(run, "10.3.0")
+    found = request_of_run(run, "10.3.0")
     onnx = OnnxNetwork(run.variant(), found.modules)
     engines = EngineNetwork(device, found.modules, found.precision, onnx.inputs)
     # Three that differ by far more than FP16 rounds: a random network hardly heeds the few points of a small world.

@@ -12,8 +12,9 @@ from bevlite.config import to_yaml, write_atomic
 from bevlite.devices.files import folder, open_device
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
-from bevlite.export.graph.modules import EMISSIONS, export_variant
+from bevlite.export.graph.emit import export_variant
 from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.tensorrt import EMISSIONS
 from tests.devices.boards import QUICK, small_net
 from tests.devices.conftest import Served
 from tests.tiny import lidar_only

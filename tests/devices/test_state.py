@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bevlite.export.graph.modules import ModulePlan
 from onnx import TensorProto
 
 from bevlite.devices.board_device import BoardDevice
@@ -23,6 +22,7 @@ from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.whole_frames import Samples
 from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.errors import BevliteError
+from bevlite.models.modules import Module
 from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.devices.boards import closed_form, drawn_sequence, over_ssh, stateful_net
 from tests.devices.conftest import Served, require_sshd
@@ -138,7 +138,7 @@ def test_torch_hands_on_state_as_the_others_do() -> None:
             return x + past / 2
 
     examples = {name: torch.zeros(1, 2, 3) for name in ("x", "past")}
-    plan = ModulePlan("memory", Memory(), examples, ("y",))
+    plan = Module("memory", Memory(), examples, ("y",))
     chain = TorchChain({"memory": plan}, {"memory": "fp32"}, {"memory": contextlib.nullcontext}, FEEDS)
     assert chain.results == ["y"]
     found = list(chain.frames(torch.device("cpu"), drawn_sequence(), ["y"], STARTS))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
-from bevlite.models.contracts import Backbone, FeatureInfo, Neck, ViewTransform
+from bevlite.models.contracts import Backbone, FeatureInfo, Neck, PillarEncoder, ViewTransform
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
 from bevlite.registry import (
     BACKBONES,
@@ -76,29 +75,32 @@ def test_view_transform(config: Any) -> None:
     assert isinstance(network, ViewTransform)
     calibration = nominal_pixel_to_bev(*IMAGE)
     features = torch.randn(6, in_channels, IMAGE[0] // stride, IMAGE[1] // stride)
-    trained = network(features, torch.from_numpy(calibration)[None])
+    given = {"pixel_to_bev": torch.from_numpy(calibration)[None]}
+    trained = network(features, given)
     assert trained.shape == (1, config.channels, BEV.ny, BEV.nx) and trained.abs().sum() > 0
     prepared = network.prepare(features)
-    assert len(prepared) == len(network.prepared_names) == len(set(network.prepared_names))
-    geometry = network.geometry(calibration)
-    assert {k: v.shape for k, v in geometry.items()} == dict(network.geometry_shapes)
-    assert list(geometry) == list(network.geometry_shapes)
-    assert all(v.dtype == np.int32 for v in geometry.values())
-    exported = network.transform(*prepared, *(torch.from_numpy(v) for v in geometry.values()))
+    assert [tuple(tensor.shape) for tensor in prepared] == [spec.shape for spec in network.prepared]
+    known = {spec.name: tensor for spec, tensor in zip(network.prepared, prepared, strict=True)}
+    geometry = network.host.deployed({"pixel_to_bev": calibration})
+    assert [(s.name, s.shape, s.dtype) for s in network.host.inputs] == [
+        (name, value.shape, value.dtype.name) for name, value in geometry.items()
+    ]
+    exported = network.transform(known | {name: torch.from_numpy(value) for name, value in geometry.items()})
     torch.testing.assert_close(exported, trained, rtol=1e-4, atol=1e-5)
     assert_learns(network, [trained])
-    two = network(features.repeat(2, 1, 1, 1), torch.from_numpy(calibration)[None].repeat(2, 1, 1, 1))
+    two = network(features.repeat(2, 1, 1, 1), {name: value.repeat(2, 1, 1, 1) for name, value in given.items()})
     torch.testing.assert_close(two[1], trained[0], rtol=1e-5, atol=1e-6)
 
 
 @parts(PILLAR_ENCODERS)
 def test_pillar_encoder(config: Any) -> None:
-    network = config.build()
+    network = config.build(BEV)
+    assert isinstance(network, PillarEncoder)
     pillars = torch.rand(2, 5, config.max_points, 7)
     index = torch.zeros(2, 12, 10, dtype=torch.int32)
     index[0, 0, :7] = torch.arange(1, 8)
     index[1, 11, 3:6] = torch.arange(1, 4)
-    canvas = network(pillars, index)
+    canvas = network({"pillars": pillars, "pillar_index": index})
     assert canvas.shape == (2, config.channels, 12, 10)
     assert not canvas.permute(0, 2, 3, 1)[index == 0].any()  # nothing where there is no pillar
     assert canvas.permute(0, 2, 3, 1)[index > 0].abs().sum() > 0

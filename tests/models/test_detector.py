@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bevlite.models.detector import IMAGE_MEAN, IMAGE_STD, Detector, pillar_grid
+from bevlite.models.detector import Detector
+from bevlite.models.streams import IMAGE_MEAN, IMAGE_STD
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
 from bevlite.variant import Variant
 from tests.tiny import live, tiny
@@ -23,7 +24,7 @@ def inputs(variant: Variant, batch: int = 1, seed: int = 0) -> dict[str, Tensor]
         matrices = torch.from_numpy(nominal_pixel_to_bev(images.height, images.width))
         given["pixel_to_bev"] = matrices.repeat(batch, 1, 1, 1)
     if variant.lidar is not None:
-        grid = pillar_grid(variant)
+        grid = variant.lidar.pillars.grid(variant.bev)
         given["pillars"] = torch.rand(batch, 5, grid.max_points, 300, generator=generator)
         index = torch.zeros(batch, grid.ny * grid.nx, dtype=torch.int32)
         for row in index:
@@ -47,10 +48,10 @@ def test_every_combination_of_sensors_and_heads(changes: dict[str, Any]) -> None
     variant = tiny(**changes)
     network = Detector(variant)
     out = network.train()(inputs(variant, batch=2))
-    assert ("depth_logits" in out) == (variant.camera is not None)
+    assert ("auxiliary/depth" in out) == (variant.camera is not None)
     out = live(network)(inputs(variant, batch=2))
-    expected = {"heatmap": (2, 10, 64, 64), "boxes": (2, 60, 64, 64)} if variant.heads.detection else {}
-    expected |= {"occupancy": (2, 18, 16, 200, 200)} if variant.heads.occupancy else {}
+    expected = {"heatmap": (2, 10, 64, 64), "boxes": (2, 60, 64, 64)} if "detection" in variant.tasks else {}
+    expected |= {"occupancy": (2, 18, 16, 200, 200)} if "occupancy" in variant.tasks else {}
     assert {name: tuple(value.shape) for name, value in out.items()} == expected
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bevlite.grid import BEVGrid
+from bevlite.models.auxiliary import collected
 from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
 from bevlite.runtime.pooling import frustum_cells, tree_levels
@@ -44,9 +45,20 @@ def calibration(rng: np.random.Generator, amount: float = 1.0) -> np.ndarray:
 
 def lifted(network: LiftSplat, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (network.frustum.height, network.frustum.width)
-    depth = torch.from_numpy(rng.random((network.cameras, len(network.config.depths_m), *shape)))
-    context = torch.from_numpy(rng.normal(size=(network.cameras, network.config.channels, *shape)))
+    depth = torch.from_numpy(rng.random((network.cameras, len(network.frustum.depths_m), *shape)))
+    context = torch.from_numpy(rng.normal(size=(network.cameras, network.out_channels, *shape)))
     return depth, context
+
+
+def tables_of(network: LiftSplat, matrices: np.ndarray) -> dict[str, np.ndarray]:
+    return network.host.deployed({"pixel_to_bev": matrices})
+
+
+def exported_sum(
+    network: LiftSplat, depth: torch.Tensor, context: torch.Tensor, tables: dict[str, np.ndarray]
+) -> torch.Tensor:
+    given = {"depth": depth, "context": context, **{name: torch.from_numpy(t) for name, t in tables.items()}}
+    return network.transform(given)
 
 
 @pytest.mark.parametrize("chunk", [2, 8, 32])
@@ -60,14 +72,18 @@ def test_exported_tree_equals_training_on_random_calibrations(chunk: int) -> Non
         assert np.array_equal(cells[0].numpy(), frustum_cells(network.frustum, network.grid, matrices))
         assert 0 < (cells >= 0).float().mean() < 1
         depth, context = lifted(network, rng)
-        tables = network.geometry(matrices)
-        exported = network.transform(depth, context, *(torch.from_numpy(t) for t in tables.values()))
+        tables = tables_of(network, matrices)
+        exported = exported_sum(network, depth, context, tables)
         trained = network.pool(depth, context, cells)
         assert exported.dtype == trained.dtype == torch.float64
         torch.testing.assert_close(exported, trained, rtol=1e-10, atol=1e-10)
         # One engine serves them all: names, order and shapes of its inputs never change.
         shapes = shapes or [(k, v.shape) for k, v in tables.items()]
-        assert [(k, v.shape) for k, v in tables.items()] == shapes == list(network.geometry_shapes.items())
+        assert (
+            [(k, v.shape) for k, v in tables.items()]
+            == shapes
+            == [(spec.name, spec.shape) for spec in network.host.inputs]
+        )
 
 
 def test_brute_force_on_a_tiny_case() -> None:
@@ -95,8 +111,8 @@ def test_brute_force_on_a_tiny_case() -> None:
     assert 20 < count < 64
     pooled = network.pool(depth, context, network.cells(torch.from_numpy(matrices)[None]))[0]
     np.testing.assert_allclose(pooled.numpy(), expected, atol=1e-12)
-    tables = network.geometry(matrices)
-    exported = network.transform(depth, context, *(torch.from_numpy(t) for t in tables.values()))[0]
+    tables = tables_of(network, matrices)
+    exported = exported_sum(network, depth, context, tables)[0]
     np.testing.assert_allclose(exported.numpy(), expected, atol=1e-12)
 
 
@@ -109,33 +125,33 @@ def test_default_capacity_serves_real_cars() -> None:
         for matrix in matrices:
             matrix[:3, :3] = turned(*rng.normal(0, np.deg2rad(2), 3)) @ matrix[:3, :3] * rng.normal(1, 0.01)
             matrix[:3, 3] += rng.normal(0, 0.05, 3)
-        tables = network.geometry(matrices)
+        tables = tables_of(network, matrices)
         kept = int((frustum_cells(network.frustum, network.grid, matrices) >= 0).sum())
         assert int((tables["depth_index"] > 0).sum()) == kept > 0  # every point has its entry, none was dropped
     with torch.device("meta"):
         single = lift_splat(capacity=None, cameras=1)
     one = calibration(rng)[:1]
     kept = int((frustum_cells(single.frustum, single.grid, one) >= 0).sum())
-    assert int((single.geometry(one)["depth_index"] > 0).sum()) == kept
+    assert int((tables_of(single, one)["depth_index"] > 0).sum()) == kept
 
 
 def test_what_does_not_fit_is_an_error() -> None:
     network = lift_splat()
     matrices = nominal_pixel_to_bev(*IMAGE)
-    needed = tree_levels(frustum_cells(network.frustum, network.grid, matrices), network.config.chunk)
+    needed = tree_levels(frustum_cells(network.frustum, network.grid, matrices), network.host.chunk)
     exact = lift_splat(capacity=tuple(needed))
-    tables = exact.geometry(matrices)
+    tables = tables_of(exact, matrices)
     rng = np.random.default_rng(0)
     depth, context = lifted(exact, rng)
-    exported = exact.transform(depth, context, *(torch.from_numpy(t) for t in tables.values()))
+    exported = exported_sum(exact, depth, context, tables)
     trained = exact.pool(depth, context, exact.cells(torch.from_numpy(matrices)[None]))
     torch.testing.assert_close(exported, trained, rtol=1e-10, atol=1e-10)
     for level in range(len(needed)):
         short = tuple(rows - (i == level) for i, rows in enumerate(needed))
         with pytest.raises(ValueError, match=f"level {level + 1} needs {needed[level]} rows.*room for {short[level]}"):
-            lift_splat(capacity=short).geometry(matrices)
+            tables_of(lift_splat(capacity=short), matrices)
     with pytest.raises(ValueError, match=f"level {len(needed)} needs"):
-        lift_splat(capacity=tuple(needed[:-1])).geometry(matrices)
+        tables_of(lift_splat(capacity=tuple(needed[:-1])), matrices)
 
 
 def test_batch_of_different_calibrations() -> None:
@@ -143,16 +159,19 @@ def test_batch_of_different_calibrations() -> None:
     network = lift_splat().double()
     matrices = torch.from_numpy(np.stack([calibration(rng), calibration(rng)]))
     features = torch.from_numpy(rng.normal(size=(12, 4, network.frustum.height, network.frustum.width)))
-    both = network(features, matrices)
+    both = network(features, {"pixel_to_bev": matrices})
     for i in range(2):
-        torch.testing.assert_close(both[i : i + 1], network(features[6 * i : 6 * i + 6], matrices[i : i + 1]))
+        torch.testing.assert_close(
+            both[i : i + 1], network(features[6 * i : 6 * i + 6], {"pixel_to_bev": matrices[i : i + 1]})
+        )
 
 
 def test_depth_bins_and_distribution() -> None:
     network = lift_splat()
-    assert network.config.depths_m == tuple(np.arange(2.0, 49.0, 2.0))
+    assert network.frustum.depths_m == tuple(np.arange(2.0, 49.0, 2.0))
     features = torch.randn(6, 4, network.frustum.height, network.frustum.width)
-    depth, context = network.prepare(features)
+    with collected() as auxiliary:
+        depth, context = network.prepare(features)
     torch.testing.assert_close(depth.sum(dim=1), torch.ones_like(depth[:, 0]))
-    torch.testing.assert_close(depth, network.depth_logits(features).softmax(dim=1))
+    torch.testing.assert_close(depth, auxiliary["depth"].softmax(dim=1))
     assert context.shape[1] == 5

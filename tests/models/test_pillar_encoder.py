@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from bevlite.grid import BEVGrid
 from bevlite.models.lidar.pillars.pfn import PFNConfig
 from bevlite.runtime.pillars import PillarGrid, group_pillars
 from tests.tiny import live
 
+BEV = BEVGrid(x_range_m=(-8, 8), y_range_m=(-8, 8), cell_m=0.5)
 GRID = PillarGrid(-8.0, -8.0, 0.5, 32, 32, -2.0, 2.0, 200, 4, True)
 
 
@@ -25,11 +27,15 @@ def batch(*clouds: np.ndarray, slots: int | None = None) -> tuple[torch.Tensor, 
     return pillars, torch.from_numpy(np.stack([index for _, index in grouped]))
 
 
+def given(pillars: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"pillars": pillars, "pillar_index": index}
+
+
 def test_packed_road_equals_the_exported_gather() -> None:
-    network = live(PFNConfig(channels=16).build())
+    network = live(PFNConfig(channels=16).build(BEV))
     pillars, index = batch(cloud(500), cloud(60, 1), slots=GRID.max_pillars)
     with torch.no_grad():
-        packed = network(pillars, index)
+        packed = network(given(pillars, index))
         for i in range(2):
             one, where = pillars[i : i + 1], index[i : i + 1]
             exported = network._layout(network.encode(one), where)
@@ -37,10 +43,10 @@ def test_packed_road_equals_the_exported_gather() -> None:
 
 
 def test_against_a_loop_over_cells() -> None:
-    network = live(PFNConfig(channels=3).build()).double()
+    network = live(PFNConfig(channels=3).build(BEV)).double()
     pillars, index = batch(cloud(80))
     with torch.no_grad():
-        canvas = network(pillars.double(), index)[0]
+        canvas = network(given(pillars.double(), index))[0]
     weight = network.conv.weight[:, :, 0, 0].detach()
     scale = network.norm.weight / torch.sqrt(network.norm.running_var + 1e-3)
     shift = network.norm.bias - network.norm.running_mean * scale
@@ -56,14 +62,14 @@ def test_against_a_loop_over_cells() -> None:
 
 
 def test_nothing_seen_is_no_error() -> None:
-    network = PFNConfig(channels=8).build()
+    network = PFNConfig(channels=8).build(BEV)
     nothing = np.zeros((0, 5), dtype=np.float32)
     pillars, index = batch(nothing, nothing)
     for mode in (True, False):
-        canvas = network.train(mode)(pillars, index)
+        canvas = network.train(mode)(given(pillars, index))
         assert canvas.shape == (2, 8, 32, 32) and not canvas.any()
     pillars, index = batch(nothing, cloud(50))
-    canvas = network.train()(pillars, index)
+    canvas = network.train()(given(pillars, index))
     assert not canvas[0].any() and canvas[1].any() and torch.isfinite(canvas).all()
 
 
@@ -71,10 +77,10 @@ def test_empty_slots_do_not_dilute_the_statistics() -> None:
     pillars, index = batch(cloud(100))
     padded, _ = batch(cloud(100), slots=GRID.max_pillars)
     networks = []
-    for given in (pillars, padded):
+    for values in (pillars, padded):
         torch.manual_seed(0)
-        network = PFNConfig(channels=8).build().train()
-        network(given, index)
+        network = PFNConfig(channels=8).build(BEV).train()
+        network(given(values, index))
         networks.append(network)
     torch.testing.assert_close(networks[0].norm.running_var, networks[1].norm.running_var)
     torch.testing.assert_close(networks[0].norm.running_mean, networks[1].norm.running_mean)

@@ -107,7 +107,7 @@ def test_costs_of_a_variant_are_those_of_its_network() -> None:
     network = Detector(variant)
     assert sum(c.parameters for c in costs.values()) == sum(p.numel() for p in network.parameters())
     # By hand: the pooling tree multiplies each of its R1 rows (1 x S) with (S x C).
-    rows, chunk = network.view_transform.geometry_shapes["depth_index"]  # type: ignore[union-attr]
+    rows, chunk = network.view_transform.host.inputs[0].shape  # type: ignore[union-attr]
     assert costs["view_transform"].macs == rows * chunk * 8
     convolutions = [
         24 * (8 + 24), 9 * 24 * 24, 9 * 24 * 24,  # fusion 1x1, 3x3, first stage of the encoder

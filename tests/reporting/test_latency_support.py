@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from onnx import helper
 
-from bevlite.export.check.operators import VERSIONS, OperatorFinding, check_model
+from bevlite.export.check.operators import OperatorFinding, check_model
 from bevlite.reporting.latency_support import support
+from bevlite.tensorrt import VERSIONS
 from tests.latency.graphs import model, weight
 
 

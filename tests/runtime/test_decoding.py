@@ -9,11 +9,13 @@ import torch
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
 from bevlite.models.heads.detection import centerpoint
-from bevlite.runtime.decoding import BOX_CHANNELS, CIRCLE_NMS_RADIUS_M, TASKS, BoxDecoding, circle_nms, decode_boxes
-from bevlite.training.targets import box_targets
+from bevlite.runtime.decoding import BOX_CHANNELS, CIRCLE_NMS_RADIUS_M, BoxDecoding, circle_nms, decode_boxes
+from bevlite.tasks.detection import FORMS
+from bevlite.tasks.targets import box_targets
 
 GRID = BEVGrid(x_range_m=(-40.0, 40.0), y_range_m=(-24.0, 24.0), cell_m=0.8)
-DECODING = BoxDecoding(-40.0, -24.0, 0.8)
+TASKS = FORMS["six"].channels
+DECODING = BoxDecoding(-40.0, -24.0, 0.8, TASKS)
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,9 +48,9 @@ def test_decoding_inverts_the_training_targets(seed: int) -> None:
 
 
 def test_tasks_and_classes_agree_everywhere() -> None:
-    assert centerpoint.CLASSES == DETECTION_CLASSES
-    assert tuple(tuple(DETECTION_CLASSES[c] for c in task) for task in TASKS) == centerpoint.TASKS
-    assert centerpoint.BOX_CHANNELS == BOX_CHANNELS
+    assert tuple(name for group in FORMS["six"].groups for name in group) == DETECTION_CLASSES
+    assert all(sorted(c for group in form.channels for c in group) == list(range(10)) for form in FORMS.values())
+    assert sum(width for _, width in centerpoint.BOX_BRANCHES) == BOX_CHANNELS
     published = [math.sqrt(v) for v in (4, 12, 10, 1, 0.85, 0.175)]  # squared metres a task
     by_class = [published[t] for t, task in enumerate(TASKS) for _ in task]
     np.testing.assert_allclose(CIRCLE_NMS_RADIUS_M, by_class, atol=0.05)
@@ -57,13 +59,13 @@ def test_tasks_and_classes_agree_everywhere() -> None:
 def test_limits() -> None:
     rng = np.random.default_rng(0)
     heatmap, maps = rng.normal(0, 2, (10, 32, 32)), rng.normal(size=(60, 32, 32))
-    few = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, max_boxes=20))
+    few = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, TASKS, max_boxes=20))
     assert len(few.boxes) == 20
-    strict = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, score_threshold=0.9))
+    strict = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, TASKS, score_threshold=0.9))
     assert len(strict.boxes) > 0 and strict.scores.min() > 0.9
     assert len(decode_boxes(np.full((10, 4, 4), -50.0), np.zeros((60, 4, 4)), DECODING).boxes) == 0
     maps[0] = np.nan  # the first task's x offset
-    survivors = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0))
+    survivors = decode_boxes(heatmap, maps, BoxDecoding(0, 0, 8.0, TASKS))
     assert len(survivors.boxes) and np.isfinite(survivors.boxes).all() and not (survivors.classes == 0).any()
     maps[:] = 1e4  # a size that would overflow
     assert np.isfinite(decode_boxes(heatmap, maps, DECODING).boxes).all()

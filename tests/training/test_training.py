@@ -113,9 +113,9 @@ def test_training_state_survives_files_without_pickle(tmp_path: Path) -> None:
 
 def test_a_run_can_be_read_without_bevlite(straight: Run) -> None:
     assert {f.name for f in straight.checkpoints.iterdir()} == {
-        "model.safetensors", "model.json", "last.safetensors",
+        "float.safetensors", "float.json", "last.safetensors",
     }  # fmt: skip
-    meta = json.loads((straight.checkpoints / "model.json").read_text())
+    meta = json.loads((straight.checkpoints / "float.json").read_text())
     assert meta == {"variant_hash": lidar_only().hash, "epoch": 2, "step": 6}
     assert [(e["epoch"], e["step"]) for e in lines(straight)] == [(1, 3), (2, 6)]
     assert all(math.isfinite(v) for e in lines(straight) for v in e["loss"].values())
@@ -184,7 +184,7 @@ def test_stream_starts_from_another_run(world: DataConfig, straight: Run, tmp_pa
     variant = lidar_only(fusion={"channels": 20})
     recipe = short_recipe(epochs=1, learning_rate=1e-12, ema_decay=0.0)
     run = train(variant, world, recipe, tmp_path / "b", init={"lidar": straight.path}, progress=False)
-    given, taken = load_file(straight.weights_file), run.weights()
+    given, taken = load_file(straight.weights_file()), run.weights()
     learned = [n for n in taken if n.startswith("lidar.") and not ("running" in n or "tracked" in n)]
     assert learned
     for name in learned:
@@ -208,11 +208,11 @@ def test_damaged_checkpoints_are_one_line(straight: Run, tmp_path: Path) -> None
     with pytest.raises(BevliteError, match="not a run folder"):
         run.variant()
     run.checkpoints.mkdir()
-    whole = straight.weights_file.read_bytes()
-    run.weights_file.write_bytes(whole[: len(whole) // 2])
+    whole = straight.weights_file().read_bytes()
+    run.weights_file().write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BevliteError, match=r"model\.json: cannot be read"):
         run.weights()
-    run.weights_file.with_suffix(".json").write_text("{}")
+    run.weights_file().with_suffix(".json").write_text("{}")
     with pytest.raises(BevliteError, match="the checkpoint cannot be read") as error:
         run.weights()
     assert "\n" not in str(error.value)

@@ -14,7 +14,7 @@ from bevlite.config import to_yaml, write_atomic
 from bevlite.devices.graph_file import GraphFile
 from bevlite.devices.local.cuda import CudaDevice
 from bevlite.devices.settings import CudaSettings
-from bevlite.export.graph.modules import export_network
+from bevlite.export.graph.emit import export_network
 from bevlite.models.deployed import is_deployed
 from bevlite.models.detector import Detector
 from tests.tiny import tiny
@@ -27,8 +27,8 @@ def test_outputs_have_the_exported_form(tmp_path: Path, monkeypatch: pytest.Monk
     network = Detector(variant).eval()
     write_atomic(run / "variant.yaml", to_yaml(variant))
     (run / "checkpoints").mkdir()
-    save_file(network.state_dict(), run / "checkpoints" / "model.safetensors")
-    write_atomic(run / "checkpoints" / "model.json", f'{{"variant_hash": "{variant.hash}"}}')
+    save_file(network.state_dict(), run / "checkpoints" / "float.safetensors")
+    write_atomic(run / "checkpoints" / "float.json", f'{{"network_hash": "{variant.network_hash}"}}')
     path = export_network(network, run / "onnx" / "weak", "weak")[module]
     tensors, _ = GraphFile.read(path).complete({})
     if module == "lidar":

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from bevlite.export.graph.modules import ModulePlan, plan_modules
 
 from bevlite.agent.protocol.flights import Turn, one_in_flight, two_in_flight
 from bevlite.agent.protocol.protocol import Protocol
@@ -23,6 +22,7 @@ from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.latency.pipeline import steps_for
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
+from bevlite.models.modules import Module, modules_of
 from tests.devices.boards import closed_form, drawn_sequence, sample
 from tests.devices.test_inference import modules
 from tests.tiny import tiny
@@ -51,22 +51,22 @@ def test_the_cpu_times_frames_one_by_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def plans() -> dict[str, ModulePlan]:
+def plans() -> dict[str, Module]:
     torch.manual_seed(0)
     with torch.inference_mode(), deployed_form():
-        return {plan.name: plan for plan in plan_modules(Detector(tiny()).eval())}
+        return {plan.name: plan for plan in modules_of(Detector(tiny()).eval())}
 
 
-def chain_of(plans: dict[str, ModulePlan]) -> TorchChain:
+def chain_of(plans: dict[str, Module]) -> TorchChain:
     return TorchChain(plans, dict.fromkeys(plans, "fp32"), dict.fromkeys(plans, contextlib.nullcontext))
 
 
-def frame_of(plans: dict[str, ModulePlan], chain: TorchChain) -> dict[str, np.ndarray]:
+def frame_of(plans: dict[str, Module], chain: TorchChain) -> dict[str, np.ndarray]:
     examples = {name: example for plan in plans.values() for name, example in plan.inputs.items()}
     return {name: examples[name].numpy() for name in chain._examples}
 
 
-def test_torch_modules_are_chained_by_the_names_of_their_tensors(plans: dict[str, ModulePlan]) -> None:
+def test_torch_modules_are_chained_by_the_names_of_their_tensors(plans: dict[str, Module]) -> None:
     chain = chain_of(plans)
     frame = frame_of(plans, chain)
     assert {"images", "pillars", "pillar_index"} <= set(frame) and not {"camera_bev", "lidar_bev"} & set(frame)
@@ -132,7 +132,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_a_lane_of_torch_copies_runs_and_copies_back(plans: dict[str, ModulePlan], no_gpu: None) -> None:
+def test_a_lane_of_torch_copies_runs_and_copies_back(plans: dict[str, Module], no_gpu: None) -> None:
     chain = chain_of(plans)
     given = chain.inputs(frame_of(plans, chain))
     lane = TorchLane(chain, torch.device("cpu"), Past())
@@ -158,7 +158,7 @@ class Memory(torch.nn.Module):
 
 def test_two_lanes_of_torch_hand_on_state_in_order(no_gpu: None) -> None:
     examples = {name: torch.zeros(1, 2, 3) for name in ("x", "past")}
-    plan = {"memory": ModulePlan("memory", Memory(), examples, ("y",))}
+    plan = {"memory": Module("memory", Memory(), examples, ("y",))}
     chain = TorchChain(plan, {"memory": "fp32"}, {"memory": contextlib.nullcontext}, {"past": "y"})
     frames, starts, past = drawn_sequence(), [4], Past()
     lanes = [TorchLane(chain, torch.device("cpu"), past) for _ in range(2)]
@@ -178,7 +178,7 @@ def test_two_lanes_of_torch_hand_on_state_in_order(no_gpu: None) -> None:
 
 
 def test_where_a_module_allows_no_graph_none_is_used(
-    plans: dict[str, ModulePlan], no_gpu: None, monkeypatch: pytest.MonkeyPatch
+    plans: dict[str, Module], no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
     def graph(made: Graph, stream: Any) -> Iterator[None]:
@@ -200,7 +200,7 @@ def test_where_a_module_allows_no_graph_none_is_used(
 
 
 def test_a_graph_that_one_lane_refuses_is_none_of_the_report(
-    plans: dict[str, ModulePlan], no_gpu: None, monkeypatch: pytest.MonkeyPatch
+    plans: dict[str, Module], no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = chain_of(plans)
     frames = SampleFrames((frame_of(plans, chain),), Samples(count=1, source="made up", real=False))

@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.errors import BevliteError, ExportError
-from bevlite.export.check.operators import VERSIONS, check_model, findings_table, has_errors, version_key
+from bevlite.export.check.operators import check_model, findings_table, has_errors
+from bevlite.tensorrt import VERSIONS, version_key
 from tests.latency.graphs import conv_relu, integers, model, weight
 
 node = helper.make_node

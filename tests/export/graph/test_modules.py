@@ -13,12 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.config import merge
 from bevlite.errors import ExportError
-from bevlite.export.check.operators import VERSIONS, check_model
-from bevlite.export.graph.modules import Emission, export_network, plan_modules, whole_plan
+from bevlite.export.check.operators import check_model
+from bevlite.export.graph.emit import export_network
 from bevlite.export.graph.strong import to_half
 from bevlite.export.parity import compare
-from bevlite.export.session import OnnxNetwork
+from bevlite.inference.onnx import OnnxNetwork
 from bevlite.models.detector import Detector
+from bevlite.models.modules import modules_of, whole_module
+from bevlite.tasks.contract import RawMap
+from bevlite.tensorrt import FORMS, VERSIONS, Emission, form_for
 from bevlite.variant import Variant
 from tests.models.test_detector import inputs
 from tests.tiny import live, tiny
@@ -37,21 +40,23 @@ class Made:
     def __init__(self, variant: Variant, folder: Path) -> None:
         torch.manual_seed(0)
         self.variant, self.folder = variant, folder
-        self.network = live(Detector(variant))
+        self.network: Detector = live(Detector(variant))  # type: ignore[assignment]
         self.batch: dict[str, Any] = {**inputs(variant), "row": [0]}
         self.files: dict[str, dict[str, Path]] = {}
 
     def exported(self, emission: Emission) -> dict[str, Path]:
         if emission not in self.files:
-            self.files[emission] = export_network(self.network, self.folder / emission, emission)  # type: ignore[arg-type]
+            self.files[emission] = export_network(self.network, self.folder / emission, FORMS[emission])
         return self.files[emission]
 
     def reference(self, batch: Any) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            out = self.network(batch)
-        if "occupancy" in out:
-            out["occupancy"] = out["occupancy"].argmax(dim=1)
+            out = self.network.fusion_heads.deployed(self.network(batch))
         return {name: value.numpy() for name, value in out.items()}
+
+    @property
+    def maps(self) -> list[RawMap]:
+        return [raw for task in self.network.tasks for raw in task.maps]
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -63,8 +68,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_parity(made: Made, emission: Emission, limit: float, voxels: float) -> None:
     files = made.exported(emission)
     assert tuple(files) == made.variant.modules and all(f.is_file() for f in files.values())
-    report = compare(made.reference, OnnxNetwork(made.variant, files), [made.batch])
-    heads = {"heatmap", "boxes"} | ({"occupancy"} if made.variant.heads.occupancy else set())
+    report = compare(made.reference, OnnxNetwork(made.variant, files), [made.batch], made.maps)
+    heads = {"heatmap", "boxes"} | ({"occupancy"} if "occupancy" in made.variant.tasks else set())
     assert {row.name for row in report} == heads
     for row in report:
         allowed = voxels if row.name == "occupancy" else limit
@@ -99,8 +104,8 @@ def test_borders_fit(made: Made) -> None:
             assert value.type == known.get(value.name, value.type), value.name
         known |= {value.name: value.type for value in (*graph.input, *graph.output)}
     if made.variant.camera is not None:
-        network = made.network.view_transform
-        assert set(network.geometry_shapes) <= set(known)  # type: ignore[union-attr, arg-type]
+        transform = made.network.view_transform
+        assert transform is not None and {spec.name for spec in transform.host.inputs} <= set(known)
         assert known["images"].tensor_type.elem_type == TensorProto.UINT8
 
 
@@ -112,7 +117,7 @@ def test_one_engine_serves_another_calibration(made: Made) -> None:
     shift[0, 3], shift[1, 3] = 3.0, -2.0
     moved["pixel_to_bev"] = shift @ made.batch["pixel_to_bev"]
     network = OnnxNetwork(made.variant, made.exported("weak"))
-    for row in compare(made.reference, network, [moved]):
+    for row in compare(made.reference, network, [moved], made.maps):
         assert row.relative <= 1e-3, row
     here, there = (network.tensors(network.inputs(b, 0))["camera_bev"] for b in (made.batch, moved))
     assert np.abs(here - there).max() > 0.1 * np.abs(here).max()
@@ -120,7 +125,7 @@ def test_one_engine_serves_another_calibration(made: Made) -> None:
 
 def test_single_file_equals_the_chain(tmp_path: Path) -> None:
     made = Made(tiny(), tmp_path)
-    single = export_network(made.network, tmp_path / "one", "weak", single_file=True)  # type: ignore[arg-type]
+    single = export_network(made.network, tmp_path / "one", single_file=True)
     assert [f.name for f in single.values()] == ["network.onnx"]
     chain, one = OnnxNetwork(made.variant, made.exported("weak")), OnnxNetwork(made.variant, single)
     ours, theirs = one(made.batch), chain(made.batch)
@@ -129,14 +134,14 @@ def test_single_file_equals_the_chain(tmp_path: Path) -> None:
             assert (value != ours[name]).mean() < 1e-4
         else:
             np.testing.assert_allclose(ours[name], value, rtol=1e-3, atol=1e-4)
-    plan = whole_plan(made.network)  # type: ignore[arg-type]
-    inside = {n for p in plan_modules(made.network) for n in p.outputs}  # type: ignore[arg-type]
-    assert not set(plan.inputs) & inside
+    plan = whole_module(made.network)
+    inside = {n for p in modules_of(made.network) for n in p.outputs}
+    assert not {spec.name for spec in plan.inputs} & inside
 
 
 def test_opset_16_for_tensorrt_8_5(tmp_path: Path) -> None:
     made = Made(tiny(**KINDS["camera"]), tmp_path)
-    files = export_network(made.network, tmp_path, "weak", opset=16)  # type: ignore[arg-type]
+    files = export_network(made.network, tmp_path, form_for("8.5.2"))
     for file in files.values():
         assert onnx.load(file).opset_import[0].version == 16
         assert [f for f in check_model(file, ("8.5",)) if f.severity != "warning"] == []

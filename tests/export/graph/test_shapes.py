@@ -15,11 +15,14 @@ from torch.nn import functional
 
 from bevlite.config import as_dict, merge
 from bevlite.export.graph import graphs
+from bevlite.export.graph.emit import emit
 from bevlite.export.graph.graphs import GraphStore, NotInKey, module_graphs
-from bevlite.export.graph.modules import EMISSIONS, Emission, ModulePlan, emit, plan_modules
 from bevlite.export.graph.shapes import NeedsValues, build, emit_shapes, is_hollow
 from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
+from bevlite.models.contracts import TensorSpec
 from bevlite.models.detector import Detector, FusionHeads
+from bevlite.models.modules import Module, modules_of
+from bevlite.tensorrt import EMISSIONS, FORMS, STRONG, WEAK, Emission
 from bevlite.variant import Variant, load_variant
 from search.config import load_search
 from tests.tiny import tiny
@@ -80,7 +83,7 @@ def drawn(search: str, count: int, seed: int) -> list[Variant]:
 
 def assert_same_as_export(variant: Variant) -> None:
     torch.manual_seed(0)
-    plans = {plan.name: plan for plan in plan_modules(Detector(variant).eval())}
+    plans = {plan.name: plan for plan in modules_of(Detector(variant).eval())}
     modules = list(module_graphs(variant))
     assert [module.name for module in modules] == list(plans) == list(variant.modules)
     for module in modules:
@@ -88,7 +91,7 @@ def assert_same_as_export(variant: Variant) -> None:
             continue
         COMPARED.add(module.key)
         for emission in EMISSIONS:
-            theirs, ours = emit(plans[module.name], emission), module.make(emission)
+            theirs, ours = emit(plans[module.name], FORMS[emission]), module.make(FORMS[emission])
             assert canonical(ours) == canonical(theirs), (module.name, emission)
             assert ours.ByteSize() < 100_000
 
@@ -113,6 +116,10 @@ def test_same_graph_as_the_export_of_random_draws(seed: int) -> None:
 
 def test_same_graph_with_depthwise_blocks_and_gelu() -> None:
     assert_same_as_export(tiny(**HENET))
+
+
+def spec(*shape: int) -> TensorSpec:
+    return TensorSpec("x", shape, "float32", tuple(f"axis{i}" for i in range(len(shape))), "features")
 
 
 class Mixed(nn.Module):
@@ -149,10 +156,11 @@ class Mixed(nn.Module):
 
 @pytest.mark.parametrize("emission", EMISSIONS)
 def test_same_graph_for_operators_of_other_parts(emission: Emission) -> None:
-    def plan() -> ModulePlan:
-        return ModulePlan("mixed", Mixed().eval(), {"x": torch.zeros(1, 4, 32, 32)}, ("maps", "best"))
+    def plan() -> Module:
+        return Module("mixed", Mixed().eval(), (spec(1, 4, 32, 32),), ("maps", "best"))
 
-    assert canonical(emit_shapes(build(plan), emission)) == canonical(emit(plan(), emission))
+    form = FORMS[emission]
+    assert canonical(emit_shapes(build(plan), form)) == canonical(emit(plan(), form))
 
 
 class Reads(nn.Module):
@@ -164,7 +172,7 @@ class Reads(nn.Module):
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_what_needs_values_says_so(size: int) -> None:
-    plan = build(lambda: ModulePlan("reads", Reads(), {"x": torch.empty(size)}, ("y",)))
+    plan = build(lambda: Module("reads", Reads(), (spec(size),), ("y",)))
     with pytest.raises(NeedsValues):
         emit_shapes(plan)
 
@@ -174,10 +182,10 @@ def test_fallback_to_the_real_export(monkeypatch: pytest.MonkeyPatch) -> None:
         raise NeedsValues("no")
 
     variant = tiny(camera=None, heads={"occupancy": None})
-    expected = {module.name: canonical(module.make("weak")) for module in module_graphs(variant)}
+    expected = {module.name: canonical(module.make(WEAK)) for module in module_graphs(variant)}
     monkeypatch.setattr(graphs, "emit_shapes", refuse)
     for module in module_graphs(variant):
-        made = module.make("weak")
+        made = module.make(WEAK)
         assert canonical(made) == expected[module.name]
         assert made.ByteSize() == strip_weights(made).ByteSize()  # no weights in it
 
@@ -190,8 +198,8 @@ def test_weights_take_no_memory() -> None:
 
 def whole_graphs(variant: Variant) -> dict[str, list[Any]]:
     """The graphs of a variant, made from its whole network: not in the way in which keys are made."""
-    plans = build(lambda: plan_modules(Detector(variant).eval()))
-    return {plan.name: canonical(emit_shapes(plan, "strong")) for plan in plans}
+    plans = build(lambda: modules_of(Detector(variant).eval()))
+    return {plan.name: canonical(emit_shapes(plan, STRONG)) for plan in plans}
 
 
 def assert_keys_tell_graphs_apart(variants: list[Variant]) -> tuple[int, int]:

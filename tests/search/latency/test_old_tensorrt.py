@@ -68,8 +68,8 @@ def test_the_winner_is_exported_for_the_tensorrt_of_the_search(
     run = Run(tmp_path / "run")
     write_atomic(run.path / "variant.yaml", to_yaml(search.base))
     run.checkpoints.mkdir()
-    save_file(Detector(search.base).state_dict(), run.weights_file)
-    write_atomic(run.weights_file.with_suffix(".json"), f'{{"variant_hash": "{search.base.hash}"}}')
+    save_file(Detector(search.base).state_dict(), run.weights_file())
+    write_atomic(run.weights_file().with_suffix(".json"), f'{{"network_hash": "{search.base.network_hash}"}}')
     backend.export(run.path)
     files = sorted((run.path / "onnx").rglob("*.onnx"))
     assert [file.parent.name for file in files] == [emission] * 2

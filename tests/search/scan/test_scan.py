@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from bevlite.export.graph.modules import export_variant
 from typer.testing import CliRunner
 
 from bevlite.config import as_dict
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.export.graph import graphs
+from bevlite.export.graph.emit import export_variant
 from search import cli
 from search.config import ResolvedSearch, load_search
 from search.latency.predicted import LatencySource, pipeline_of

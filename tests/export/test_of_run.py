@@ -12,10 +12,11 @@ from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.devices.graph_file import GraphFile
 from bevlite.errors import BevliteError
-from bevlite.export.graph.modules import export_network
-from bevlite.export.run_modules import inputs_of_run, modules_of_run
+from bevlite.export.graph.emit import export_network
+from bevlite.export.of_run import inputs_of_run, request_of_run
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
+from bevlite.tensorrt import WEAK
 from tests.tiny import lidar_only
 
 
@@ -27,31 +28,31 @@ def run(tmp_path: Path, world: DataConfig) -> Run:
     network = Detector(variant).eval()
     run.checkpoints.mkdir()
     torch.manual_seed(0)
-    save_file(network.state_dict(), run.weights_file)
-    write_atomic(run.weights_file.with_suffix(".json"), f'{{"variant_hash": "{variant.hash}"}}')
-    export_network(network, run.path / "onnx" / "weak", "weak")
+    save_file(network.state_dict(), run.weights_file())
+    write_atomic(run.weights_file().with_suffix(".json"), f'{{"network_hash": "{variant.network_hash}"}}')
+    export_network(network, run.path / "onnx" / "weak")
     return run
 
 
 def test_every_module_gets_its_inputs_on_a_real_sample(run: Run) -> None:
-    found = modules_of_run(run, "8.6.2")
-    assert list(found.modules) == ["lidar", "fusion_heads"] and found.emission == "weak"
-    assert [step.name for step in found.pipeline] == ["pillarisation", "decoding"]
-    inputs, note = inputs_of_run(run, found.modules)
+    found = request_of_run(run, "8.6.2")
+    assert list(found.files) == ["lidar", "fusion_heads"] and found.form == WEAK
+    assert [step.name for step in found.steps] == ["pillarisation", "decoding"]
+    inputs, note = inputs_of_run(run, found.files)
     assert "sample" in note
-    for name, path in found.modules.items():
+    for name, path in found.files.items():
         tensors, made_up = GraphFile.read(path).complete(inputs[name])
         assert made_up == [] and all(tensor.any() for tensor in tensors.values()), name
 
 
 def test_the_emission_is_the_one_that_the_version_takes(run: Run) -> None:
-    assert modules_of_run(run, None).emission == "weak"
+    assert request_of_run(run, None).form.emission == "weak"
     with pytest.raises(BevliteError, match=r"for TensorRT 10\.3\.0; accepted: a run after `bevlite export`"):
-        modules_of_run(run, "10.3.0")
+        request_of_run(run, "10.3.0")
 
 
 def test_an_export_that_8_5_cannot_parse_is_not_taken_for_it(run: Run) -> None:
-    assert modules_of_run(run, "8.5.2").emission == "weak"  # opset 17 alone is nothing against it
+    assert request_of_run(run, "8.5.2").form.emission == "weak"  # opset 17 alone is nothing against it
     path = run.path / "onnx" / "weak" / "lidar.onnx"
     model = onnx.load(path)
     (result,) = model.graph.output
@@ -60,14 +61,14 @@ def test_an_export_that_8_5_cannot_parse_is_not_taken_for_it(run: Run) -> None:
     model.graph.node[-1].output[0] = "before"
     model.graph.node.append(onnx.helper.make_node("LayerNormalization", ["before", "scale"], [result.name], "norm"))
     onnx.save(model, path)
-    assert modules_of_run(run, "8.6.2").emission == "weak"
+    assert request_of_run(run, "8.6.2").form.emission == "weak"
     with pytest.raises(
         BevliteError, match=r"lidar: LayerNormalization has no importer in TensorRT 8\.5; .*tensorrt 8\.5"
     ):
-        modules_of_run(run, "8.5.2")
+        request_of_run(run, "8.5.2")
 
 
 def test_without_data_it_says_so(run: Run, tmp_path: Path) -> None:
     write_atomic(run.path / "data.yaml", to_yaml(DataConfig(root=str(tmp_path / "gone"))))
-    inputs, note = inputs_of_run(run, modules_of_run(run, None).modules)
+    inputs, note = inputs_of_run(run, request_of_run(run, None).files)
     assert inputs == {} and note.startswith("no real inputs")

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from bevlite.grid import BEVGrid
-from bevlite.training.losses import box_loss, depth_loss, gaussian_focal_loss, occupancy_loss
-from bevlite.training.targets import box_targets, gaussian_radius
+from bevlite.tasks.detection import FORMS
+from bevlite.tasks.losses import box_loss, depth_loss, gaussian_focal_loss, masked_cross_entropy
+from bevlite.tasks.targets import box_targets, gaussian_radius
 
+SIX = FORMS["six"].channels
 GRID = BEVGrid(x_range_m=(-16.0, 16.0), y_range_m=(-12.0, 12.0), cell_m=0.5)
 
 
@@ -79,7 +81,7 @@ def test_no_boxes_no_targets() -> None:
     targets = box_targets(torch.zeros(2, 3, 9), torch.full((2, 3), -1), GRID)
     assert not targets.heatmap.any() and targets.heatmap.shape == (2, 10, GRID.ny, GRID.nx) and not len(targets.cell)
     maps = torch.randn(2, 60, GRID.ny, GRID.nx, requires_grad=True)
-    assert float(box_loss(maps, targets, 0.2).detach()) == 0
+    assert float(box_loss(maps, targets, SIX, 0.2).detach()) == 0
     loss = gaussian_focal_loss(torch.zeros(2, 10, 4, 4), torch.zeros(2, 10, 4, 4))
     assert float(loss) == pytest.approx(320 * 0.25 * math.log(2), rel=1e-5)
 
@@ -104,7 +106,7 @@ def test_box_loss_by_hand() -> None:
     given[0, :, 7:] = torch.tensor([[1.0, 2.0], [math.nan, math.nan], [3.0, math.nan]])
     targets = box_targets(given, torch.tensor([[0, 0, 8]]), GRID)
     maps = torch.zeros(1, 60, GRID.ny, GRID.nx, requires_grad=True)
-    loss = box_loss(maps, targets, 0.2)
+    loss = box_loss(maps, targets, SIX, 0.2)
     # Centres lie on corners of cells (offset 0), sizes of 1 m (log 0), yaw 0: cos 1. Two cars and one pedestrian.
     by_hand = ((1 + 0.2 * 3) + 1) / 2 + (1 + 0.2 * 3)
     assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-3)
@@ -112,6 +114,11 @@ def test_box_loss_by_hand() -> None:
     assert maps.grad is not None and torch.isfinite(maps.grad).all()
     velocity_of_second = maps.grad[0, 8:10].flatten(1)[:, targets.cell[1]]
     assert not velocity_of_second.any()  # unknown: nothing to learn
+
+
+def occupancy_loss(logits: Tensor, semantics: Tensor, mask: Tensor) -> Tensor:
+    """Labels are indexed [x, y, z], maps [z, y, x]."""
+    return masked_cross_entropy(logits, semantics.permute(0, 3, 2, 1), mask.permute(0, 3, 2, 1))
 
 
 def test_occupancy_loss_closed_form() -> None:
