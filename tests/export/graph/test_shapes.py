@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from torch.nn import functional
 from bevlite.config import as_dict, merge
 from bevlite.export.graph import graphs
 from bevlite.export.graph.emit import emit
-from bevlite.export.graph.graphs import GraphStore, NotInKey, module_graphs
+from bevlite.export.graph.graphs import GraphStore, module_graphs
 from bevlite.export.graph.shapes import NeedsValues, build, emit_shapes, is_hollow
 from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
 from bevlite.models.contracts import TensorSpec
-from bevlite.models.detector import Detector, FusionHeads
+from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of
-from bevlite.tensorrt import EMISSIONS, FORMS, STRONG, WEAK, Emission
+from bevlite.tensorrt import EMISSIONS, FORMS, STRONG, WEAK, Emission, Form
 from bevlite.variant import Variant, load_variant
 from search.config import load_search
 from tests.tiny import tiny
@@ -253,17 +254,24 @@ def test_every_setting_that_changes_a_graph_changes_its_key() -> None:
     assert set(changed) == set(base.modules) and min(changed.values()) >= 1, changed
 
 
-def test_reading_what_the_key_does_not_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = FusionHeads.__init__
+class Watched(dict[str, Any]):
+    """Notes what is read from it."""
 
-    def curious(self: Any, variant: Variant, in_channels: list[int]) -> None:
-        original(self, variant, in_channels)
-        _ = variant.lidar
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self.read: set[str] = set()
 
-    monkeypatch.setattr(FusionHeads, "__init__", curious)
-    *_, heads = module_graphs(tiny(heads={"occupancy": None}))
-    with pytest.raises(NotInKey, match="fusion_heads: the module reads 'lidar', which its key does not hold"):
-        heads.make("weak")
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+def test_a_module_is_built_from_what_its_key_holds() -> None:
+    """The builders know no variant: what is not in the key they cannot read, and what is in it they do."""
+    for module in module_graphs(tiny()):
+        given = Watched(module.given)
+        made = build(lambda name=module.name, given=given: graphs._BUILDERS[name](given))  # type: ignore[misc]
+        assert made.name == module.name and given.read == set(module.given)
 
 
 def test_the_name_of_a_variant_is_in_no_key() -> None:
@@ -275,18 +283,18 @@ def test_a_graph_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     made: list[str] = []
     original = graphs.ModuleGraph.make
 
-    def make(self: graphs.ModuleGraph, emission: Emission, opset: int) -> onnx.ModelProto:
+    def make(self: graphs.ModuleGraph, form: Form) -> onnx.ModelProto:
         made.append(self.name)
-        return original(self, emission, opset)
+        return original(self, form)
 
     monkeypatch.setattr(graphs.ModuleGraph, "make", make)
     (*_, heads) = module_graphs(tiny(camera=None, heads={"occupancy": None}))
     store = GraphStore(tmp_path)
-    first = store(heads, "weak")
-    assert store(heads, "weak") is first and made == ["fusion_heads"]
-    again = GraphStore(tmp_path)(heads, "weak")
+    first = store(heads, WEAK)
+    assert store(heads, WEAK) is first and made == ["fusion_heads"]
+    again = GraphStore(tmp_path)(heads, WEAK)
     assert made == ["fusion_heads"] and again == first
     for file in tmp_path.glob("*.onnx"):
         file.write_bytes(b"spoilt")
-    assert GraphStore(tmp_path)(heads, "weak") == first and len(made) == 2
-    assert canonical(GraphStore(tmp_path)(heads, "strong")) != canonical(first) and len(made) == 3
+    assert GraphStore(tmp_path)(heads, WEAK) == first and len(made) == 2
+    assert canonical(GraphStore(tmp_path)(heads, STRONG)) != canonical(first) and len(made) == 3
