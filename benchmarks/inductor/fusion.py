@@ -19,7 +19,7 @@ from bevlite.latency.onnx.operators import CONV_OPS, COPY_OPS, NORM_OPS, POINTWI
 
 from .library import groups_of, is_pointwise, loops_over_groups, rearranges
 
-INDUCTOR = Rules(gemm_epilogue=False, reformat_inputs=False)
+INDUCTOR = Rules(gemm_epilogue=False)
 """What the library kernels take along: nothing."""
 
 REDUCTIONS = REDUCE_OPS | NORM_OPS | {"GlobalAveragePool", "GlobalMaxPool"}

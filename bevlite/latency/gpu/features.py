@@ -73,8 +73,7 @@ class KernelFeatures:
 def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> list[KernelFeatures]:
     """The kernels of a fused graph, in order of execution, with the reformatting of FP32 images before them."""
     kernels = Reader(graph, fused, precision).kernels()
-    reformats = precision != "fp32" and fused.rules.reformat_inputs
-    return [*_reformats(graph), *kernels] if reformats else kernels
+    return kernels if precision == "fp32" else [*_reformats(graph), *kernels]
 
 
 def nms_plugin(anchors: int) -> KernelFeatures:

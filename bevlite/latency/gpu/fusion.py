@@ -55,8 +55,6 @@ class Rules:
     """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
     layer_norm: bool = True
     """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
-    reformat_inputs: bool = True
-    """FP32 maps that come in are rewritten once; without it they come in as the kernels want them."""
 
 
 @dataclass(frozen=True)
