@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= work_dirs/demo
 WORLD := worlds/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow test-all lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,8 +17,15 @@ demo: $(VENV)/.installed
 	$(BIN)/bevlite search run configs/searches/demo.yaml --data $(WORLD) --out $(DEMO) --workers 2
 	@echo "Open $(DEMO)/report.html in a browser."
 
+# Lint, types and everything that is fast: what one runs after a change.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py).
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -m slow
+
+test-all: test test-slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

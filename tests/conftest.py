@@ -11,11 +11,24 @@ import torch
 
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, load_index
+from bevlite.simulation.jetson.board import EmulatedBoard
+from tests.speeds import is_slow
+
+SERVE = EmulatedBoard.serve
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Golden numbers change on purpose only."""
     parser.addoption("--write-golden", action="store_true", help="write golden numbers anew instead of comparing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by what it does (see tests/speeds.py)."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            fixtures = [f.func for group in item._fixtureinfo.name2fixturedefs.values() for f in group]
+            if is_slow([item.function, *fixtures]):
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +39,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEVLITE_CACHE", str(folder))
         yield folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A board served by a test that is not marked slow is a hole in tests/speeds.py: it fails, and says so."""
+    fast = item.get_closest_marker("slow") is None
+    EmulatedBoard.serve = _refuse_to_serve if fast else SERVE
+
+
+def _refuse_to_serve(board: EmulatedBoard) -> None:
+    pytest.fail("a test that serves a board has to be marked slow (see tests/speeds.py)")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from bevlite.cli.main import main
 from bevlite.run_folder import Run
 from bevlite.simulation.world.generate import generate_world
 from bevlite.training import checkpoints
+from tests.waits import PATIENCE_S, wait_until
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VARIANT = str(CONFIGS / "variants" / "demo.yaml")
@@ -249,19 +249,31 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def _interrupt(words: list[str], ready: Callable[[], bool], log: Path) -> str:
+# Stops after a few images, so that a slow start of the test that interrupts it cannot find the world made.
+HOLD_IMAGES = """
+import time
+from PIL import Image
+save, saved = Image.Image.save, []
+def held(*arguments, **options):
+    save(*arguments, **options)
+    saved.append(1)
+    if len(saved) == 3:
+        time.sleep(3600)
+Image.Image.save = held
+"""
+
+
+def _interrupt(words: list[str], ready: Callable[[], bool], log: Path, before: str = "") -> str:
     """Start a command, press Ctrl-C (for its whole group, as a terminal does) once `ready`: what it printed."""
-    code = "from bevlite.cli.main import main; main()"
+    code = f"{before}\nfrom bevlite.cli.main import main; main()"
     with log.open("w") as stream:
         child = subprocess.Popen(
             [sys.executable, "-c", code, *words], stdout=stream, stderr=stream, start_new_session=True
         )
         try:
-            end = time.monotonic() + 60
-            while not ready() and child.poll() is None and time.monotonic() < end:
-                time.sleep(0.02)
+            wait_until(ready, child)
             os.killpg(child.pid, signal.SIGINT)
-            assert child.wait(timeout=30) == 130, log.read_text()
+            assert child.wait(timeout=PATIENCE_S) == 130, log.read_text()
         finally:
             child.kill()
     text = log.read_text()
@@ -270,7 +282,7 @@ def _interrupt(words: list[str], ready: Callable[[], bool], log: Path) -> str:
 
 
 def test_ctrl_c_in_training_and_going_on(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, words = tmp_path / "run", ["--set-recipe", "epochs=200", "--set-recipe", "save_every_s=0"]
+    out, words = tmp_path / "run", ["--set-recipe", "epochs=100000", "--set-recipe", "save_every_s=0"]
     metrics = out / "metrics.jsonl"
     _interrupt(train_words(world, out, *words, workers=1), metrics.is_file, tmp_path / "log")
     done = Run(out).weights_meta()["epoch"]
@@ -281,6 +293,7 @@ def test_ctrl_c_in_training_and_going_on(world: Path, tmp_path: Path, monkeypatc
 def test_ctrl_c_in_making_a_world_and_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "made"
     words = ["data", "synth", str(out), "--scenes", "2", "--samples", "2", "--sweeps", "0", "--image-scale", "0.1"]
-    _interrupt([*words, "--workers", "2"], lambda: any(out.glob("samples/CAM_FRONT/*.jpg")), tmp_path / "log")
+    two = [*words, "--workers", "2"]
+    _interrupt(two, lambda: any(out.glob("samples/*/*.jpg")), tmp_path / "log", before=HOLD_IMAGES)
     assert call(monkeypatch, *words) == 0 and (out / TABLES / "sample.json").is_file()
     assert not list(out.rglob("*.part"))

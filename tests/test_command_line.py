@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import onnx
@@ -19,6 +18,7 @@ from bevlite.data.config import DataConfig
 from bevlite.variant import load_variant
 from tests.latency.graphs import model
 from tests.tiny import TINY, lidar_only, short_recipe
+from tests.waits import PATIENCE_S, wait_until
 
 STEPS = 6 // 2
 COMMAND = [sys.executable, "-c", "from bevlite.cli.main import main; main()"]
@@ -149,12 +149,12 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     ]  # fmt: skip
     long = [*map(str, arguments), "--set-recipe", "epochs=100000"]
     process = subprocess.Popen([*COMMAND, *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    state = run / "checkpoints" / "last.safetensors"
-    while not state.is_file() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        wait_until((run / "checkpoints" / "last.safetensors").is_file, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
     done = json.loads((run / "checkpoints" / "float.json").read_text())["epoch"]
     assert 1 <= done < 100000

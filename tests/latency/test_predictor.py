@@ -237,9 +237,9 @@ def test_a_thousand_nodes_take_less_than_two_seconds() -> None:
             node("Relu", [f"c{i}"], [f"t{i + 1}"]),
         ]
     m = model(nodes, {"t0": (1, 32, 64, 64)}, ["t500"], [weight("w", 32, 32, 3, 3)])
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may be busy
     assert len(predict_onnx(m, DEVICE).kernels) == 501  # the FP32 input is reformatted once
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def one_line(error: pytest.ExceptionInfo[BevliteError]) -> str:

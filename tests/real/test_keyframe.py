@@ -57,6 +57,7 @@ def test_truth_fed_back_scores_the_ceiling(data: DataConfig, index: Index, tmp_p
     assert figures["mAOE"] == pytest.approx(0.556, abs=0.002)
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_the_frame_and_keeps_it_as_onnx(data: DataConfig, tmp_path: Path) -> None:
     variant = tiny(
         camera=None,
