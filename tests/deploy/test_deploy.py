@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.run_folder import Run
 from tests.deploy.conftest import add_device
 from tests.devices.conftest import Served
+from tests.waiting import until
 
 GENEROUS = Budgets(latency_ms=1000.0, fps=1.0, power_w=200.0, memory_mb=50000.0, drop=0.05)
 
@@ -92,9 +92,7 @@ def test_a_killed_deployment_goes_on(run: Run, served: Served, device: BoardDevi
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while not golden.is_file() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: golden.is_file() or child.poll() is not None)
     child.kill()
     child.wait()
     assert golden.is_file() and not (run.path / "deploy/desk/report.json").exists()

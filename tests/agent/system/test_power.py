@@ -9,6 +9,7 @@ from bevlite.agent.system import power
 from bevlite.agent.system.paths import ROOT_VARIABLE
 from bevlite.agent.system.power import Sample, Sampler, report
 from tests.agent.trtexec.test_parsers import JP5
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def rail(folder: Path, channel: int, name: str, millivolts: int, milliamperes: i
 
 def samples(sampler: Sampler) -> list[Sample]:
     sampler.start()
-    time.sleep(0.3)
+    assert until(lambda: len(sampler._samples) >= 2)
     return sampler.stop()
 
 
@@ -67,7 +68,7 @@ def test_a_sample_can_be_taken_at_once(root: Path) -> None:
     rail(root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3", 1, "VDD_IN", 10000, 500)
     sampler = Sampler(60.0)
     sampler.start()
-    time.sleep(0.05)
+    assert until(lambda: sampler._samples)  # the one at the beginning
     began = time.monotonic()
     sampler.take()
     ended = time.monotonic()
