@@ -134,7 +134,7 @@ def _measure(device: Device, sources: list[Path], precision: str, samples: int) 
 
 
 def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
-    from bevlite.deploy.whole_frames import end_to_end_of_run
+    from bevlite.deploy.whole_frames import time_frames_of_run
     from bevlite.export.run_modules import inputs_of_run, modules_of_run
     from bevlite.run_folder import Run
 
@@ -147,7 +147,7 @@ def _measure_run(device: Device, path: Path, precision: str, samples: int) -> La
     report = report.model_copy(update={"notes": (*notes, note, *report.notes)})
     if not samples or report.kind == "predicted":
         return report
-    return report.with_frames(end_to_end_of_run(device, run, found, wanted, samples))
+    return report.with_whole_frames(time_frames_of_run(device, run, found, wanted, samples))
 
 
 def _tensorrt(device: Device) -> tuple[str | None, list[str]]:

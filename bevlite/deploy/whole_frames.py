@@ -10,7 +10,7 @@ import numpy as np
 from bevlite.devices.contract import Device, Precision
 from bevlite.devices.inference import Chain
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames, not_measured
-from bevlite.devices.report.whole_frames import Distribution, EndToEnd, Samples
+from bevlite.devices.report.whole_frames import Distribution, Samples, WholeFrames
 from bevlite.export.run import real_batches
 from bevlite.export.run_modules import RunModules
 from bevlite.export.session import OnnxNetwork
@@ -19,16 +19,16 @@ from bevlite.run_folder import Run
 SAMPLES = 8
 
 
-def end_to_end_of_run(
+def time_frames_of_run(
     device: Device, run: Run, found: RunModules, precision: Precision, count: int = SAMPLES
-) -> EndToEnd:
+) -> WholeFrames:
     """Time frames of a run's data through its modules; made-up frames where there is no data (raises BevliteError).
 
     A device that times no whole frames is no error: the answer says so.
     """
     if not isinstance(device, FramesDevice):
         return not_measured(f"{device.name} times no whole frames", found.modules, found.pipeline)
-    return device.end_to_end(found.modules, frames_of_run(run, found, count), found.pipeline, precision)
+    return device.time_frames(found.modules, frames_of_run(run, found, count), found.pipeline, precision)
 
 
 def frames_of_run(run: Run, found: RunModules, count: int = SAMPLES) -> SampleFrames:

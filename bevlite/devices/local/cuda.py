@@ -20,7 +20,7 @@ from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.from_agent import report_of
 from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import CudaSettings
 from bevlite.devices.state import Feeds, require_starts
 from bevlite.errors import BevliteError
@@ -95,13 +95,13 @@ class CudaDevice:
         )
         return report_of(self.name, modules, rows, conditions, precision, pipeline, notes)
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp16",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through the torch modules of a run (raises BevliteError, NoGpu among)."""
         import torch
 

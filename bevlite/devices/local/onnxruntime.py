@@ -21,7 +21,7 @@ from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.from_agent import report_of
 from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.devices.state import Feeds, require_starts
 from bevlite.errors import BevliteError
@@ -106,13 +106,13 @@ class OnnxRuntimeDevice:
         )
         return report_of(self.name, modules, rows, conditions, used, pipeline, notes)
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp32",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through all modules in this process, one after the other (raises BevliteError)."""
         import onnxruntime
 
