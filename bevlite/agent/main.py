@@ -49,7 +49,6 @@ class Agent:
             "have": self._have,
             "put": self._put,
             "measure": self._measure,
-            "outputs": self._outputs,
             "infer": self._infer,
             "time_frames": self._time_frames,
             "drop": self._drop,
@@ -173,9 +172,6 @@ class Agent:
 
     def _measure(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, modules.measure), b""
-
-    def _outputs(self, request: Message, _: bytes) -> tuple[Message, bytes]:
-        return self._kept(request, modules.outputs), b""
 
     def _infer(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, infer.infer), b""

@@ -28,7 +28,6 @@ from bevlite.devices.report.timing import EngineFacts
 from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import BuildSettings, Limits
 from bevlite.devices.state import Feeds
-from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
 T = TypeVar("T")
@@ -144,19 +143,6 @@ class BoardDevice:
             self.release()
         notes = [*dict.fromkeys(self._events), *order.notes]
         return report_of(self.name, order.modules, rows, conditions_of(answer), order.precision, pipeline, notes)
-
-    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
-        """Outputs of an engine for the given inputs, as float32 (raises DeviceFault, NanOutputs among)."""
-        name = module.stem
-        order = self.order({name: module}, precision, inputs={name: inputs})
-        if order.made_up:
-            missing = ", ".join(order.made_up[name])
-            raise BevliteError(f"{module}: inputs: found none for {missing}; accepted: a tensor for each")
-        try:
-            answer = self._work("outputs", name, order.files, **order.jobs[name])
-        finally:
-            self.release()
-        return self._attempt(lambda session: {row["name"]: session.fetch(row) for row in answer["outputs"]})
 
     def infer(
         self,

@@ -7,9 +7,9 @@ import shutil
 import time
 from typing import Any, Callable, NamedTuple, Sequence
 
-from bevlite.agent.jobs.build import Builder, Engine
+from bevlite.agent.jobs.build import Builder, Engine, with_usable_engines
 from bevlite.agent.jobs.guard import Guard, Seen
-from bevlite.agent.jobs.infer import facts_of, order_of, with_usable_engines
+from bevlite.agent.jobs.infer import facts_of, order_of
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.python_api import frame_timer, runner
 from bevlite.agent.store import Store
