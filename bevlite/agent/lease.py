@@ -55,7 +55,7 @@ class Lease:
         while True:
             holder = self._try()
             if holder is None:
-                threading.Thread(target=self._renew, daemon=True).start()
+                threading.Thread(target=self._keep, daemon=True).start()
                 return
             if not told:
                 say("waiting for the board: {} has it".format(holder.get("owner")))
@@ -120,18 +120,22 @@ class Lease:
         here = [name for name, place in waiting.items() if time.monotonic() - place["seen"] < AWAY_S]
         return min(here, key=lambda name: waiting[name]["since"])
 
-    def _renew(self) -> None:
-        while not self._ended.wait(self._ttl_s / 3):
-            with self._alone():
-                if self._ended.is_set():
-                    return
-                if self._is_ours(self._read(self._file)):
-                    with contextlib.suppress(OSError):  # a full disk: it is ours until it expires
-                        self._write(self._file, self._entry())
-                    continue
-            self.lost = True
-            self._on_lost()
-            return
+    def renew(self) -> bool:
+        """Hold it for longer; False when it is no longer ours, or was lost."""
+        with self._alone():
+            if self._ended.is_set():
+                return False
+            if self._is_ours(self._read(self._file)):
+                with contextlib.suppress(OSError):  # a full disk: it is ours until it expires
+                    self._write(self._file, self._entry())
+                return True
+        self.lost = True
+        self._on_lost()
+        return False
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._ttl_s / 3) and self.renew():
+            pass
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from bevlite.agent import process
 from bevlite.agent.fault import Fault
 from bevlite.agent.jobs import guard, infer, modules, time_frames
 from bevlite.agent.lease import Lease
-from bevlite.agent.messages import CHUNK, MAGIC, FrameError, Message, read_frame, write_frame
+from bevlite.agent.messages import CHUNK, MAGIC, Message, MessageError, read_message, write_message
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.store import Store, disk_fault
 from bevlite.agent.system import conditions, identity, prepare
@@ -49,9 +49,8 @@ class Agent:
             "have": self._have,
             "put": self._put,
             "measure": self._measure,
-            "outputs": self._outputs,
             "infer": self._infer,
-            "frames": self._frames,
+            "time_frames": self._time_frames,
             "drop": self._drop,
             "get": self._get,
             "forget": self._forget,
@@ -82,11 +81,11 @@ class Agent:
     def _listen(self) -> None:
         try:
             while True:
-                message, blob = read_frame(self._source)
+                message, blob = read_message(self._source)
                 self._heard = time.monotonic()
                 if message.get("op") != "ping":
                     self._requests.put((message, blob))
-        except (FrameError, OSError, ValueError):
+        except (MessageError, OSError, ValueError):
             self.end()
 
     def _watch(self) -> None:
@@ -114,7 +113,7 @@ class Agent:
     def _write(self, message: Message, blob: bytes = b"") -> None:
         try:
             with self._writing:
-                write_frame(self._sink, message, blob)
+                write_message(self._sink, message, blob)
         except OSError:
             self.end()
 
@@ -174,14 +173,11 @@ class Agent:
     def _measure(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, modules.measure), b""
 
-    def _outputs(self, request: Message, _: bytes) -> tuple[Message, bytes]:
-        return self._kept(request, modules.outputs), b""
-
     def _infer(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, infer.infer), b""
 
-    def _frames(self, request: Message, _: bytes) -> tuple[Message, bytes]:
-        return self._kept(request, time_frames.frames), b""
+    def _time_frames(self, request: Message, _: bytes) -> tuple[Message, bytes]:
+        return self._kept(request, time_frames.time_frames), b""
 
     def _drop(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         for sha in request["files"]:

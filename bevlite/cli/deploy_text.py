@@ -8,13 +8,13 @@ from rich.table import Table
 
 from bevlite.cli.frames_text import show_frames
 from bevlite.devices.golden.golden import GoldenCheck
-from bevlite.devices.report.deployment import DeployReport
+from bevlite.devices.report.deploy import DeployReport
 from bevlite.reporting.deploy_page import figure, headline, limit_text
 
 _WIDTH = 118
 
 
-def show_deployment(report: DeployReport) -> None:
+def show_deploy(report: DeployReport) -> None:
     """The verdict, every limit, and the engine."""
     console = Console(width=_WIDTH)
     table = Table("limit", "asked", "found", "met", "the figure is", title=escape(f"{report.run} on {report.device}"))

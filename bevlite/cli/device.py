@@ -134,7 +134,7 @@ def _measure(device: Device, sources: list[Path], precision: str, samples: int) 
 
 
 def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
-    from bevlite.deploy.whole_frames import end_to_end_of_run
+    from bevlite.deploy.whole_frames import time_frames_of_run
     from bevlite.export.of_run import inputs_of_run, request_of_run
     from bevlite.run_folder import Run
 
@@ -146,7 +146,7 @@ def _measure_run(device: Device, path: Path, precision: str, samples: int) -> La
     report = report.model_copy(update={"notes": (*notes, note, *report.notes)})
     if not samples or report.kind == "predicted":
         return report
-    return report.with_frames(end_to_end_of_run(device, run, found, samples))
+    return report.with_whole_frames(time_frames_of_run(device, run, found, samples))
 
 
 def _tensorrt(device: Device) -> tuple[str | None, list[str]]:

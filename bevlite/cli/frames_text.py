@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bevlite.devices.report.whole_frames import EndToEnd
-from bevlite.reporting.end_to_end import FLIGHT_COLUMNS, STEP_COLUMNS, flight_rows, sentences, step_rows
+from bevlite.devices.report.whole_frames import WholeFrames
+from bevlite.reporting.whole_frames import FLIGHT_COLUMNS, STEP_COLUMNS, flight_rows, sentences, step_rows
 
 
-def show_frames(console: Console, found: EndToEnd) -> None:
+def show_frames(console: Console, found: WholeFrames) -> None:
     """Every step of a frame, one and two frames in flight, and what is to be said of them."""
     steps = Table(*STEP_COLUMNS, title="end to end")
     for row in step_rows(found):

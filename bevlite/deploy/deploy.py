@@ -11,16 +11,16 @@ from typing import Any
 from bevlite.deploy.golden import golden_check
 from bevlite.deploy.limits import drops, limits_of
 from bevlite.deploy.steps import KeptSteps
-from bevlite.deploy.whole_frames import SAMPLES, end_to_end_of_run
+from bevlite.deploy.whole_frames import SAMPLES, time_frames_of_run
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Health
 from bevlite.devices.golden.golden import GoldenCheck
 from bevlite.devices.inference import Chain
 from bevlite.devices.link.faults import WrongPrecision, fault_of
 from bevlite.devices.predicted import PredictedDevice
-from bevlite.devices.report.deployment import Accuracy, Budgets, DeployReport, EngineVerdict, LimitRow, Prediction
+from bevlite.devices.report.deploy import Accuracy, Budgets, DeployReport, EngineVerdict, LimitRow, Prediction
 from bevlite.devices.report.latency import LatencyReport
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.evaluation.run import evaluate_run
 from bevlite.export.of_run import inputs_of_run, request_of_run
@@ -51,7 +51,7 @@ def deploy(
 ) -> DeployReport:
     """Do all of it, and write `deploy/<device>/report.json` and `report.html` in the run.
 
-    Steps that an interrupted deployment finished are not done again; a finished one starts anew. Engines stay in the
+    Steps that an interrupted deploy finished are not done again; a finished one starts anew. Engines stay in the
     board's cache.
 
     Args:
@@ -74,13 +74,13 @@ def deploy(
     kept = KeptSteps(folder / UNFINISHED, _identity(device, found, board, health, samples))
     engine, latency = _engine(device, run, found, kept)
     if latency is not None and end_to_end:
-        frames = kept.once(
+        whole = kept.once(
             "end_to_end",
-            EndToEnd,
-            lambda: end_to_end_of_run(device, run, found, samples),
+            WholeFrames,
+            lambda: time_frames_of_run(device, run, found, samples),
             keep=lambda timed: not timed.why_not,  # what is missing on the board may be there the next time
         )
-        latency = latency.with_frames(frames)
+        latency = latency.with_whole_frames(whole)
     accuracy = None
     if budgets.drop is not None and engine.accurate:  # of an engine that computes something else nothing is learnt
         accuracy = kept.once("accuracy", Accuracy, lambda: _accuracy(run, device, split))

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bevlite.devices.golden.golden import GoldenCheck
-from bevlite.devices.report.deployment import Accuracy, Budgets, LimitRow
+from bevlite.devices.report.deploy import Accuracy, Budgets, LimitRow
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.devices.report.timing import Measured
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 
 DROPS = ("NDS", "occ_miou")
 """The figures whose loss counts, where the network has the head."""
@@ -20,23 +20,23 @@ def limits_of(
 ) -> tuple[LimitRow, ...]:
     """A row for every limit that was asked."""
     measured = [row.measured for row in latency.modules if row.measured is not None]
-    frames = latency.end_to_end
-    rows = _of_frames(budgets, frames) if frames is not None and frames.one_in_flight is not None else None
+    whole = latency.end_to_end
+    rows = _of_whole_frames(budgets, whole) if whole is not None and whole.one_in_flight is not None else None
     rows = rows or _of_engines(budgets, latency, measured)
     if budgets.power_w is not None:
-        rows.append(_power(budgets.power_w, measured, frames))
+        rows.append(_power(budgets.power_w, measured, whole))
     if budgets.memory_mb is not None:
-        rows.append(_memory(budgets.memory_mb, measured, golden, frames))
+        rows.append(_memory(budgets.memory_mb, measured, golden, whole))
     if budgets.drop is not None:
         rows.append(_drop(budgets.drop, accuracy))
     return tuple(rows)
 
 
-def _of_frames(budgets: Budgets, frames: EndToEnd) -> list[LimitRow]:
+def _of_whole_frames(budgets: Budgets, whole: WholeFrames) -> list[LimitRow]:
     """Latency and frame rate of whole frames: what is missing of a frame is in neither."""
-    one, two = frames.one_in_flight, frames.two_in_flight
+    one, two = whole.one_in_flight, whole.two_in_flight
     assert one is not None
-    missing = _without(frames.missing)
+    missing = _without(whole.missing)
     basis = f"end to end, one frame in flight{missing}"
     rows = [LimitRow(name="latency P99", unit="ms", at_most=budgets.latency_ms, found=one.timing.p99_ms, basis=basis)]
     if budgets.fps is not None:
@@ -67,24 +67,24 @@ def _without(steps: Sequence[str]) -> str:
     return f"; not in it: {', '.join(steps)}" if steps else ""
 
 
-def _power(limit: float, measured: list[Measured], frames: EndToEnd | None) -> LimitRow:
+def _power(limit: float, measured: list[Measured], whole: WholeFrames | None) -> LimitRow:
     """What draws most counts, an engine or whole frames one by one: a mean over all of them would hide it."""
     values = [module.power.module_w for module in measured if module.power is not None]
     known = [value for value in values if value is not None]
     complete = bool(known) and len(known) == len(measured)
-    one = frames.one_in_flight if frames is not None else None
-    whole = one.power.module_w if one is not None and one.power is not None else None
-    found = max(known if whole is None else [*known, whole]) if complete else None
+    one = whole.one_in_flight if whole is not None else None
+    in_frames = one.power.module_w if one is not None and one.power is not None else None
+    found = max(known if in_frames is None else [*known, in_frames]) if complete else None
     of = next((module.power.module_of for module in measured if module.power is not None), "")
-    what = "an engine or of whole frames" if whole is not None else "an engine"
+    what = "an engine or of whole frames" if in_frames is not None else "an engine"
     basis = f"highest mean of {what} in a run ({of})" if found is not None else "the rails do not tell"
     return LimitRow(name="power", unit="W", at_most=limit, found=found, basis=basis)
 
 
-def _memory(limit: float, measured: list[Measured], golden: GoldenCheck | None, frames: EndToEnd | None) -> LimitRow:
+def _memory(limit: float, measured: list[Measured], golden: GoldenCheck | None, whole: WholeFrames | None) -> LimitRow:
     """What all engines took together where a process saw it, else the sum of what trtexec prints of each."""
-    one = frames.one_in_flight if frames is not None else None
-    two = frames.two_in_flight if frames is not None else None
+    one = whole.one_in_flight if whole is not None else None
+    two = whole.two_in_flight if whole is not None else None
     if one is not None and one.memory_mb is not None:
         beside = f"; two in flight {two.memory_mb:.0f} MB" if two is not None and two.memory_mb is not None else ""
         basis = f"free memory that engines, contexts and a frame took together{beside}"

@@ -1,4 +1,4 @@
-"""Steps of a deployment that are kept until it is finished, so that an interrupted one goes on."""
+"""Steps of a deploy that are kept until it is finished, so that an interrupted one goes on."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class KeptSteps:
     def once(
         self, name: str, kind: type[C], work: Callable[[], C], keep: Callable[[C], bool] = lambda result: True
     ) -> C:
-        """The result of a step: of the interrupted deployment, or of `work`, which is kept if `keep` says so."""
+        """The result of a step: of the interrupted deploy, or of `work`, which is kept if `keep` says so."""
         file = self._folder / f"{name}.json"
         if file.is_file():
-            self.said.append(f"{name}: kept from an interrupted deployment")
+            self.said.append(f"{name}: kept from an interrupted deploy")
             return kind.model_validate_json(file.read_text())
         result = work()
         if keep(result):

@@ -10,7 +10,7 @@ import numpy as np
 from bevlite.devices.contract import Device
 from bevlite.devices.inference import Chain
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames, not_measured
-from bevlite.devices.report.whole_frames import Distribution, EndToEnd, Samples
+from bevlite.devices.report.whole_frames import Distribution, Samples, WholeFrames
 from bevlite.export.real import real_batches
 from bevlite.export.request import Request
 from bevlite.inference.onnx import OnnxNetwork
@@ -19,14 +19,16 @@ from bevlite.run_folder import Run
 SAMPLES = 8
 
 
-def end_to_end_of_run(device: Device, run: Run, found: Request, count: int = SAMPLES) -> EndToEnd:
+def time_frames_of_run(device: Device, run: Run, found: Request, count: int = SAMPLES) -> WholeFrames:
     """Time frames of a run's data through its modules; made-up frames where there is no data (raises BevliteError).
 
     A device that times no whole frames is no error: the answer says so.
     """
     if not isinstance(device, FramesDevice):
         return not_measured(f"{device.name} times no whole frames", found.files, found.steps)
-    return device.end_to_end(found.files, frames_of_run(run, found, count), found.steps, found.precision)
+    return device.time_frames(
+        found.files, frames_of_run(run, found, count), found.steps, found.precision, feeds=found.feeds
+    )
 
 
 def frames_of_run(run: Run, found: Request, count: int = SAMPLES) -> SampleFrames:

@@ -17,7 +17,7 @@ from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.contract import Health, Inputs, Precision, Problem
 from bevlite.devices.inference import Blobs, Chain, Inference
 from bevlite.devices.link.faults import BoardRebooted, DeviceFault
-from bevlite.devices.link.orders import Plan, network_of
+from bevlite.devices.link.orders import Order, network_of
 from bevlite.devices.link.session import Session
 from bevlite.devices.link.transport import Connection
 from bevlite.devices.link.waiting import Attempts, Clock
@@ -25,10 +25,9 @@ from bevlite.devices.report.frame_results import SampleFrames, of_answer
 from bevlite.devices.report.from_agent import conditions_of, measured_of, report_of
 from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.devices.report.timing import EngineFacts
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import BuildSettings, Limits
 from bevlite.devices.state import Feeds
-from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
 
 T = TypeVar("T")
@@ -117,46 +116,33 @@ class BoardDevice:
         inputs: Mapping[str, Inputs] | None = None,
     ) -> LatencyReport:
         """Send every module, then build and measure them under one lease (raises DeviceFault or BevliteError)."""
-        plan = self.plan(modules, precision, inputs=inputs)
-        self.send(plan)
-        return self.run(plan, pipeline)
+        order = self.order(modules, precision, inputs=inputs)
+        self.send(order)
+        return self.run(order, pipeline)
 
-    def plan(
+    def order(
         self, modules: Mapping[str, Path], precision: Precision = "fp16", *, inputs: Mapping[str, Inputs] | None = None
-    ) -> Plan:
+    ) -> Order:
         """What a measurement needs, read and hashed; the board is not asked (raises BevliteError)."""
-        return Plan.of(self.name, self.build, modules, precision, inputs)
+        return Order.of(self.name, self.build, modules, precision, inputs)
 
-    def send(self, plan: Plan) -> None:
+    def send(self, order: Order) -> None:
         """Send the files of a measurement, without the lease: others measure meanwhile (raises DeviceFault)."""
         self._events = []
-        self._say(f"{', '.join(plan.modules)}: copy")
-        self._attempt(lambda session: session.upload(plan.files))
+        self._say(f"{', '.join(order.modules)}: copy")
+        self._attempt(lambda session: session.upload(order.files))
 
-    def run(self, plan: Plan, pipeline: Iterable[PipelineStep] = ()) -> LatencyReport:
+    def run(self, order: Order, pipeline: Iterable[PipelineStep] = ()) -> LatencyReport:
         """Build and measure what was sent, under one lease (raises DeviceFault)."""
         rows, answer = {}, {}
         try:
-            for name, job in plan.jobs.items():
-                answer = self._work("measure", name, plan.files, **job)
+            for name, job in order.jobs.items():
+                answer = self._work("measure", name, order.files, **job)
                 rows[name] = measured_of(answer, self.protocol.half_width)
         finally:
             self.release()
-        notes = [*dict.fromkeys(self._events), *plan.notes]
-        return report_of(self.name, plan.modules, rows, conditions_of(answer), plan.precision, pipeline, notes)
-
-    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
-        """Outputs of an engine for the given inputs, as float32 (raises DeviceFault, NanOutputs among)."""
-        name = module.stem
-        plan = self.plan({name: module}, precision, inputs={name: inputs})
-        if plan.made_up:
-            missing = ", ".join(plan.made_up[name])
-            raise BevliteError(f"{module}: inputs: found none for {missing}; accepted: a tensor for each")
-        try:
-            answer = self._work("outputs", name, plan.files, **plan.jobs[name])
-        finally:
-            self.release()
-        return self._attempt(lambda session: {row["name"]: session.fetch(row) for row in answer["outputs"]})
+        notes = [*dict.fromkeys(self._events), *order.notes]
+        return report_of(self.name, order.modules, rows, conditions_of(answer), order.precision, pipeline, notes)
 
     def infer(
         self,
@@ -192,20 +178,20 @@ class BoardDevice:
             answer["power_mode"],
         )
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp16",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through all modules in one process on the board (raises DeviceFault or BevliteError)."""
         chain = Chain(modules, given.feeds)
         blobs = Blobs.of([chain.frame(frame) for frame in given.frames])
         files, network = network_of(self.name, self.build, chain, blobs, given.starts, precision)
         self._events = []
         try:
-            answer = self._work("frames", "frames", files, outputs=chain.results, **network)
+            answer = self._work("time_frames", "frames", files, outputs=chain.results, **network)
         finally:
             self.release()
         with contextlib.suppress(DeviceFault):  # what is left on the board costs its disk, no figure

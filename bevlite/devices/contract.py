@@ -73,14 +73,6 @@ class Device(Protocol):
         """
 
 
-@runtime_checkable
-class EngineDevice(Device, Protocol):
-    """A device that also runs engines: for golden inputs and outputs."""
-
-    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
-        """Outputs of a module as float32 (raises BevliteError, NanOutputs among)."""
-
-
 def precision_of(precision: Precision, module: str) -> str:
     """The precision of one module."""
     return precision if isinstance(precision, str) else precision.get(module, "fp16")

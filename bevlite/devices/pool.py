@@ -9,7 +9,7 @@ from pathlib import Path
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Health, Inputs, Precision
 from bevlite.devices.link.faults import DeviceFault, LeaseHeld, Verdict
-from bevlite.devices.link.orders import Plan
+from bevlite.devices.link.orders import Order
 from bevlite.devices.link.waiting import SLICE_S, Clock, Waiting
 from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.errors import BevliteError
@@ -73,7 +73,7 @@ class BoardPool:
                 that may be the work's, else one that may pass, else the last.
         """
         steps = tuple(pipeline)
-        sent: dict[str, Plan] = {}
+        sent: dict[str, Order] = {}
         patience = Waiting(self._wait_s, self.clock)
         wait_s = 0.0  # the first time round only whether one is free
         failed: dict[str, DeviceFault] = {}
@@ -84,9 +84,9 @@ class BoardPool:
             for board in awake:
                 try:
                     if board.name not in sent:
-                        plan = board.plan(modules, precision, inputs=inputs)
-                        board.send(plan)
-                        sent[board.name] = plan
+                        order = board.order(modules, precision, inputs=inputs)
+                        board.send(order)
+                        sent[board.name] = order
                     board.acquire(wait_s)
                     return board.run(sent[board.name], steps)
                 except LeaseHeld:

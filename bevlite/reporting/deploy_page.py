@@ -1,4 +1,4 @@
-"""A deployment on one HTML page: nothing is loaded from a network, and both themes can be read."""
+"""A deploy on one HTML page: nothing is loaded from a network, and both themes can be read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import jinja2
 
 from bevlite import __version__
 from bevlite.config import write_atomic
-from bevlite.devices.report.deployment import DeployReport, LimitRow
-from bevlite.reporting import end_to_end
+from bevlite.devices.report.deploy import DeployReport, LimitRow
+from bevlite.reporting import whole_frames
 
 HEADLINES = {
     "pass": "every limit is met on a real board, by an accurate engine",
@@ -35,19 +35,19 @@ def headline(report: DeployReport) -> str:
 
 
 def write_deploy_page(path: Path, report: DeployReport) -> None:
-    """Write the page of a deployment, whole or not at all."""
+    """Write the page of a deploy, whole or not at all."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(figure=figure, limit=limit_text)
-    frames = report.latency.end_to_end if report.latency is not None else None
+    whole = report.latency.end_to_end if report.latency is not None else None
     page = environment.get_template("deploy_page.html.j2").render(
         report=report,
         headline=headline(report),
         version=__version__,
-        step_columns=end_to_end.STEP_COLUMNS,
-        flight_columns=end_to_end.FLIGHT_COLUMNS,
-        steps=end_to_end.step_rows(frames) if frames else (),
-        flights=end_to_end.flight_rows(frames) if frames else (),
-        sentences=end_to_end.sentences(frames) if frames else (),
+        step_columns=whole_frames.STEP_COLUMNS,
+        flight_columns=whole_frames.FLIGHT_COLUMNS,
+        steps=whole_frames.step_rows(whole) if whole else (),
+        flights=whole_frames.flight_rows(whole) if whole else (),
+        sentences=whole_frames.sentences(whole) if whole else (),
     )
     write_atomic(path, page)

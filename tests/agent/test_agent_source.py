@@ -84,6 +84,6 @@ def test_the_program_runs_without_the_package(tmp_path: Path) -> None:
         input=agent_program(),
         capture_output=True,
         cwd=tmp_path,
-        timeout=20,
+        timeout=120,
     )
     assert done.stdout == b"\n=BEVLITE-AGENT-1=\n" and done.stderr == b""  # and it ended with its input

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bevlite.agent.fault import Fault
-from bevlite.agent.messages import EndOfStream, FrameError, read_frame, write_frame
+from bevlite.agent.messages import EndOfStream, MessageError, read_message, write_message
 from bevlite.agent.store import Store
 from bevlite.agent.system.paths import ROOT_VARIABLE, at, emulated, home
 
@@ -21,24 +21,24 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def test_a_frame_comes_back_as_it_went() -> None:
     stream = io.BytesIO()
-    write_frame(stream, {"op": "put", "text": "ü\n"}, b"\0\1")
-    write_frame(stream, {})
+    write_message(stream, {"op": "put", "text": "ü\n"}, b"\0\1")
+    write_message(stream, {})
     stream.seek(0)
-    assert read_frame(stream) == ({"op": "put", "text": "ü\n"}, b"\0\1") and read_frame(stream) == ({}, b"")
+    assert read_message(stream) == ({"op": "put", "text": "ü\n"}, b"\0\1") and read_message(stream) == ({}, b"")
     with pytest.raises(EndOfStream):
-        read_frame(stream)
+        read_message(stream)
 
 
 def test_every_cut_and_every_changed_byte_is_found() -> None:
     stream = io.BytesIO()
-    write_frame(stream, {"a": 1}, b"blob")
+    write_message(stream, {"a": 1}, b"blob")
     whole = stream.getvalue()
     for size in range(1, len(whole)):
-        with pytest.raises(FrameError):
-            read_frame(io.BytesIO(whole[:size]))
+        with pytest.raises(MessageError):
+            read_message(io.BytesIO(whole[:size]))
     for place in range(len(whole)):
-        with pytest.raises(FrameError):
-            read_frame(io.BytesIO(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]))
+        with pytest.raises(MessageError):
+            read_message(io.BytesIO(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]))
 
 
 def test_an_upload_goes_on_where_it_broke_off(store: Store) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,12 @@ from bevlite.deploy.steps import KeptSteps
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.files import open_board
 from bevlite.devices.link import faults
-from bevlite.devices.report.deployment import EXIT_CODES, Budgets
+from bevlite.devices.report.deploy import EXIT_CODES, Budgets
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.run_folder import Run
 from tests.deploy.conftest import add_device
 from tests.devices.conftest import Served
+from tests.waiting import until
 
 GENEROUS = Budgets(latency_ms=1000.0, fps=1.0, power_w=200.0, memory_mb=50000.0, drop=0.05)
 
@@ -58,7 +58,7 @@ def test_a_tiny_run_is_deployed_and_an_emulated_board_proves_nothing(run: Run, d
     assert not (run.path / "deploy/emulated/unfinished").exists()
     ledger = json.loads((run.path / "ledger.json").read_text())
     assert ledger["emulated/emulated"]["emulated"] is True and "tensorrt/emulated" not in ledger
-    # A finished deployment starts anew; the board has the engines.
+    # A finished deploy starts anew; the board has the engines.
     again = deploy(run.path, device, Budgets(latency_ms=0.001), end_to_end=False)
     p99 = sum(row.measured.timing.p99_ms for row in again.latency.modules if row.measured) if again.latency else 0.0
     assert again.limits[0].found == pytest.approx(p99) and "sum of the P99 of" in again.limits[0].basis
@@ -82,7 +82,7 @@ def test_nan_outputs_are_found_and_named(run: Run, device: BoardDevice, served: 
     assert report.model_copy(update={"emulated": False}).verdict == "fail"
 
 
-def test_a_killed_deployment_goes_on(run: Run, served: Served, device: BoardDevice) -> None:
+def test_a_killed_deploy_goes_on(run: Run, served: Served, device: BoardDevice) -> None:
     """Killed for good in the middle of the measurement: the golden check is not done again."""
     add_device(served, "desk")
     golden = run.path / "deploy/desk/unfinished/golden.json"
@@ -92,15 +92,13 @@ def test_a_killed_deployment_goes_on(run: Run, served: Served, device: BoardDevi
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while not golden.is_file() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: golden.is_file() or child.poll() is not None)
     child.kill()
     child.wait()
     assert golden.is_file() and not (run.path / "deploy/desk/report.json").exists()
     with open_board("desk") as board:
         report = deploy(run.path, board, Budgets(latency_ms=1000.0))
-    assert report.steps[:2] == ("golden: kept from an interrupted deployment", "latency: done") and report.all_met
+    assert report.steps[:2] == ("golden: kept from an interrupted deploy", "latency: done") and report.all_met
 
 
 def test_what_was_kept_of_other_engines_is_done_again(tmp_path: Path) -> None:

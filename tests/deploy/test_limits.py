@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from bevlite.deploy.limits import limits_of
-from bevlite.devices.report.deployment import Budgets, LimitRow
+from bevlite.devices.report.deploy import Budgets, LimitRow
 from bevlite.devices.report.frame_results import flight_of, not_measured, steps_of
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.devices.report.timing import EngineFacts, Measured, Power, Timing
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.latency.pipeline import steps_for
 
 ALL = Budgets(latency_ms=10.0, fps=100.0, power_w=30.0, memory_mb=100.0)
@@ -33,16 +33,16 @@ def engine(p50_ms: float, p99_ms: float, watts: float) -> ModuleRow:
     return ModuleRow(name="m", latency_ms=p50_ms, lower_ms=p50_ms, upper_ms=p50_ms, measured=measured)
 
 
-def report(frames: EndToEnd | None) -> LatencyReport:
+def report(frames: WholeFrames | None) -> LatencyReport:
     rows = (engine(3.0, 4.0, 20.0), engine(2.0, 2.5, 25.0))
     found = LatencyReport(
         kind="measured", device="d", precision="fp16", modules=rows, total_ms=5.0, lower_ms=5.0, upper_ms=5.0,
         missing=("image_preprocessing", "decoding"),
     )  # fmt: skip
-    return found if frames is None else found.with_frames(frames)
+    return found if frames is None else found.with_whole_frames(frames)
 
 
-def frames(watts: float | None = 28.0) -> EndToEnd:
+def frames(watts: float | None = 28.0) -> WholeFrames:
     """Frames of 6 ms, two of a hundred of 9 ms; two in flight leave every 5 ms."""
     latency = [6.0] * 98 + [9.0] * 2
     parts = [[0.3] * 100, [3.1] * 100, [2.1] * 100, [0.2] * 100]
@@ -51,10 +51,10 @@ def frames(watts: float | None = 28.0) -> EndToEnd:
                     None if watts is None else power(watts), 40.0)  # fmt: skip
     two = flight_of([{"latency_ms": [10.0] * 100, "parts_ms": parts, "seconds": 0.5}], names, 0.01, None, 60.0)
     steps = steps_of(STEPS, ["a", "b"], one, "")
-    return EndToEnd(steps=tuple(steps), one_in_flight=one, two_in_flight=two, runner="r", first_frames_ms=(50.0,))
+    return WholeFrames(steps=tuple(steps), one_in_flight=one, two_in_flight=two, runner="r", first_frames_ms=(50.0,))
 
 
-def rows(found: EndToEnd | None) -> dict[str, LimitRow]:
+def rows(found: WholeFrames | None) -> dict[str, LimitRow]:
     return {row.name: row for row in limits_of(ALL, report(found), None, None)}
 
 
@@ -102,4 +102,4 @@ def test_a_step_is_measured_or_says_why_not() -> None:
     with pytest.raises(ValueError, match="missing with why"):
         frames().steps[0].model_validate({"name": "x", "status": "missing"})
     with pytest.raises(ValueError, match="either one_in_flight or why_not"):
-        EndToEnd(steps=())
+        WholeFrames(steps=())

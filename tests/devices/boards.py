@@ -14,6 +14,7 @@ from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.orin import orin
 from bevlite.devices.settings import OrinSettings
 from bevlite.simulation.jetson.server import RunningBoard
+from tests.waiting import LONG_S
 
 QUICK: dict[str, Any] = {"duration_s": 2.0, "most_queries": 600, "repetitions": 1, "idle_s": 0.05, "cool_s": 0.05}
 SHAPE = (1, 16, 32, 32)
@@ -81,7 +82,7 @@ def over_ssh(server: RunningBoard, name: str = "emulated", **changes: Any) -> Bo
         "ssh_config": str(server.ssh_config),
         "sudo": "passwordless",
         "protocol": QUICK,
-        "limits": {"backoff_s": 0.05, "reconnect_s": 20.0},
+        "limits": {"backoff_s": 0.05, "reconnect_s": LONG_S},
     }
     values |= {key: values[key] | value if key in ("protocol", "limits") else value for key, value in changes.items()}
     return orin(name, OrinSettings.model_validate(values))

@@ -19,6 +19,11 @@ class Served:
     board: EmulatedBoard
     server: RunningBoard
 
+    def reboot(self) -> None:
+        """A reboot that is over."""
+        self.board.reboot(stays_down=True)
+        self.board.come_back()
+
 
 def require_sshd() -> None:
     """Skip where a board cannot be served."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import queue
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from onnx import TensorProto, helper
 
 from bevlite.devices.link import faults
 from bevlite.devices.link.session import Session
-from bevlite.devices.pool import BoardPool, Work
+from bevlite.devices.link.waiting import LONGEST_PAUSE_S, Clock
+from bevlite.devices.pool import BoardPool
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.simulation.jetson.server import RunningBoard
 from tests.devices.boards import SHAPE, over_ssh, sample, small_net
 from tests.devices.conftest import Served
 
@@ -35,8 +38,8 @@ def test_every_generation_is_built_and_read_back(version: str, tmp_path: Path, s
         assert row.measured.power is not None and row.measured.power.module_w
         assert row.measured.energy_j == pytest.approx(row.measured.power.module_w * row.latency_ms / 1000)
         assert [layer.module for layer in row.measured.layers if layer.nodes] != []
-        expected = device.outputs(path, sample())["y"]
-        assert np.isfinite(expected).all()
+        (outputs,) = device.infer({"m": path}, [sample()], ["y"]).frames
+        assert np.isfinite(outputs["y"]).all()
 
 
 def test_an_engine_is_built_once_and_told_apart_by_its_weights(orin_board: Served, tmp_path: Path) -> None:
@@ -48,8 +51,7 @@ def test_an_engine_is_built_once_and_told_apart_by_its_weights(orin_board: Serve
 
 
 def test_conditions_are_checked_and_mended_only_where_allowed(orin_board: Served, tmp_path: Path) -> None:
-    orin_board.board.reboot()
-    time.sleep(1.0)
+    orin_board.reboot()
     with over_ssh(orin_board.server, sudo="never") as device:
         problems = {problem.code: problem.fix for problem in device.check().problems}
         assert problems == {"clocks_unlocked": "sudo jetson_clocks"}
@@ -120,35 +122,72 @@ def second(tmp_path: Path) -> Iterator[Served]:
         yield Served(board, server)
 
 
-def test_a_pool_loses_and_doubles_nothing(orin_board: Served, second: Served, tmp_path: Path) -> None:
-    boards = [over_ssh(orin_board.server, "first"), over_ssh(second.server, "second")]
-    pool = BoardPool("pool", boards, rest_s=0.2)
-    work = [Work({f"m{i}": small_net(tmp_path / f"{i}.onnx", 70 + i)}) for i in range(4)]
-    outcomes = list(pool.measure_all(work))
+def test_workers_share_boards_and_lose_and_double_nothing(orin_board: Served, second: Served, tmp_path: Path) -> None:
+    """Each worker has a pool of its own, as the processes of a search have."""
+    servers = {"first": orin_board.server, "second": second.server}
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    reports: list[LatencyReport] = []
+    paths = {number: small_net(tmp_path / f"{number}.onnx", 70 + number) for number in range(4)}
+    before = sum(len(engines(server)) for server in servers.values())
+    for number in paths:
+        waiting.put(number)
+
+    def work() -> None:
+        pool = BoardPool("pool", [over_ssh(server, name) for name, server in servers.items()])
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number = waiting.get_nowait()
+                reports.append(pool.measure({f"m{number}": paths[number]}))
+        pool.close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.modules[0].name for report in reports) == [f"m{number}" for number in paths]
+    assert sum(len(engines(server)) for server in servers.values()) - before == len(paths)
+
+
+def engines(server: RunningBoard) -> list[Path]:
+    return list((server.root / "home/nvidia/.bevlite/engines").glob("*"))
+
+
+def test_a_pool_takes_the_board_that_is_free(orin_board: Served, second: Served, tmp_path: Path) -> None:
+    pool = BoardPool("pool", [over_ssh(orin_board.server, "first"), over_ssh(second.server, "second")])
+    path = small_net(tmp_path / "m.onnx", 90)
+    for busy, free in ((orin_board, "second"), (second, "first")):
+        with over_ssh(busy.server, "other") as other:
+            other.acquire(0.0)
+            assert pool.measure({"m": path}).device == free
     pool.close()
-    assert sorted(outcome.index for outcome in outcomes) == list(range(4))
-    for outcome in outcomes:
-        assert outcome.error is None and outcome.report is not None
-        assert outcome.report.modules[0].name == f"m{outcome.index}" and outcome.report.device == outcome.device
-    assert {outcome.device for outcome in outcomes} == {"first", "second"}
 
 
 def test_a_board_that_fails_rests_and_the_other_does_its_work(
     orin_board: Served, second: Served, tmp_path: Path
 ) -> None:
+    now = [0.0]
     orin_board.board.faults.set("trtexec_missing")
     boards = [over_ssh(orin_board.server, "first"), over_ssh(second.server, "second")]
-    pool = BoardPool("pool", boards, rest_s=0.2)
-    work = [Work({f"m{i}": small_net(tmp_path / f"{i}.onnx", 80 + i)}) for i in range(2)]
-    outcomes = list(pool.measure_all(work))
-    assert {outcome.device for outcome in outcomes} == {"second"} and not any(outcome.error for outcome in outcomes)
-    assert pool.measure({"m": tmp_path / "0.onnx"}).device == "second"
+    pool = BoardPool("pool", boards, rest_s=60.0)
+    pool.clock = Clock(lambda: now[0])
+    path = small_net(tmp_path / "m.onnx", 80)
+    asked: list[str] = []
+    for board in boards:
+        board._say = lambda text, name=board.name: asked.append(name)  # type: ignore[misc]
+    for _ in range(3):
+        assert pool.measure({"m": path}).device == "second"
     second.board.faults.set("trtexec_missing")
     boards[1].close()
     with pytest.raises(faults.TrtexecMissing):
-        pool.measure({"m": tmp_path / "0.onnx"})
-    bad = list(pool.measure_all([Work({"m": tmp_path / "0.onnx"})]))
-    assert isinstance(bad[0].error, faults.TrtexecMissing) and len(bad[0].refused_by) == 2
+        pool.measure({"m": path})
+    orin_board.board.faults.clear()
+    asked.clear()
+    with pytest.raises(faults.TrtexecMissing):
+        pool.measure({"m": path})
+    assert asked == [], "both rest"
+    now[0] += 61.0
+    assert pool.measure({"m": path}).device == "first"
     pool.close()
 
 
@@ -157,15 +196,15 @@ def test_a_board_that_was_given_up_is_not_waited_for_again(tmp_path: Path, serve
     board = EmulatedBoard.create(tmp_path / "board", tensorrt="10.3.0", time_scale=0.01)
     path = small_net(tmp_path / "m.onnx")
     with board.serve() as server:
-        device = over_ssh(server, limits={"reconnect_s": 4.0})
+        device = over_ssh(server, limits={"reconnect_s": 300.0, "backoff_s": 2.0})
         device.measure({"m": path})
-    seconds = []
-    for _ in range(2):
-        began = time.monotonic()
+    slept: list[float] = []
+    device.clock = Clock(lambda: sum(slept), slept.append)
+    for least, most in ((300.0, 330.0), (0.0, 7.0)):
+        slept.clear()
         with pytest.raises(faults.Unreachable, match="Connection refused"):
             device.measure({"m": path})
-        seconds.append(time.monotonic() - began)
-    assert seconds[0] >= 4.0 and seconds[1] < 3.0, seconds
+        assert least <= sum(slept) <= most and max(slept) <= LONGEST_PAUSE_S, slept
     with board.serve(), device:
         assert device.measure({"m": path}).modules[0].measured.engine.cached  # type: ignore[union-attr]
 

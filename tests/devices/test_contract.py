@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from bevlite.devices.contract import Device, EngineDevice
+from bevlite.devices.contract import Device
+from bevlite.devices.inference import InferringDevice
 from bevlite.devices.link.faults import NoGpu
 from bevlite.devices.local.cuda import CudaDevice
 from bevlite.devices.local.onnxruntime import OnnxRuntimeDevice
@@ -124,16 +125,18 @@ def test_bad_input_is_one_line(device: Device, tmp_path: Path) -> None:
 
 
 def test_outputs_are_those_of_the_network(device: Device, tmp_path: Path) -> None:
-    if not isinstance(device, EngineDevice):
+    if not isinstance(device, InferringDevice):
         assert isinstance(device, PredictedDevice | BoardPool)
         return
     path = small_net(tmp_path / "m.onnx", 7)
-    found = device.outputs(path, sample(), "fp16")
+    (found,) = device.infer({"m": path}, [sample()], ["y"], "fp16").frames
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"x": sample()["x"].astype(np.float16)})
     np.testing.assert_allclose(found["y"], expected.astype(np.float32), rtol=2e-2, atol=2e-2)
-    with pytest.raises(BevliteError, match="'z'"):
-        device.outputs(path, {"z": np.zeros(1)})
+    with pytest.raises(BevliteError, match="found no 'x'"):
+        device.infer({"m": path}, [{"z": np.zeros(1)}], ["y"])
+    with pytest.raises(BevliteError, match="found 'z'"):
+        device.infer({"m": path}, [sample()], ["z"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -107,11 +107,11 @@ def test_state_that_a_frame_gives_is_sent_and_used(tmp_path: Path, boards: dict[
 def test_whole_frames_carry_it_and_say_so(tmp_path: Path, boards: dict[str, BoardDevice]) -> None:
     files, frames = {"memory": stateful_net(tmp_path / "m.onnx")}, tuple(drawn_sequence(4))
     given = SampleFrames(frames, Samples(count=4, source="drawn", real=False), FEEDS, [2])
-    found = boards["python"].end_to_end(files, given, (), "fp32")
+    found = boards["python"].time_frames(files, given, (), "fp32")
     assert found.one_in_flight is not None and found.two_in_flight is not None
     assert any("past takes y of the frame before; zeros at 2 of 4 samples" in note for note in found.notes)
     assert any("in the order of the frames" in note for note in found.notes)
-    cpu = on_cpu().end_to_end(files, given)
+    cpu = on_cpu().time_frames(files, given)
     assert any("past takes y" in note for note in cpu.notes) and cpu.one_in_flight is not None
     assert not any("in the order of the frames" in note for note in cpu.notes)
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence, TypeVar
 
 from bevlite.agent import process
 from bevlite.agent.fault import Fault
@@ -15,6 +15,7 @@ from bevlite.agent.jobs import precisions
 from bevlite.agent.store import Store, disk_fault
 from bevlite.agent.trtexec import commands, documents, log, versions
 
+T = TypeVar("T")
 REBUILT = ("engine_other_version", "engine_other_module", "engine_unreadable")
 """Codes of faults of a cached engine: it is built again, once."""
 
@@ -145,12 +146,23 @@ class Builder:
         return re.sub(r"[^A-Za-z0-9.]+", "_", "-".join(map(str, parts)))
 
 
-def with_usable_engine(builder: Builder, onnx: str, build: commands.Build, use: Callable[[Engine], Any]) -> Any:
-    """`use` an engine; one of another version or module is built again, once, and the facts say so."""
-    engine = builder.engine(onnx, build)
+def with_usable_engines(
+    builder: Builder, modules: Sequence[dict[str, Any]], store: Store, use: Callable[[Sequence[Engine]], T]
+) -> tuple[T, list[Engine]]:
+    """`use` the engines of modules (`onnx` and `build` of each); where one of another version or device lies there, or
+    one that cannot be read, all are built again, once, and their facts say so."""
+    engines = [builder.engine(module["onnx"], _build(module, store)) for module in modules]
     try:
-        return use(engine)
+        return use(engines), engines
     except Fault as fault:
         if fault.code not in REBUILT:
             raise
-        return use(builder.rebuild(onnx, build, fault.message))
+        engines = [builder.rebuild(module["onnx"], _build(module, store), fault.message) for module in modules]
+        return use(engines), engines
+
+
+def _build(module: dict[str, Any], store: Store) -> commands.Build:
+    wanted = dict(module["build"])
+    if wanted.get("calibration"):
+        wanted["calibration"] = store.require(wanted["calibration"])
+    return commands.Build(**wanted)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from typing import Any, Callable, Sequence, TypeVar
+from typing import Any, Callable, Sequence
 
-from bevlite.agent.fault import Fault
-from bevlite.agent.jobs.build import REBUILT, Builder, Engine
+from bevlite.agent.jobs.build import Builder, Engine, with_usable_engines
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.python_api import runner
 from bevlite.agent.store import Store
 from bevlite.agent.system import conditions
-from bevlite.agent.trtexec import commands, raw_outputs
+from bevlite.agent.trtexec import raw_outputs
 from bevlite.agent.trtexec.raw_outputs import RawTensor
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 TRTEXEC = "trtexec"
 
 
@@ -46,20 +44,6 @@ def infer(
     return dict(facts, frames=rows, engines=facts_of(modules, engines), board=board, power_mode=mode)
 
 
-def with_usable_engines(
-    builder: Builder, modules: Sequence[dict[str, Any]], store: Store, use: Callable[[list[Engine]], T]
-) -> tuple[T, list[Engine]]:
-    """`use` the engines of a network; where one cannot be used as it lies there, all are built again, once."""
-    engines = [builder.engine(module["onnx"], _build(module, store)) for module in modules]
-    try:
-        return use(engines), engines
-    except Fault as fault:
-        if fault.code not in REBUILT:
-            raise
-        engines = [builder.rebuild(module["onnx"], _build(module, store), fault.message) for module in modules]
-        return use(engines), engines
-
-
 def order_of(request: dict[str, Any], engines: Sequence[Engine]) -> dict[str, Any]:
     """What the programs of `runner` need to load them, and to hand on state."""
     return {
@@ -73,13 +57,6 @@ def order_of(request: dict[str, Any], engines: Sequence[Engine]) -> dict[str, An
 def facts_of(modules: Sequence[dict[str, Any]], engines: Sequence[Engine]) -> dict[str, Any]:
     """What is known of every engine, by module."""
     return {module["name"]: dict(engine.facts, key=engine.key) for module, engine in zip(modules, engines)}
-
-
-def _build(module: dict[str, Any], store: Store) -> commands.Build:
-    wanted = dict(module["build"])
-    if wanted.get("calibration"):
-        wanted["calibration"] = store.require(wanted["calibration"])
-    return commands.Build(**wanted)
 
 
 def _run(

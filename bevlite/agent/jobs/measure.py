@@ -83,7 +83,7 @@ class Measurement:
             "first_frame_ms": first,
             "throughput_qps": main[-1].throughput_qps,
             "memory_mb": main[-1].context_mb,
-            "power": power.report(windows, main[-1].power_source),
+            "power": power.summary(windows, main[-1].power_source),
             "idle": idle,
             "energy_j": _energy(windows, main[-1].power_source, statistics.median(samples)),
             "layers": layers,
@@ -254,7 +254,7 @@ class Measurement:
         sampler = power.Sampler()
         sampler.start()
         time.sleep(self._protocol.idle_s)
-        return power.report(sampler.stop(), sampler.source)
+        return power.summary(sampler.stop(), sampler.source)
 
     @staticmethod
     def _figures(runs: list[Timed]) -> dict[str, Any]:
@@ -264,7 +264,7 @@ class Measurement:
 
 def _energy(samples: list[power.Sample], source: str, latency_ms: float) -> float | None:
     """Joule a frame: mean power of the module while it ran, times the latency. The idle part is in it."""
-    found = power.report(samples, source)
+    found = power.summary(samples, source)
     return found["module_w"] * latency_ms / 1000 if found and found["module_w"] is not None else None
 
 

@@ -7,9 +7,9 @@ import shutil
 import time
 from typing import Any, Callable, NamedTuple, Sequence
 
-from bevlite.agent.jobs.build import Builder, Engine
+from bevlite.agent.jobs.build import Builder, Engine, with_usable_engines
 from bevlite.agent.jobs.guard import Guard, Seen
-from bevlite.agent.jobs.infer import facts_of, order_of, with_usable_engines
+from bevlite.agent.jobs.infer import facts_of, order_of
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.python_api import frame_timer, runner
 from bevlite.agent.store import Store
@@ -30,12 +30,12 @@ class Run(NamedTuple):
     power_source: str
 
 
-def frames(
+def time_frames(
     request: dict[str, Any], store: Store, board: dict[str, Any], require_lease: Callable[[], None], say: Say
 ) -> dict[str, Any]:
     """Time sample frames through the engines of a network; the answer is plain JSON.
 
-    The request names the `modules` as `engines.infer` does, the sample `frames` (SHA-256 of the tensor by name) and
+    The request names the `modules` as `jobs.infer` does, the sample `frames` (SHA-256 of the tensor by name) and
     the `outputs` that a frame has to bring to host memory, and the state by `feeds` and `starts`. Without TensorRT's
     Python API nothing is timed: the answer is then `why_not`, in one line.
 
@@ -90,8 +90,8 @@ class _Timer:
         return {
             "runs": [run.answer for run in runs],
             "power": {
-                "one": power.report([s for run in runs for s in run.one], source),
-                "two": power.report([s for run in runs for s in run.two], source),
+                "one": power.summary([s for run in runs for s in run.one], source),
+                "two": power.summary([s for run in runs for s in run.two], source),
             },
             "conditions": before,
             "conditions_after": self._guard.read_after(),

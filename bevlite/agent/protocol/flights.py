@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Sequence
 
-from bevlite.agent.protocol import repeat
+from bevlite.agent.protocol import queries
 from bevlite.agent.protocol.protocol import Protocol
 
 _DIGITS = 6
@@ -71,10 +71,10 @@ def two_in_flight(
 def _timed(
     query: Callable[[], float], protocol: Protocol, parts: list[list[float]], begins: Callable[[], None]
 ) -> dict:
-    repeat.warm_up(query, protocol.warmup_ms / 1000)
+    queries.warm_up(query, protocol.warmup_ms / 1000)
     begins()
     began = time.perf_counter_ns()
-    values = repeat.run(query, protocol)
+    values = queries.run(query, protocol)
     seconds = (time.perf_counter_ns() - began) / 1e9
     counted = parts[-len(values) :]  # those before were warm-up
     return {

@@ -20,7 +20,7 @@ FIX = "sudo apt install python3-libnvinfer"
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from bevlite.agent.python_api.runner_main import main; main()"
 _MODULES = (
     "bevlite.agent", "bevlite.agent.protocol", "bevlite.agent.protocol.flights", "bevlite.agent.protocol.protocol",
-    "bevlite.agent.protocol.repeat", "bevlite.agent.protocol.statistics", "bevlite.agent.python_api",
+    "bevlite.agent.protocol.queries", "bevlite.agent.protocol.statistics", "bevlite.agent.python_api",
     "bevlite.agent.python_api.chain", "bevlite.agent.python_api.cuda", "bevlite.agent.python_api.engine_runner",
     "bevlite.agent.python_api.frame_timer", "bevlite.agent.python_api.runner_main",
 )  # fmt: skip

@@ -95,7 +95,7 @@ class Sampler:
                 self._samples.append(Sample(time.monotonic(), found.rails_w, found.gpu_mhz, hottest))
 
 
-def report(samples: list[Sample], source: str) -> dict[str, Any] | None:
+def summary(samples: list[Sample], source: str) -> dict[str, Any] | None:
     """Mean and highest power of every rail, the module's estimate, and what is not in it; None without rails."""
     names = sorted({name for sample in samples for name in sample.rails_w})
     if not names:

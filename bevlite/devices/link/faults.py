@@ -234,13 +234,6 @@ class NvpmodelReboot(DeviceFault):
     verdict = Verdict.MEND
 
 
-class NanOutputs(DeviceFault):
-    """An engine's outputs are not finite."""
-
-    code, meaning = "nan_outputs", "outputs that are not finite (output named)"
-    verdict = Verdict.REJECT
-
-
 class DlaUnavailable(DeviceFault):
     """The version or module has no DLA, or the DLA does not take the graph."""
 

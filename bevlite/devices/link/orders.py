@@ -21,7 +21,7 @@ Files = dict[str, Path | bytes]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Order:
     """The jobs of a measurement by module, in order, and the files of all of them.
 
     All are sent before the board is taken: nobody waits for a board that waits for a transfer. `made_up` names the
@@ -42,7 +42,7 @@ class Plan:
         modules: Mapping[str, Path],
         precision: Precision,
         inputs: Mapping[str, Inputs] | None,
-    ) -> Plan:
+    ) -> Order:
         """Read the files and hash them (raises BevliteError)."""
         if not modules:
             raise BevliteError(f"{device}: found no ONNX modules; accepted: at least one")

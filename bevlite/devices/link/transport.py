@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from bevlite.agent.messages import MAGIC, FrameError, Message, read_frame, write_frame
+from bevlite.agent.messages import MAGIC, Message, MessageError, read_message, write_message
 from bevlite.devices.link.faults import (
     AuthRefused,
     ConnectionLost,
@@ -101,7 +101,7 @@ class Connection:
         with self._writing:
             try:
                 assert self._child.stdin is not None
-                write_frame(self._child.stdin, message, blob)
+                write_message(self._child.stdin, message, blob)
             except (OSError, ValueError):
                 raise self._lost() from None
         deadline = time.monotonic() + limit_s
@@ -161,17 +161,17 @@ class Connection:
     def _read_answers(self) -> None:
         stream = self._child.stdout
         assert stream is not None
-        with contextlib.suppress(FrameError, OSError, ValueError):
+        with contextlib.suppress(MessageError, OSError, ValueError):
             greeting = b""
             while not greeting.endswith(MAGIC):
                 piece = stream.read(1)
                 if not piece or len(greeting) > GREETING_LIMIT:
-                    raise FrameError("no agent")
+                    raise MessageError("no agent")
                 greeting += piece
             self._greeted = True
             self._decided.set()
             while True:
-                self._answers.put(read_frame(stream))
+                self._answers.put(read_message(stream))
         self._answers.put(None)
         self._decided.set()
 
@@ -179,7 +179,7 @@ class Connection:
         while not self._closed.wait(PING_S):
             with self._writing, contextlib.suppress(OSError, ValueError):
                 assert self._child.stdin is not None
-                write_frame(self._child.stdin, {"op": "ping"})
+                write_message(self._child.stdin, {"op": "ping"})
 
     def _lost(self) -> DeviceFault:
         """Why there is no agent, from what ssh printed."""

@@ -13,7 +13,7 @@ from bevlite.agent.protocol.flights import Turn, one_in_flight
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.report.frame_results import SampleFrames, doubts, flight_of, state_notes, steps_of
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.state import begins
 from bevlite.latency.pipeline import PipelineStep
 
@@ -57,7 +57,7 @@ def time_frames(
     pipeline: Sequence[PipelineStep],
     protocol: Protocol,
     runner: str,
-) -> EndToEnd:
+) -> WholeFrames:
     """Time frames through a chain that was just loaded."""
     samples = [Sample(frame, begins(number, given.starts)) for number, frame in enumerate(frames)]
     lane, turn, names = CpuLane(chain), Turn(samples), chain.names
@@ -65,7 +65,7 @@ def time_frames(
     first_ms = lane.finish()
     runs = [one_in_flight(lane, turn, protocol) for _ in range(protocol.repetitions)]
     one = flight_of(runs, names, protocol.half_width)
-    return EndToEnd(
+    return WholeFrames(
         steps=tuple(steps_of(pipeline, names, one, "")),
         runner=runner,
         first_frames_ms=(first_ms,),

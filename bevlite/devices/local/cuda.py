@@ -13,14 +13,14 @@ from bevlite.agent.protocol.protocol import Protocol
 from bevlite.agent.system.identity import nvidia_smi
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
 from bevlite.devices.inference import Chain, Inference
-from bevlite.devices.link.faults import BadRequest, NanOutputs, NoGpu, OutOfMemory
+from bevlite.devices.link.faults import BadRequest, NoGpu, OutOfMemory
 from bevlite.devices.local.cuda_frames import WARM_CALLS, Enter, TorchChain, time_frames
 from bevlite.devices.local.repeated import timed
 from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.from_agent import report_of
 from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import CudaSettings
 from bevlite.devices.state import Feeds, require_starts
 from bevlite.errors import BevliteError
@@ -95,13 +95,13 @@ class CudaDevice:
         )
         return report_of(self.name, modules, rows, conditions, precision, pipeline, notes)
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp16",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through the torch modules of a run (raises BevliteError, NoGpu among)."""
         import torch
 
@@ -137,37 +137,18 @@ class CudaDevice:
         for frame in frames:
             network.frame(frame)
         begun = require_starts(starts, len(frames))
-        torch.cuda.reset_peak_memory_stats(device)
         with torch.inference_mode(), device, deployed_form():
             chain = self._chain(modules, precision, feeds)
             try:
                 found = tuple(chain.frames(device, frames, outputs, begun))
             except torch.OutOfMemoryError:
                 raise OutOfMemory(self.name, "no GPU memory for the whole network") from None
-        memory_mb = torch.cuda.max_memory_allocated(self._index) / 1e6
-        return Inference(found, {}, f"torch {torch.__version__}", "", memory_mb, None)
+        return Inference(found, {}, f"torch {torch.__version__}", "", None, None)
 
     def _chain(self, modules: Mapping[str, Path], precision: Precision, feeds: Feeds | None) -> TorchChain:
         plans = self._plans(modules)
         words = {name: precision_of(precision, name) for name in plans}
         return TorchChain(plans, words, {name: self._precision(plans[name], words[name]) for name in plans}, feeds)
-
-    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp16") -> dict[str, np.ndarray]:
-        """Outputs of a module as float32 (raises BevliteError, NanOutputs among)."""
-        import torch
-
-        device = self._device()
-        plan = self._plans({module.stem: module})[module.stem]
-        missing = sorted({spec.name for spec in plan.inputs} - set(inputs))
-        if missing:
-            raise BevliteError(f"{module}: inputs: found none for {', '.join(missing)}; accepted: a tensor for each")
-        with torch.inference_mode(), device, deployed_form(), self._precision(plan, precision)():
-            found = _call(plan, _tensors(plan, inputs, device, precision))
-        values = {name: value.float().cpu().numpy() for name, value in zip(plan.outputs, found, strict=True)}
-        for name, value in values.items():
-            if not np.isfinite(value).all():
-                raise NanOutputs(self.name, f"output '{name}' is not finite", {"output": name})
-        return values
 
     def _device(self) -> torch.device:
         import torch

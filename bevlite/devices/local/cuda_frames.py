@@ -21,7 +21,7 @@ from bevlite.devices.report.frame_results import (
     state_notes,
     steps_of,
 )
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.state import Feeds, begins
 from bevlite.latency.pipeline import PipelineStep
 
@@ -218,7 +218,7 @@ def time_frames(
     given: SampleFrames,
     pipeline: Sequence[PipelineStep],
     protocol: Protocol,
-) -> EndToEnd:
+) -> WholeFrames:
     """Time frames in this process, where all modules are on the GPU.
 
     What the process did before is in the first frame's favour: libraries are loaded, kernels may be.
@@ -243,7 +243,7 @@ def time_frames(
     twos = [two_in_flight((first, second), turn, protocol) for _ in range(protocol.repetitions)]
     one = flight_of(ones, names, protocol.half_width, memory_mb=one_mb)
     two = flight_of(twos, names, protocol.half_width, memory_mb=torch.cuda.max_memory_allocated(device) / 1e6)
-    return EndToEnd(
+    return WholeFrames(
         steps=tuple(steps_of(pipeline, chain.names, one, "")),
         runner=f"torch {torch.__version__}",
         cuda_graphs=tuple(name for name in captured if name in captured_two),

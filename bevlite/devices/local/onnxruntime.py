@@ -13,7 +13,6 @@ import numpy as np
 from bevlite.devices.contract import Health, Inputs, Precision, Problem, precision_of
 from bevlite.devices.graph_file import GraphFile
 from bevlite.devices.inference import Chain, Inference
-from bevlite.devices.link.faults import NanOutputs
 from bevlite.devices.local.cpu_frames import time_frames
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.local.repeated import timed
@@ -21,7 +20,7 @@ from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.from_agent import report_of
 from bevlite.devices.report.latency import Conditions, Kind, LatencyReport
 from bevlite.devices.report.timing import Measured
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.devices.state import Feeds, require_starts
 from bevlite.errors import BevliteError
@@ -106,13 +105,13 @@ class OnnxRuntimeDevice:
         )
         return report_of(self.name, modules, rows, conditions, used, pipeline, notes)
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp32",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through all modules in this process, one after the other (raises BevliteError)."""
         import onnxruntime
 
@@ -144,19 +143,6 @@ class OnnxRuntimeDevice:
         runs = chain.frames(given, require_starts(starts, len(given)))
         found = tuple({name: known[name] for name in outputs} for known in runs)
         return Inference(found, {}, f"onnxruntime {onnxruntime.__version__} on the CPU", "", None, None)
-
-    def outputs(self, module: Path, inputs: Inputs, precision: str = "fp32") -> dict[str, np.ndarray]:
-        """Outputs as float32 (raises BevliteError, NanOutputs among)."""
-        feed, made_up = GraphFile.read(module).complete(inputs)
-        if made_up:
-            raise BevliteError(f"{module}: inputs: found none for {', '.join(made_up)}; accepted: a tensor for each")
-        chain = OnnxChain({module.stem: module}, threads=self._threads)
-        known = chain.frame(feed)
-        found = {name: np.asarray(known[name], np.float32) for name in chain.outputs}
-        for name, value in found.items():
-            if not np.isfinite(value).all():
-                raise NanOutputs(self.name, f"output '{name}' is not finite", {"output": name})
-        return found
 
 
 def _precision(graph: GraphFile) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bevlite.agent.protocol import repeat, statistics
+from bevlite.agent.protocol import queries, statistics
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.report.timing import Timing
 
@@ -17,8 +17,8 @@ def timed(query: Callable[[], float], protocol: Protocol) -> tuple[Timing, list[
     """
     runs = []
     for _ in range(protocol.repetitions):
-        repeat.warm_up(query, protocol.warmup_ms / 1000)
-        runs.append(repeat.run(query, protocol))
+        queries.warm_up(query, protocol.warmup_ms / 1000)
+        runs.append(queries.run(query, protocol))
     timing = Timing.of_runs(runs, protocol.half_width)
     notes = []
     if not timing.converged:

@@ -14,12 +14,12 @@ from bevlite.devices.report.timing import Power, Timing
 from bevlite.devices.report.whole_frames import (
     NO_DECODER,
     NO_KERNEL,
-    EndToEnd,
     Flight,
     FrameConditions,
     Part,
     Samples,
     Step,
+    WholeFrames,
 )
 from bevlite.devices.state import Feeds, begins
 from bevlite.latency.pipeline import PipelineStep
@@ -46,13 +46,13 @@ class SampleFrames:
 class FramesDevice(Protocol):
     """A device that times whole frames."""
 
-    def end_to_end(
+    def time_frames(
         self,
         modules: Mapping[str, Path],
         given: SampleFrames,
         pipeline: Iterable[PipelineStep] = (),
         precision: Precision = "fp16",
-    ) -> EndToEnd:
+    ) -> WholeFrames:
         """Time sample frames through the modules of a network, in their order of execution.
 
         Raises:
@@ -98,9 +98,9 @@ def steps_of(pipeline: Iterable[PipelineStep], names: Sequence[str], flight: Fli
 
 def not_measured(
     why: str, modules: Iterable[str], pipeline: Iterable[PipelineStep] = (), samples: Samples | None = None
-) -> EndToEnd:
+) -> WholeFrames:
     """Whole frames were not timed; `why` with what mends it."""
-    return EndToEnd(steps=tuple(steps_of(pipeline, list(modules), None, why)), why_not=why, samples=samples)
+    return WholeFrames(steps=tuple(steps_of(pipeline, list(modules), None, why)), why_not=why, samples=samples)
 
 
 def of_answer(
@@ -109,8 +109,8 @@ def of_answer(
     given: SampleFrames,
     pipeline: Sequence[PipelineStep],
     protocol: Figures,
-) -> EndToEnd:
-    """From the answer of the agent's `frames` job."""
+) -> WholeFrames:
+    """From the answer of the agent's `time_frames` job."""
     half_width, agreement = protocol.half_width, protocol.agreement
     if answer["why_not"] is not None:
         return not_measured(answer["why_not"], modules, pipeline, given.samples)
@@ -132,7 +132,7 @@ def of_answer(
         *doubts(one, "one frame in flight", half_width, agreement),
         *(doubts(two, "two frames in flight", half_width, agreement) if two is not None else []),
     ]
-    return EndToEnd(
+    return WholeFrames(
         steps=tuple(steps_of(pipeline, modules, one, "")),
         runner=f"tensorrt python {runs[-1]['tensorrt']}",
         cuda_graphs=tuple(captured),

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from bevlite.config import Config, validate, write_atomic
 from bevlite.devices.report.timing import Amount, Measured, Milliseconds
-from bevlite.devices.report.whole_frames import EndToEnd
+from bevlite.devices.report.whole_frames import WholeFrames
 from bevlite.errors import BevliteError
 
 Kind = Literal["measured", "predicted", "emulated"]
@@ -129,7 +129,7 @@ class LatencyReport(Config):
     notes: tuple[str, ...] = ()
     samples_ms: tuple[Milliseconds, ...] | None = None
     missing: tuple[str, ...] = ()
-    end_to_end: EndToEnd | None = None
+    end_to_end: WholeFrames | None = None
 
     @model_validator(mode="after")
     def _honest(self) -> LatencyReport:
@@ -153,7 +153,7 @@ class LatencyReport(Config):
             raise BevliteError(f"{self.device}: found a {self.kind} latency report; accepted: a measured one")
         return self
 
-    def with_frames(self, found: EndToEnd) -> LatencyReport:
+    def with_whole_frames(self, found: WholeFrames) -> LatencyReport:
         """The report with whole frames, set beside the sum of its engines."""
         how = "with CUDA graphs, without copies" if self.conditions.cuda_graph else "without copies"
         notes = (*self.notes, *(f"end to end: {note}" for note in found.notes))

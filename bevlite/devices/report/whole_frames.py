@@ -93,7 +93,7 @@ class FrameConditions(Config):
     temperature_after_c: float | None = None
 
 
-class EndToEnd(Config):
+class WholeFrames(Config):
     """All that was measured of whole frames. `why_not` says why there is nothing, and what mends it.
 
     `first_frames_ms` are those of every process, without warm-up. `difference_ms` is the median of one frame in flight
@@ -119,7 +119,7 @@ class EndToEnd(Config):
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _told(self) -> EndToEnd:
+    def _told(self) -> WholeFrames:
         if (self.one_in_flight is None) != bool(self.why_not):
             raise ValueError("end_to_end: accepted: either one_in_flight or why_not")
         return self
@@ -134,7 +134,7 @@ class EndToEnd(Config):
         """Steps that are in no figure."""
         return tuple(step.name for step in self.steps if step.status == "missing")
 
-    def beside(self, alone_ms: float, how: str) -> EndToEnd:
+    def beside(self, alone_ms: float, how: str) -> WholeFrames:
         """With the difference to the sum of the engines' medians measured alone; `how` says how those were."""
         if self.one_in_flight is None:
             return self

@@ -99,6 +99,13 @@ class EmulatedBoard:
         """
         return server.serve(self._board)
 
-    def reboot(self) -> None:
-        """Reboot: sessions die, clocks are released, the boot id changes; it answers again after a while."""
-        self._board.reboot()
+    def reboot(self, *, stays_down: bool = False) -> None:
+        """Reboot: sessions die, clocks are released, the boot id changes; it answers again after a while.
+
+        One that `stays_down` answers after `come_back`.
+        """
+        self._board.reboot(stays_down=stays_down)
+
+    def come_back(self) -> None:
+        """End a reboot."""
+        self._board.come_back()

@@ -10,7 +10,7 @@ from bevlite.simulation.jetson import keys, store
 
 FAULTS = {
     "auth_refused": "the board no longer knows the user's key",
-    "clock_jump": "`date`, log timestamps and /proc/uptime under the root jump by `seconds` (3600)",
+    "clock_jump": "`date`, log stamps and /proc/uptime under the root jump by `seconds` (3600), also `during` measure",
     "clocks_unlocked": "jetson_clocks reports success and holds nothing",
     "connection_drop": "the connection dies in `phase` copy, build, measure, result; `after` bytes, or `at` a share",
     "cuda_graph_refused": "the engine cannot be captured",
@@ -25,7 +25,7 @@ FAULTS = {
     "nvpmodel_reboot": "every change of power mode asks for a reboot",
     "other_gpu_process": "another process keeps `load` (0.6) of the GPU busy",
     "out_of_memory": "tactic search runs out of memory",
-    "reboot": "the board reboots `during` build or measure",
+    "reboot": "the board reboots `during` build or measure; with `stays_down` until it is told to come back",
     "stale_timing_cache": "the timing cache counts as one of another device",
     "sudo_password": "sudo wants a password",
     "throttling": "the GPU overheats and lowers its clock by a third in the middle of a run",

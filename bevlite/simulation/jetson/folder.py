@@ -93,7 +93,8 @@ class BoardFolder:
     def now(self) -> float:
         """The time that the board believes in, in seconds since 1970."""
         jump = self.faults.active("clock_jump")
-        return time.time() + (float(jump.get("seconds", 3600)) if jump else 0.0)
+        jumped = jump is not None and "during" not in jump  # else it is still to come
+        return time.time() + (float(jump.get("seconds", 3600)) if jump and jumped else 0.0)
 
     def uptime_s(self) -> float:
         """Seconds since the board booted, by its own clock."""
@@ -102,21 +103,30 @@ class BoardFolder:
     @property
     def is_down(self) -> bool:
         """Whether the board is rebooting."""
-        return time.time() < float(self.state.get("down_until", 0.0))
+        until = self.state.get("down_until", 0.0)
+        return until is None or time.time() < float(until)
 
-    def boot(self, down_s: float = 0.0) -> None:
-        """A new boot: another boot id, clocks released, a waiting power mode taken over."""
+    def boot(self, down_s: float | None = 0.0) -> None:
+        """A new boot: another boot id, clocks released, a waiting power mode taken over.
+
+        The board answers after `down_s`; with None when it is told to (`come_back`).
+        """
         with store.changing(self.path / "state.json") as state:
             waiting = state.pop("pending_mode", None)
             if waiting is not None:
                 state["mode"] = waiting
-            state.update(clocks_locked=False, booted_at=time.time() + down_s, down_until=time.time() + down_s)
+            up_at = None if down_s is None else time.time() + down_s
+            state.update(clocks_locked=False, booted_at=up_at or time.time(), down_until=up_at)
             state["temperature"] = 38.0
         store.write_text(self.root / "proc/sys/kernel/random/boot_id", f"{uuid.UUID(int=random.getrandbits(128))}\n")
 
-    def reboot(self) -> None:
+    def come_back(self) -> None:
+        """Answer again after a reboot that lasts until this."""
+        self.change(booted_at=time.time(), down_until=0.0)
+
+    def reboot(self, *, stays_down: bool = False) -> None:
         """Reboot: everything that runs on the board dies (the caller last), the state is that of a new boot."""
-        self.boot(down_s=REBOOT_S * self.time_scale)
+        self.boot(down_s=None if stays_down else REBOOT_S * self.time_scale)
         for file in (self.path / "active").glob("*.json"):
             file.unlink(missing_ok=True)
         processes.kill_board(self.root)

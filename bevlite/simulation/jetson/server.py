@@ -20,7 +20,7 @@ from bevlite.simulation.jetson.folder import BoardFolder
 
 HOST_ALIAS = "emulated-orin"
 REFRESH_S = 0.1
-START_S = 10.0
+START_S = 60.0
 
 
 class EmulatorError(BevliteError):

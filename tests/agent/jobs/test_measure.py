@@ -72,4 +72,4 @@ def test_power_is_that_of_the_work(
     job = measure.Measurement(store, builder, unused, Protocol(), {}, lambda text: None)
     timed = job._once(engine, commands.Run(1000, 10.0, 200, True, False, {}))
     assert [sample.at for sample in timed.samples] == kept
-    assert (power.report(timed.samples, timed.power_source) is None) == (kept == [])
+    assert (power.summary(timed.samples, timed.power_source) is None) == (kept == [])

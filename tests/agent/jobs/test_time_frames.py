@@ -72,6 +72,6 @@ def test_without_a_second_frame_nothing_is_told_of_it(tmp_path: Path, monkeypatc
     marks = {mark: at for mark, at in MARKED.items() if mark in (frame_timer.ONE, frame_timer.ONE_END)}
     run = once(tmp_path, monkeypatch, marks, [12.0, 35.0, 50.0])
     assert run.two == [] and [sample.at for sample in run.one] == [10.0, 12.0]
-    assert power.report(run.two, run.power_source) is None
+    assert power.summary(run.two, run.power_source) is None
     seen = time_frames._seen(run)
     assert seen.values_ms == [[1.0, 1.0]] and seen.samples == run.one

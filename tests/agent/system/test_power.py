@@ -7,8 +7,9 @@ import pytest
 
 from bevlite.agent.system import power
 from bevlite.agent.system.paths import ROOT_VARIABLE
-from bevlite.agent.system.power import Sample, Sampler, report
+from bevlite.agent.system.power import Sample, Sampler, summary
 from tests.agent.trtexec.test_parsers import JP5
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def rail(folder: Path, channel: int, name: str, millivolts: int, milliamperes: i
 
 def samples(sampler: Sampler) -> list[Sample]:
     sampler.start()
-    time.sleep(0.3)
+    assert until(lambda: len(sampler._samples) >= 2)
     return sampler.stop()
 
 
@@ -40,7 +41,7 @@ def test_rails_of_an_agx_orin_from_sysfs(root: Path) -> None:
     second = root / "sys/bus/i2c/drivers/ina3221/1-0041/hwmon/hwmon4"
     rail(second, 1, "NC", 100, 100)
     rail(second, 2, "VDDQ_VDD2_1V8AO", 1000, 301)
-    found = report(samples(Sampler(0.02)), "ina3221")
+    found = summary(samples(Sampler(0.02)), "ina3221")
     assert found is not None
     means = {row["name"]: row["mean_w"] for row in found["rails"]}
     expected = {"VDD_GPU_SOC": 2.34, "VDD_CPU_CV": 0.39, "VIN_SYS_5V0": 4.025, "VDDQ_VDD2_1V8AO": 0.301}
@@ -57,8 +58,8 @@ def test_tegrastats_where_sysfs_has_no_rails(root: Path) -> None:
     sampler = Sampler(0.05)
     found = samples(sampler)
     assert sampler.source == "tegrastats" and len(found) >= 2
-    summary = report(found, sampler.source)
-    assert summary is not None and summary["module_w"] == pytest.approx(6.755)
+    summed = summary(found, sampler.source)
+    assert summed is not None and summed["module_w"] == pytest.approx(6.755)
     assert found[0].temperature_c == 44.343
 
 
@@ -67,7 +68,7 @@ def test_a_sample_can_be_taken_at_once(root: Path) -> None:
     rail(root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3", 1, "VDD_IN", 10000, 500)
     sampler = Sampler(60.0)
     sampler.start()
-    time.sleep(0.05)
+    assert until(lambda: sampler._samples)  # the one at the beginning
     began = time.monotonic()
     sampler.take()
     ended = time.monotonic()
@@ -77,12 +78,12 @@ def test_a_sample_can_be_taken_at_once(root: Path) -> None:
 
 def test_one_rail_for_the_whole_module() -> None:
     parts = {"VDD_IN": 9.0, "VDD_CPU_GPU_CV": 3.0, "VDD_SOC": 2.0}
-    found = report([Sample(0.0, parts, None, None), Sample(0.1, {**parts, "VDD_IN": 11.0}, None, None)], "ina3221")
+    found = summary([Sample(0.0, parts, None, None), Sample(0.1, {**parts, "VDD_IN": 11.0}, None, None)], "ina3221")
     assert found is not None and found["module_w"] == 10.0 and found["module_of"] == "VDD_IN"
 
 
 def test_no_rails_is_no_power(root: Path) -> None:
     sampler = Sampler(0.02)
     sampler._rails = {}
-    assert power.report([], "none") is None
-    assert report([Sample(0.0, {"VDD_SOC": 1.0}, None, None)], "x")["module_w"] is None  # type: ignore[index]
+    assert power.summary([], "none") is None
+    assert summary([Sample(0.0, {"VDD_SOC": 1.0}, None, None)], "x")["module_w"] is None  # type: ignore[index]

@@ -19,6 +19,7 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from tests.devices.boards import over_ssh, small_net
 from tests.devices.conftest import Served
+from tests.waiting import until
 
 _seeds = itertools.count(500)
 
@@ -90,14 +91,11 @@ def test_a_pool_sends_to_a_board_that_is_still_busy(orin_board: Served, tmp_path
         other.acquire(0.0)
         since = time.time()
         worker.start()
-        deadline = time.monotonic() + 20
-        while not all(file.is_file() for file in uploads) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        there = [file.is_file() for file in uploads]
+        there = until(lambda: all(file.is_file() for file in uploads))
         other.release()
         worker.join()
     pool.close()
-    assert all(there), "not sent while another worker had the board"
+    assert there, "not sent while another worker had the board"
     assert found[0].device == "one" and [row.name for row in found[0].modules] == ["a", "b"]
     assert max(file.stat().st_mtime for file in uploads) < min(
         row["at"]

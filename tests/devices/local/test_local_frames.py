@@ -38,7 +38,7 @@ def test_the_cpu_times_frames_one_by_one(tmp_path: Path) -> None:
     device = OnnxRuntimeDevice(settings)
     assert isinstance(device, FramesDevice)
     given = SampleFrames((sample(), {"x": sample()["x"] * 2}), Samples(count=2, source="drawn", real=False))
-    found = device.end_to_end(modules(tmp_path, half=False), given, STEPS)
+    found = device.time_frames(modules(tmp_path, half=False), given, STEPS)
     one = found.one_in_flight
     assert one is not None and found.two_in_flight is None and found.cuda_graphs == ()
     assert [(step.name, step.status) for step in found.steps] == [

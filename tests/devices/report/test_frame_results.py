@@ -8,7 +8,7 @@ import pytest
 
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.devices.report.frame_results import SampleFrames, of_answer
-from bevlite.devices.report.whole_frames import EndToEnd, Samples
+from bevlite.devices.report.whole_frames import Samples, WholeFrames
 
 GIVEN = SampleFrames(({},), Samples(count=1, source="drawn", real=False))
 WHY = "Cuda Runtime (out of memory): cuMemAlloc_v2 gave 2"
@@ -42,7 +42,7 @@ def without_two(**changes: Any) -> dict[str, Any]:
     return run(two=None, captured_two=None, memory_two_mb=None, why_not_two=WHY, **changes)
 
 
-def read(*runs: dict[str, Any]) -> EndToEnd:
+def read(*runs: dict[str, Any]) -> WholeFrames:
     keys = ("power_mode", "gpu_clock_mhz", "clocks_locked", "cpu_governor", "temperature_c")
     conditions = dict.fromkeys(keys)
     answer = {
@@ -70,7 +70,7 @@ def test_without_memory_for_two_frames_the_figures_of_one_stay(runs: list[dict[s
     found = read(*runs)
     assert found.two_in_flight is None and found.notes == (f"two frames in flight are not timed: {WHY}",)
     assert found.one_in_flight is not None and found.one_in_flight.timing.p50_ms == 4.0
-    assert EndToEnd.model_validate_json(found.model_dump_json()) == found
+    assert WholeFrames.model_validate_json(found.model_dump_json()) == found
 
 
 @pytest.mark.parametrize(

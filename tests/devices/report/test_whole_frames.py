@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.link import faults
 from bevlite.devices.report.frame_results import FramesDevice, SampleFrames
 from bevlite.devices.report.latency import LatencyReport
-from bevlite.devices.report.whole_frames import EndToEnd, Samples
+from bevlite.devices.report.whole_frames import Samples, WholeFrames
 from bevlite.latency.pipeline import steps_for
 from bevlite.simulation.jetson.board import EmulatedBoard
 from bevlite.simulation.jetson.timing.kinds import KINDS
@@ -47,9 +47,9 @@ def given(count: int = 2) -> SampleFrames:
     return SampleFrames(frames, Samples(count=count, source="drawn", real=False))
 
 
-def timed(device: BoardDevice, folder: Path, *, half: bool = True) -> EndToEnd:
+def timed(device: BoardDevice, folder: Path, *, half: bool = True) -> WholeFrames:
     """Frames through two modules that no test has built yet."""
-    return device.end_to_end(modules(folder, half=half, seed=next(_seeds)), given(), STEPS)
+    return device.time_frames(modules(folder, half=half, seed=next(_seeds)), given(), STEPS)
 
 
 def when(device: BoardDevice, words: str, act: Callable[[], None]) -> list[str]:
@@ -72,7 +72,7 @@ def test_every_generation_times_whole_frames(version: str, tmp_path: Path, serve
     half = int(version.split(".")[0]) >= 10
     with board.serve() as server, over_ssh(server, protocol={**SHORT, "repetitions": 2}) as device:
         assert isinstance(device, FramesDevice)
-        found = device.end_to_end(modules(tmp_path, half=half), given(), STEPS)
+        found = device.time_frames(modules(tmp_path, half=half), given(), STEPS)
     one, two = found.one_in_flight, found.two_in_flight
     assert found.why_not == "" and one is not None and two is not None
     assert found.runner.startswith(f"tensorrt python {version}.") and found.cuda_graphs == ("neck", "head")
@@ -95,8 +95,8 @@ def test_whole_frames_stand_beside_the_sum_of_the_engines(orin_board: Served, tm
     files = modules(tmp_path, half=True, seed=next(_seeds))
     with over_ssh(orin_board.server, protocol=SHORT) as device:
         report = device.measure(files, STEPS, inputs={"neck": sample()})
-        found = device.end_to_end(files, given(), STEPS)
-    whole = report.with_frames(found)
+        found = device.time_frames(files, given(), STEPS)
+    whole = report.with_whole_frames(found)
     one = found.one_in_flight
     keys = {row.name: row.measured.engine.key for row in report.modules if row.measured and row.measured.engine}
     assert found.engines == keys, "the engines that were measured alone"
@@ -160,24 +160,20 @@ def test_outputs_that_are_not_finite_and_graphs_that_are_refused_are_said(orin_b
         ("connection_drop", {"phase": "measure", "times": 1}, "tried again after connection_lost"),
         ("reboot", {"during": "measure", "times": 1}, "tried again after board_rebooted"),
         ("killed", {"phase": "measure", "times": 1}, "tried again after killed"),
-        ("clock_jump", {"seconds": 600}, "the board's clock jumped by"),
+        ("clock_jump", {"seconds": 600, "during": "measure"}, "the board's clock jumped by"),
     ],
 )
 def test_a_fault_that_passes_costs_nothing(
     orin_board: Served, tmp_path: Path, name: str, parameters: dict[str, Any], note: str
 ) -> None:
-    # Long enough for a fault in the middle; the clock jumps once, while the first run is under way.
+    # Long enough for a fault in the middle.
     with over_ssh(
         orin_board.server, protocol={"duration_s": 10.0, "most_queries": 100000, "longest_s": 10.0}
     ) as device:
         files = modules(tmp_path, half=True, seed=next(_seeds))
 
-        def strike() -> None:
-            time.sleep(1.0 if name == "clock_jump" else 0.0)  # the program has to be started by then
-            orin_board.board.faults.set(name, **parameters)
-
-        when(device, "frames, run 1 of 1", strike)
-        found = device.end_to_end(files, given(), STEPS)
+        when(device, "frames, run 1 of 1", lambda: orin_board.board.faults.set(name, **parameters))
+        found = device.time_frames(files, given(), STEPS)
     assert any(note in text for text in found.notes), found.notes
     assert found.one_in_flight is not None and left_behind(orin_board.server.root) == []
 
@@ -191,7 +187,7 @@ def test_a_fault_that_stays_is_named(orin_board: Served, tmp_path: Path) -> None
 
         when(device, "void", again)
         with pytest.raises(faults.Throttling):
-            device.end_to_end(modules(tmp_path, half=True, seed=next(_seeds)), given())
+            device.time_frames(modules(tmp_path, half=True, seed=next(_seeds)), given())
     assert left_behind(orin_board.server.root) == []
 
 
@@ -220,7 +216,10 @@ def test_a_board_that_was_taken_meanwhile_gives_no_figure(orin_board: Served, tm
     with over_ssh(orin_board.server, protocol=LONG, limits={"lease_ttl_s": 0.3}) as device:
 
         def take() -> None:
-            lease.write_text(lease.read_text().replace(device._owner, "somebody:1:else"))
+            orin_board.board.faults.set("hang", phase="measure", times=1)  # the run ends by the loss alone
+            with lease.with_name("lease.guard").open("a") as guard:
+                fcntl.flock(guard, fcntl.LOCK_EX)
+                lease.write_text(lease.read_text().replace(device._owner, "somebody:1:else"))
 
         when(device, "frames, run 1", take)
         found = timed(device, tmp_path)
@@ -230,8 +229,8 @@ def test_a_board_that_was_taken_meanwhile_gives_no_figure(orin_board: Served, tm
 def test_an_engine_of_another_version_is_built_again(orin_board: Served, tmp_path: Path) -> None:
     files = modules(tmp_path, half=True, seed=next(_seeds))
     with over_ssh(orin_board.server, protocol=SHORT) as device:
-        device.end_to_end(files, given())
+        device.time_frames(files, given())
         said = when(device, "frames, run 1", lambda: None)
         orin_board.board.faults.set("engine_other_version", times=1)
-        found = device.end_to_end(files, given())
+        found = device.time_frames(files, given())
     assert found.one_in_flight is not None and sum("frames, run 1" in text for text in said) == 2

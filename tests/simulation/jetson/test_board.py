@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from bevlite.simulation.jetson.board import EmulatedBoard, draw_factors
 from bevlite.simulation.jetson.server import RunningBoard
 from tests.simulation.jetson import networks
 from tests.simulation.jetson.conftest import needs_sshd
+from tests.waiting import LONG_S, until
 
 pytestmark = needs_sshd
 Ssh = Callable[..., subprocess.CompletedProcess[str]]
@@ -24,7 +24,7 @@ Ssh = Callable[..., subprocess.CompletedProcess[str]]
 
 def connect(running: RunningBoard, command: str, **options: object) -> subprocess.CompletedProcess[str]:
     words = ["ssh", "-F", str(running.ssh_config), running.host_alias, command]
-    settings = {"capture_output": True, "text": True, "timeout": 30, "stdin": subprocess.DEVNULL, **options}
+    settings = {"capture_output": True, "text": True, "timeout": LONG_S, "stdin": subprocess.DEVNULL, **options}
     if "input" in options:
         del settings["stdin"]
     return subprocess.run(words, check=False, **settings)  # type: ignore[call-overload, no-any-return]
@@ -39,15 +39,6 @@ def board(tmp_path: Path) -> EmulatedBoard:
 def running(board: EmulatedBoard) -> Iterator[RunningBoard]:
     with board.serve() as served:
         yield served
-
-
-def until(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def test_a_session_is_on_the_board(running: RunningBoard) -> None:
@@ -139,9 +130,10 @@ def test_a_reboot_ends_sessions_and_releases_the_clocks(board: EmulatedBoard, ru
     words = ["ssh", "-F", str(running.ssh_config), running.host_alias, "sleep 60"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as waiting:
         assert until(lambda: bool(processes.of_board(running.root)))
-        board.reboot()
-        assert waiting.wait(timeout=10) == 255
+        board.reboot(stays_down=True)
+        assert waiting.wait(timeout=LONG_S) == 255
     assert connect(running, "true").returncode == 255, "it does not answer while it boots"
+    board.come_back()
     assert until(lambda: connect(running, "true").returncode == 0)
     assert "MinFreq=306000000" in connect(running, "sudo -n jetson_clocks --show").stdout
     forced = connect(running, "sudo -n nvpmodel -m 2 --force; echo still here")
@@ -164,7 +156,7 @@ def test_state_is_kept_and_nothing_runs_after_the_end(board: EmulatedBoard) -> N
 def test_load_is_seen_from_another_session(board: EmulatedBoard, running: RunningBoard) -> None:
     board.faults.set("other_gpu_process", load=0.5)
     done = connect(
-        running, "timeout 1 tegrastats --interval 100 | head -2; cat $BEVLITE_BOARD_ROOT/sys/devices/gpu.0/load"
+        running, "timeout 100 tegrastats --interval 100 | head -2; cat $BEVLITE_BOARD_ROOT/sys/devices/gpu.0/load"
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 2 and all("GR3D_FREQ 4" in line or "GR3D_FREQ 5" in line for line in lines)
@@ -200,7 +192,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         login = next(line for line in lines if line.startswith("log in:")).split(maxsplit=2)[2]
         assert subprocess.run([*login.split(), "nvpmodel", "-q"], stdin=subprocess.DEVNULL, check=False).returncode == 0
         served.terminate()
-        assert served.wait(timeout=10) == 0
+        assert served.wait(timeout=LONG_S) == 0
     assert json.loads((tmp_path / "b/truth.json").read_text())["factors"] == draw_factors(3)
     assert processes.of_board(tmp_path / "b/root") == []
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bevlite.simulation.jetson import store
 from bevlite.simulation.jetson.telemetry import THROTTLED
+from bevlite.simulation.jetson.trtexec import inference, waiting
 from tests.simulation.jetson.conftest import Bench
 from tests.simulation.jetson.test_run import queries, summary
 
@@ -27,24 +27,22 @@ def test_times_and_skip(bench: Bench) -> None:
     assert faults.take("killed", phase="build") is None
 
 
-def test_throttling_slows_the_second_half(bench: Bench) -> None:
+def test_throttling_slows_the_second_half(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.build()
     bench.lock_clocks()
     bench.board.faults.set("throttling", times=1)
-    store.write(bench.board.folder / "board.json", {**bench.state.config, "time_scale": 0.1})
-    root, hottest, clocks, done = bench.board.root, [0], [0.0], threading.Event()
+    root, hottest, clocks = bench.board.root, [0], [0.0]
 
-    def watch() -> None:
-        while not done.wait(0.01):
-            zones = (root / "sys/class/thermal").glob("*/temp")
-            hottest.append(max(int(f.read_text()) for f in zones))
-            clocks.append(int((root / "sys/class/devfreq/17000000.gpu/cur_freq").read_text()) / 1e6)
+    def look(seconds: float) -> None:
+        """Whenever emulated time passes."""
+        zones = (root / "sys/class/thermal").glob("*/temp")
+        hottest.append(max(int(f.read_text()) for f in zones))
+        clocks.append(int((root / "sys/class/devfreq/17000000.gpu/cur_freq").read_text()) / 1e6)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    bench.run(*RUN, "--exportTimes=t.json")
-    done.set()
-    watcher.join()
+    with monkeypatch.context() as patch:
+        for module in (waiting, inference):
+            patch.setattr(module, "time", SimpleNamespace(sleep=look))
+        bench.run(*RUN, "--exportTimes=t.json")
     times = [r["computeMs"] for r in queries()]
     assert times[10] / times[-10] == pytest.approx(THROTTLED, rel=0.05)
     assert (root / "sys/class/hwmon/hwmon2/oc1_event_cnt").read_text() == "1\n"
@@ -103,3 +101,16 @@ def test_the_clock_of_the_log_jumps(bench: Bench) -> None:
     stamp = re.compile(r"^\[(\d\d/\d\d)/")
     first, second = stamp.match(before), stamp.match(after)
     assert first and second and first[1] != second[1]
+
+
+def test_a_clock_jumps_in_the_middle_of_a_run_and_stays(bench: Bench) -> None:
+    bench.build()
+    before = bench.state.now()
+    bench.board.faults.set("clock_jump", seconds=86400, during="measure")
+    assert bench.state.now() - before < 3600
+    bench.run(*RUN)
+    assert bench.state.now() - before > 86000
+    assert float((bench.board.root / "proc/uptime").read_text().split()[0]) > 86000
+    now = bench.state.now()
+    bench.run(*RUN)
+    assert bench.state.now() - now < 3600, "it jumps once"

@@ -179,7 +179,7 @@ def test_the_boards_python_has_the_package_of_its_release(version: str, tmp_path
 
     def run(program: str) -> subprocess.CompletedProcess[str]:
         words = [board.root / "usr/bin/python3", "-I", "-c", program]
-        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=120)
 
     done = run("import ctypes, tensorrt as t; ctypes.CDLL('libcuda.so.1'); print(t.__version__, t.__doc__)")
     assert done.stdout.startswith(version + ".") and "EMULATED" in done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""The report of a deployment: every limit with what was found, and the verdict."""
+"""The report of a deploy: every limit with what was found, and the verdict."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class EngineVerdict(Config):
 
 
 class DeployReport(Config):
-    """Everything that a deployment found. `steps` says what was done and what an interrupted one had left."""
+    """Everything that a deploy found. `steps` says what was done and what an interrupted one had left."""
 
     run: str
     device: str

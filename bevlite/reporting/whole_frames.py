@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bevlite.devices.report.whole_frames import Distribution, EndToEnd, Flight
+from bevlite.devices.report.whole_frames import Distribution, Flight, WholeFrames
 
 STEP_COLUMNS = ("step of a frame", "ms", "the figure is")
 FLIGHT_COLUMNS = ("frames", "P50 ms", "95 % interval", "P90", "P95", "P99", "1/s", "W", "MB", "samples")
 
 
-def step_rows(found: EndToEnd) -> list[tuple[str, str, str]]:
+def step_rows(found: WholeFrames) -> list[tuple[str, str, str]]:
     """Every step in its order: name, median or `missing`, and what the figure is or why there is none."""
     return [
         (step.name, "missing", step.why)
@@ -18,13 +18,13 @@ def step_rows(found: EndToEnd) -> list[tuple[str, str, str]]:
     ]
 
 
-def flight_rows(found: EndToEnd) -> list[tuple[str, ...]]:
+def flight_rows(found: WholeFrames) -> list[tuple[str, ...]]:
     """One and two frames in flight, in `FLIGHT_COLUMNS`."""
     flights = (("one in flight", found.one_in_flight), ("two in flight", found.two_in_flight))
     return [_flight_row(title, flight) for title, flight in flights if flight is not None]
 
 
-def sentences(found: EndToEnd) -> list[str]:
+def sentences(found: WholeFrames) -> list[str]:
     """What the rows do not say: what is missing, the first frame, the difference to the engines alone, the samples."""
     if found.why_not:
         return [f"end to end: not measured: {found.why_not}"]
@@ -58,7 +58,7 @@ def _flight_row(title: str, flight: Flight) -> tuple[str, ...]:
     )
 
 
-def _how(found: EndToEnd) -> str:
+def _how(found: WholeFrames) -> str:
     parts = found.one_in_flight.parts if found.one_in_flight is not None else ()
     plain = [part.name for part in parts if part.kind == "engine" and part.name not in found.cuda_graphs]
     graphs = f"without a CUDA graph: {', '.join(plain)}" if plain else "every engine as a CUDA graph"

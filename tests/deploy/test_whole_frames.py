@@ -9,15 +9,15 @@ import pytest
 
 from bevlite.data.dataset import BEVDataset
 from bevlite.data.index import load_index
-from bevlite.deploy.whole_frames import end_to_end_of_run, frames_of_run
+from bevlite.deploy.whole_frames import frames_of_run, time_frames_of_run
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.inference import Chain
 from bevlite.devices.pool import BoardPool
-from bevlite.devices.report.deployment import Budgets
+from bevlite.devices.report.deploy import Budgets
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.export.of_run import request_of_run
 from bevlite.models.detector import pillar_grid
-from bevlite.reporting.end_to_end import flight_rows, sentences, step_rows
+from bevlite.reporting.whole_frames import flight_rows, sentences, step_rows
 from bevlite.run_folder import Run
 from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.deploy.conftest import add_device
@@ -53,14 +53,14 @@ def test_the_frames_are_samples_of_the_data(run: Run) -> None:
 
 def test_without_data_the_frame_is_made_up_and_said(run: Run, device: BoardDevice) -> None:
     (run.path / "data.yaml").unlink()
-    found = end_to_end_of_run(device, run, request_of_run(run, "10.3.0"), "fp16", 2)
+    found = time_frames_of_run(device, run, request_of_run(run, "10.3.0", "fp16"), 2)
     assert found.samples is not None and not found.samples.real and found.samples.count == 1
     assert found.one_in_flight is not None and found.samples.pillars is None
     assert any(line.startswith("frames: 1 made up, not real: made-up values") for line in sentences(found))
 
 
 def test_a_device_without_whole_frames_is_no_error(run: Run, device: BoardDevice) -> None:
-    found = end_to_end_of_run(BoardPool("lab", [device]), run, request_of_run(run, "10.3.0"), "fp16")
+    found = time_frames_of_run(BoardPool("lab", [device]), run, request_of_run(run, "10.3.0", "fp16"))
     assert found.why_not == "lab times no whole frames" and {step.status for step in found.steps} == {"missing"}
 
 
