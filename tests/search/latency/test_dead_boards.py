@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 import pytest
 
 from bevlite.devices.files import open_board
+from bevlite.devices.orin import orin
 from bevlite.simulation.jetson.board import EmulatedBoard
+from search.latency import pool
 from search.latency.log import Entry, MeasurementLog, NoLatency
 from search.study.study import Study
 from search.study.workers import run_workers
 from tests.devices.conftest import require_sshd
 from tests.search.boards import BoardBackend, add_device, load
-
-PATIENCE_S = 30.0
+from tests.search.waiting import HANG_S, wait_until
 
 
 class Switched:
@@ -42,13 +42,11 @@ class Switched:
         return any(self.board.root.glob("home/*/.bevlite/lease.json"))
 
     def off_when_taken(self) -> threading.Thread:
-        """Pull the plug as soon as somebody measures on it."""
+        """Pull the plug in the middle of the next build: it stands still there until the plug is out."""
+        self.board.faults.set("hang", phase="build", times=1)
 
         def watch() -> None:
-            deadline = time.monotonic() + PATIENCE_S
-            while not self.is_taken and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(0.3)  # into the build
+            wait_until(lambda: self.board.faults.active("hang") is None)
             self.off()
 
         thread = threading.Thread(target=watch, daemon=True)
@@ -138,11 +136,19 @@ def test_the_only_board_that_dies_ends_the_study_which_goes_on_when_it_is_back(t
     assert entries_of(tmp_path)[: len(kept)] == kept
 
 
-def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", reconnect_s=20.0) as (board,):
+def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pool, "orin", lambda name, settings: orin(name, settings, said.append))
+    with switched(tmp_path, "a", reconnect_s=HANG_S) as (board,):
         study, backend = study_of(tmp_path, {"boards": ["a"]}, trials=1)
         dying = board.off_when_taken()
-        back = threading.Thread(target=lambda: (dying.join(), time.sleep(1.0), board.on()))
+
+        def come_back() -> None:
+            dying.join()
+            wait_until(lambda: any("Connection refused" in line for line in said))
+            board.on()
+
+        back = threading.Thread(target=come_back, daemon=True)
         back.start()
         study.run()
         back.join()
