@@ -25,14 +25,14 @@ from tests.search.waiting import HANG_S, wait_until
 class Switched:
     """A board with a plug: off, its ssh server is gone and all that ran on it."""
 
-    def __init__(self, devices: Path, name: str, folder: Path, seed: int, **limits: float) -> None:
-        self.name, self._devices, self._limits = name, devices, limits
+    def __init__(self, devices: Path, name: str, folder: Path, seed: int, reconnect_s: float) -> None:
+        self.name, self._devices, self._reconnect_s = name, devices, reconnect_s
         self.board = EmulatedBoard.create(folder / name, tensorrt="10.3.0", time_scale=0.01, seed=seed)
         self._running = ExitStack()
 
     def on(self) -> None:
         server = self._running.enter_context(self.board.serve())
-        add_device(self._devices, self.name, server, limits=self._limits)
+        add_device(self._devices, self.name, server, limits={"reconnect_s": self._reconnect_s})
 
     def off(self) -> None:
         self._running.close()
@@ -55,9 +55,11 @@ class Switched:
 
 
 @contextmanager
-def switched(folder: Path, *names: str, **limits: float) -> Iterator[list[Switched]]:
+def switched(folder: Path, **reconnect_s: float) -> Iterator[list[Switched]]:
+    """Boards by name, with how long each is waited for when it was lost."""
     require_sshd()
-    boards = [Switched(folder / "devices", name, folder, seed, **limits) for seed, name in enumerate(names)]
+    named = enumerate(reconnect_s.items())
+    boards = [Switched(folder / "devices", name, folder, seed, wait_s) for seed, (name, wait_s) in named]
     try:
         for board in boards:
             board.on()
@@ -93,7 +95,7 @@ def require_nothing_lost(study: Study, trials: int) -> None:
 
 
 def test_a_board_that_dies_while_it_measures_leaves_its_work_to_the_other(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", "b", reconnect_s=0.5) as (first, second):
+    with switched(tmp_path, a=0.5, b=0.5) as (first, second):
         study, backend = study_of(tmp_path, {"boards": ["a", "b"]}, trials=2)
         backend.boards(study.search.base)
         before = entries_of(tmp_path)
@@ -112,7 +114,7 @@ def test_a_board_that_dies_while_it_measures_leaves_its_work_to_the_other(tmp_pa
 
 
 def test_the_only_board_that_dies_ends_the_study_which_goes_on_when_it_is_back(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", reconnect_s=0.5) as (board,):
+    with switched(tmp_path, a=0.5) as (board,):
         study, backend = study_of(tmp_path, {"boards": ["a"], "wait_s": 1.0}, trials=1)
         study.run()
         kept = entries_of(tmp_path)
@@ -139,7 +141,7 @@ def test_the_only_board_that_dies_ends_the_study_which_goes_on_when_it_is_back(t
 def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(pool, "orin", lambda name, settings: orin(name, settings, said.append))
-    with switched(tmp_path, "a", reconnect_s=HANG_S) as (board,):
+    with switched(tmp_path, a=HANG_S) as (board,):
         study, backend = study_of(tmp_path, {"boards": ["a"]}, trials=1)
         dying = board.off_when_taken()
 
@@ -159,7 +161,7 @@ def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path, monke
 
 
 def test_two_workers_lose_nothing_to_a_board_that_dies_and_one_with_faults(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", "b", reconnect_s=3.0) as (first, second):
+    with switched(tmp_path, a=HANG_S, b=0.5) as (first, second):
         first.board.faults.set("connection_drop", phase="measure", times=1)
         first.board.faults.set("reboot", during="build", times=1, skip=1)
         first.board.faults.set("truncated_json", times=1, skip=8)
