@@ -22,6 +22,7 @@ from search.config import ResolvedSearch, load_search
 from search.latency.boards import BoardLatency
 from tests.devices.boards import QUICK
 from tests.search.fakes import FakeBackend
+from tests.search.waiting import HANG_S
 from tests.tiny import lidar_only
 
 SPACE = {"fusion.channels": [16, 24, 32], "heads.detection.channels": [8, 16]}
@@ -46,7 +47,7 @@ def add_device(folder: Path, name: str, server: RunningBoard, **changes: Any) ->
         "ssh_config": str(server.ssh_config),
         "sudo": "passwordless",
         "protocol": QUICK,
-        "limits": {"backoff_s": 0.05, "reconnect_s": 20.0},
+        "limits": {"backoff_s": 0.05, "reconnect_s": HANG_S},
     }
     for key, value in changes.items():
         settings[key] = settings[key] | value if isinstance(value, dict) else value

@@ -17,6 +17,7 @@ from bevlite.simulation.jetson.server import RunningBoard
 from search.latency.log import MeasurementLog, NoLatency
 from search.study.study import Study
 from tests.search.boards import BoardBackend, add_device, load, served
+from tests.search.waiting import OwnClock
 
 Orin = tuple[EmulatedBoard, RunningBoard]
 
@@ -44,9 +45,11 @@ def pair(boards: tuple[Orin, Orin], device_files: Path) -> Iterator[tuple[Orin, 
         board.faults.clear()
 
 
-def run(folder: Path, device: dict[str, object], study: str = "study", **changes: object) -> tuple[Study, BoardBackend]:
+def run(
+    folder: Path, device: dict[str, object], study: str = "study", clock: OwnClock | None = None, **changes: object
+) -> tuple[Study, BoardBackend]:
     search = load(folder, device, **changes)
-    backend = BoardBackend(folder, search, study=study)
+    backend = BoardBackend(folder, search, study=study, clock=clock)
     found = Study(search, folder / study, backend, lambda line: None)
     try:
         found.run()
@@ -163,11 +166,13 @@ def test_without_a_board_and_without_leave_to_predict_the_trial_waits_and_stays_
 ) -> None:
     (board, _), _ = pair
     board.faults.set("auth_refused")
+    clock = OwnClock()
     with pytest.raises(NoLatency, match=r"no board answers: a: .*Permission denied"):
-        run(tmp_path, {"boards": ["a"], "wait_s": 5.0}, trials=1)  # longer than a refused login takes on a busy machine
-    assert "waiting for up to" in capsys.readouterr().out
+        run(tmp_path, {"boards": ["a"], "wait_s": 45.0}, clock=clock, trials=1)
+    assert clock.slept == [30.0, 15.0]
+    assert "waiting for up to 45 s" in capsys.readouterr().out
     board.faults.clear()
-    study, _ = run(tmp_path, {"boards": ["a"], "wait_s": 0.2}, trials=1)
+    study, _ = run(tmp_path, {"boards": ["a"], "wait_s": 0.0}, trials=1)
     assert [record.state for record in study.records] == ["completed"]  # the same trial, gone on with
 
 

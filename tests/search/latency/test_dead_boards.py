@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,27 +11,28 @@ from typing import Any
 import pytest
 
 from bevlite.devices.files import open_board
+from bevlite.devices.orin import orin
 from bevlite.simulation.jetson.board import EmulatedBoard
+from search.latency import pool
 from search.latency.log import Entry, MeasurementLog, NoLatency
 from search.study.study import Study
 from search.study.workers import run_workers
 from tests.devices.conftest import require_sshd
 from tests.search.boards import BoardBackend, add_device, load
-
-PATIENCE_S = 30.0
+from tests.search.waiting import HANG_S, wait_until
 
 
 class Switched:
     """A board with a plug: off, its ssh server is gone and all that ran on it."""
 
-    def __init__(self, devices: Path, name: str, folder: Path, seed: int, **limits: float) -> None:
-        self.name, self._devices, self._limits = name, devices, limits
+    def __init__(self, devices: Path, name: str, folder: Path, seed: int, reconnect_s: float) -> None:
+        self.name, self._devices, self._reconnect_s = name, devices, reconnect_s
         self.board = EmulatedBoard.create(folder / name, tensorrt="10.3.0", time_scale=0.01, seed=seed)
         self._running = ExitStack()
 
     def on(self) -> None:
         server = self._running.enter_context(self.board.serve())
-        add_device(self._devices, self.name, server, limits=self._limits)
+        add_device(self._devices, self.name, server, limits={"reconnect_s": self._reconnect_s})
 
     def off(self) -> None:
         self._running.close()
@@ -42,13 +42,11 @@ class Switched:
         return any(self.board.root.glob("home/*/.bevlite/lease.json"))
 
     def off_when_taken(self) -> threading.Thread:
-        """Pull the plug as soon as somebody measures on it."""
+        """Pull the plug in the middle of the next build: it stands still there until the plug is out."""
+        self.board.faults.set("hang", phase="build", times=1)
 
         def watch() -> None:
-            deadline = time.monotonic() + PATIENCE_S
-            while not self.is_taken and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(0.3)  # into the build
+            wait_until(lambda: self.board.faults.active("hang") is None)
             self.off()
 
         thread = threading.Thread(target=watch, daemon=True)
@@ -57,9 +55,11 @@ class Switched:
 
 
 @contextmanager
-def switched(folder: Path, *names: str, **limits: float) -> Iterator[list[Switched]]:
+def switched(folder: Path, **reconnect_s: float) -> Iterator[list[Switched]]:
+    """Boards by name, with how long each is waited for when it was lost."""
     require_sshd()
-    boards = [Switched(folder / "devices", name, folder, seed, **limits) for seed, name in enumerate(names)]
+    named = enumerate(reconnect_s.items())
+    boards = [Switched(folder / "devices", name, folder, seed, wait_s) for seed, (name, wait_s) in named]
     try:
         for board in boards:
             board.on()
@@ -95,7 +95,7 @@ def require_nothing_lost(study: Study, trials: int) -> None:
 
 
 def test_a_board_that_dies_while_it_measures_leaves_its_work_to_the_other(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", "b", reconnect_s=0.5) as (first, second):
+    with switched(tmp_path, a=0.5, b=0.5) as (first, second):
         study, backend = study_of(tmp_path, {"boards": ["a", "b"]}, trials=2)
         backend.boards(study.search.base)
         before = entries_of(tmp_path)
@@ -114,7 +114,7 @@ def test_a_board_that_dies_while_it_measures_leaves_its_work_to_the_other(tmp_pa
 
 
 def test_the_only_board_that_dies_ends_the_study_which_goes_on_when_it_is_back(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", reconnect_s=0.5) as (board,):
+    with switched(tmp_path, a=0.5) as (board,):
         study, backend = study_of(tmp_path, {"boards": ["a"], "wait_s": 1.0}, trials=1)
         study.run()
         kept = entries_of(tmp_path)
@@ -138,11 +138,19 @@ def test_the_only_board_that_dies_ends_the_study_which_goes_on_when_it_is_back(t
     assert entries_of(tmp_path)[: len(kept)] == kept
 
 
-def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", reconnect_s=20.0) as (board,):
+def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pool, "orin", lambda name, settings: orin(name, settings, said.append))
+    with switched(tmp_path, a=HANG_S) as (board,):
         study, backend = study_of(tmp_path, {"boards": ["a"]}, trials=1)
         dying = board.off_when_taken()
-        back = threading.Thread(target=lambda: (dying.join(), time.sleep(1.0), board.on()))
+
+        def come_back() -> None:
+            dying.join()
+            wait_until(lambda: any("Connection refused" in line for line in said))
+            board.on()
+
+        back = threading.Thread(target=come_back, daemon=True)
         back.start()
         study.run()
         back.join()
@@ -153,7 +161,7 @@ def test_the_only_board_that_is_back_in_time_costs_nothing(tmp_path: Path) -> No
 
 
 def test_two_workers_lose_nothing_to_a_board_that_dies_and_one_with_faults(tmp_path: Path) -> None:
-    with switched(tmp_path, "a", "b", reconnect_s=3.0) as (first, second):
+    with switched(tmp_path, a=HANG_S, b=0.5) as (first, second):
         first.board.faults.set("connection_drop", phase="measure", times=1)
         first.board.faults.set("reboot", during="build", times=1, skip=1)
         first.board.faults.set("truncated_json", times=1, skip=8)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from bevlite.errors import BevliteError
-from search.space.objectives import Objectives, Score
+from bevlite.config import validate
+from bevlite.errors import BevliteError, ConfigError
+from search.space.objectives import ACCURACIES, Accuracy, Objectives, Score
 
 RESULT = {"split": "val", "samples": 10, "NDS": 0.4, "mAP": 0.3, "occ_miou": 0.2, "per_class": {}}
 
@@ -26,3 +27,20 @@ def test_score_keeps_split_samples_and_numbers() -> None:
 def test_a_metric_that_is_no_number_is_refused(value: float | None) -> None:
     with pytest.raises(BevliteError, match="NDS"):
         Objectives().accuracy_of(RESULT | {"NDS": value})
+
+
+@pytest.mark.parametrize("key", ["accuracy", "floors"])
+def test_an_unknown_accuracy_is_one_line_with_all_that_there_are(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"found 'miou'; accepted: nds, map, occ_miou$") as caught:
+        validate({key: {"miou": 1.0}}, Objectives, "search.yaml: objectives")
+    assert str(caught.value).startswith(f"search.yaml: objectives: {key}") and "\n" not in str(caught.value)
+
+
+def test_another_accuracy_is_one_line_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACCURACIES, "height", Accuracy("height_l1", "ground"))
+    mix = Objectives(accuracy={"nds": 0.5, "height": 0.5}, floors={"height": 0.2})
+    assert mix.label == "0.5 NDS + 0.5 height_l1"
+    assert mix.accuracy_of(RESULT | {"height_l1": 0.6}) == pytest.approx(0.5)
+    mix.check_tasks(("detection", "ground"))
+    with pytest.raises(ConfigError, match="needs the task ground"):
+        mix.check_tasks(("detection", "occupancy"))

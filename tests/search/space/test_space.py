@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bevlite.config import validate
 from bevlite.errors import ConfigError
 from search.config import load_search
-from search.space.space import Space
+from search.space.space import Choice, Space
 from tests.search.fakes import BASE, SEARCH, load, write_search
 
 
@@ -115,3 +116,20 @@ def test_the_base_is_checked(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(BASE.replace("depth: 50", "depth: 51"))
     with pytest.raises(ConfigError, match=r"camera\.backbone\.depth"):
         load_search(file)
+
+
+@pytest.mark.parametrize(
+    ("body", "inside", "outside"),
+    [
+        ({"low": 1, "high": 9, "step": 4}, [1, 5, 9], [0, 2, 13, 5.5, True, "5", None]),
+        ({"low": 0.0, "high": 1.0, "step": 0.1}, [0.0, 0.3, 0.7, 1], [0.35, 1.1, -0.1, "0.3"]),
+        ({"low": 0.5, "high": 1.5}, [0.5, 0.77, 1, 1.5], [0.4, 1.6, float("nan"), None]),
+        ({"low": 10, "high": 1000, "log": True}, [10, 11, 1000], [9, 10.5, 1001]),
+        ({"values": ["a", 2]}, ["a", 2], ["b", 3]),
+    ],
+    ids=str,
+)
+def test_what_a_parameter_can_be(body: dict[str, Any], inside: list[Any], outside: list[Any]) -> None:
+    choice = Choice.model_validate(body)
+    assert [value for value in inside if not choice.contains(value)] == []
+    assert [value for value in outside if choice.contains(value)] == []
