@@ -26,4 +26,4 @@ def golden_check(device: BoardDevice, run: Run, found: Request, samples: int = G
     batches, note = real_batches(run, samples)
     prepare = OnnxNetwork(run.variant(), {}).inputs
     frames = [prepare(batch, 0) for batch in batches]
-    return check_engines(device, found.files, frames, found.precision, note)
+    return check_engines(device, found.files, frames, found.precision, note, feeds=found.feeds)

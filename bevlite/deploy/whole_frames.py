@@ -26,9 +26,7 @@ def time_frames_of_run(device: Device, run: Run, found: Request, count: int = SA
     """
     if not isinstance(device, FramesDevice):
         return not_measured(f"{device.name} times no whole frames", found.files, found.steps)
-    return device.time_frames(
-        found.files, frames_of_run(run, found, count), found.steps, found.precision, feeds=found.feeds
-    )
+    return device.time_frames(found.files, frames_of_run(run, found, count), found.steps, found.precision)
 
 
 def frames_of_run(run: Run, found: Request, count: int = SAMPLES) -> SampleFrames:
@@ -36,10 +34,11 @@ def frames_of_run(run: Run, found: Request, count: int = SAMPLES) -> SampleFrame
     batches, note = real_batches(run, count)
     if not batches:
         source = f"made-up values ({note.removeprefix('parity not checked: ')})"
-        return SampleFrames((Chain(found.files).made_up(),), Samples(count=1, source=source, real=False))
+        return SampleFrames((Chain(found.files).made_up(),), Samples(count=1, source=source, real=False), found.feeds)
     prepare = OnnxNetwork(run.variant(), {}).inputs
     frames = tuple(prepare(batch, 0) for batch in batches)
-    return SampleFrames(frames, Samples(count=len(frames), source=note, real=True, **_pillars(frames)))
+    samples = Samples(count=len(frames), source=note, real=True, **_pillars(frames))
+    return SampleFrames(frames, samples, found.feeds)
 
 
 def _pillars(frames: Sequence[Mapping[str, Any]]) -> dict[str, Distribution]:

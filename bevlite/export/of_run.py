@@ -58,8 +58,6 @@ def inputs_of_run(run: Run, modules: Mapping[str, Path]) -> tuple[dict[str, dict
         return {}, note.replace("parity not checked", "no real inputs")
     network = OnnxNetwork(run.variant(), modules)
     known = network.tensors(network.inputs(batches[0], 0))
-    found = {
-        name: {value.name: known[value.name] for value in session.get_inputs()}
-        for name, session in network.sessions.items()
-    }
+    chain = network.chain
+    found = {name: {tensor: known[tensor] for tensor in chain.inputs_of(name)} for name in chain.names}
     return found, f"inputs: {note}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -28,24 +26,6 @@ def separable_conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
-
-
-class ChannelScale(nn.Module):
-    """A factor a channel, learnt: (B, C, H, W) to the same shape."""
-
-    def __init__(self, channels: int, value: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.full((channels, 1, 1), value))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scaled."""
-        return self.weight * x
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
-        former = prefix.removesuffix(".")  # weights from when the factor was a parameter of its block
-        if former in state_dict:
-            state_dict[f"{prefix}weight"] = state_dict.pop(former)
-        super()._load_from_state_dict(state_dict, prefix, *more)
 
 
 def split_for(x: Tensor, readers: Sequence[nn.Module]) -> Sequence[Tensor]:

@@ -3,8 +3,9 @@
 `compression.widths` of a variant names layers by their path in the network (`lidar.backbone.stages.0.0.0: 48`). A
 number is the channels that a convolution or linear layer gives; `[out, in]` says as well what it takes. What a layer
 takes is otherwise found by running the network on shapes alone: each layer with weights (convolution, linear layer,
-normalisation, channel scale) takes what comes. This is how timm keeps its pruned networks, as text that rebuilds them,
-for any part and without fields of its own.
+normalisation) takes what comes. A module with parameters of its own that have a value a channel of what it takes names
+them in `channel_parameters`. This is how timm keeps its pruned networks, as text that rebuilds them, for any part and
+without fields of its own in a configuration.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from bevlite.errors import ConfigError
 from bevlite.models.deployed import deployed_form
-from bevlite.models.layers import ChannelScale
 from bevlite.models.modules import Streams, modules_of
 
 Width = int | tuple[int, int]
@@ -26,7 +26,7 @@ N = TypeVar("N", bound=nn.Module)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_FITTED = (*_CONVS, *_TRANSPOSED, *_BATCH_NORMS, nn.Linear, nn.LayerNorm, nn.GroupNorm, ChannelScale)
+_FITTED = (*_CONVS, *_TRANSPOSED, *_BATCH_NORMS, nn.Linear, nn.LayerNorm, nn.GroupNorm)
 KEY = "compression.widths"
 
 
@@ -48,7 +48,7 @@ def apply_widths(network: N, widths: Mapping[str, Width], make: Callable[[Any], 
     fit(skeleton, widths)
     layers = dict(network.named_modules())
     for path, layer in skeleton.named_modules():
-        if isinstance(layer, _FITTED):
+        if isinstance(layer, _FITTED) or hasattr(layer, "channel_parameters"):
             _resize_to(layers[path], layer)
 
 
@@ -84,7 +84,7 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
     last = [""]
     hooks = []
     for path, layer in layers.items():
-        if isinstance(layer, _FITTED):
+        if isinstance(layer, _FITTED) or hasattr(layer, "channel_parameters"):
             hooks.append(layer.register_forward_pre_hook(_fitter(path, widths.get(path), last)))
     try:
         with torch.no_grad(), deployed_form(), torch.device("meta"):
@@ -157,8 +157,11 @@ def _fit(layer: nn.Module, takes: int, gives: int | None, path: str) -> None:
         layer.weight = _meta(layer.out_features, takes)
         if layer.bias is not None:
             layer.bias = _meta(layer.out_features)
-    else:
+    elif isinstance(layer, _FITTED):
         _fit_norm(layer, takes)
+    else:
+        for name in layer.channel_parameters:  # type: ignore[union-attr]
+            setattr(layer, name, _meta(takes, *getattr(layer, name).shape[1:]))
 
 
 def _fit_norm(layer: nn.Module, channels: int) -> None:

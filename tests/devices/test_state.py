@@ -22,6 +22,7 @@ from bevlite.devices.report.frame_results import SampleFrames
 from bevlite.devices.report.whole_frames import Samples
 from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.errors import BevliteError
+from bevlite.models.contracts import TensorSpec
 from bevlite.models.modules import Module
 from bevlite.simulation.jetson.board import EmulatedBoard
 from tests.devices.boards import closed_form, drawn_sequence, over_ssh, stateful_net
@@ -137,8 +138,10 @@ def test_torch_hands_on_state_as_the_others_do() -> None:
         def forward(self, x: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
             return x + past / 2
 
-    examples = {name: torch.zeros(1, 2, 3) for name in ("x", "past")}
-    plan = Module("memory", Memory(), examples, ("y",))
+    axes = ("batch", "row", "column")
+    x = TensorSpec("x", (1, 2, 3), "float32", axes, "features")
+    past = TensorSpec("past", (1, 2, 3), "float32", axes, "state", fed_by="y")
+    plan = Module("memory", Memory(), (x, past), ("y",))
     chain = TorchChain({"memory": plan}, {"memory": "fp32"}, {"memory": contextlib.nullcontext}, FEEDS)
     assert chain.results == ["y"]
     found = list(chain.frames(torch.device("cpu"), drawn_sequence(), ["y"], STARTS))

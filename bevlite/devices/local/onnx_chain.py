@@ -73,6 +73,10 @@ class OnnxChain:
         """What is known when a frame begins, for those who run its modules one by one."""
         return self._state.complete(frame, new)
 
+    def inputs_of(self, name: str) -> list[str]:
+        """Names of the tensors that one module takes."""
+        return list(self._sessions[name].inputs)
+
     def run(self, name: str, known: dict[str, np.ndarray]) -> None:
         """One module; what it gives joins the known tensors (raises ExportError)."""
         self._sessions[name].run(known)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from bevlite.models.contracts import Backbone, BackboneConfig, FeatureInfo
-from bevlite.models.layers import ChannelScale, conv_bn_relu
+from bevlite.models.layers import conv_bn_relu
 from bevlite.registry import BACKBONES
 
 DEPTHS = (4, 3, 8, 6)
@@ -47,6 +48,8 @@ class DepthwiseBlock(nn.Module):
     expansion into groups of the width that GROUP_WIDTHS gives.
     """
 
+    channel_parameters = ("scale",)
+
     def __init__(self, channels: int, ratio: int, kind: str, index: int, layer_scale: float) -> None:
         super().__init__()
         kernel = (3, 3) if kind != "alternate" else ((1, 5) if index % 2 == 0 else (5, 1))
@@ -56,12 +59,12 @@ class DepthwiseBlock(nn.Module):
         groups = channels // GROUP_WIDTHS[channels] if kind == "group" else 1
         self.expand = nn.Conv2d(channels, ratio * channels, 1, groups=groups)
         self.project = nn.Conv2d(ratio * channels, channels, 1)
-        self.scale = ChannelScale(channels, layer_scale)
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         branch = self.project(nn.functional.gelu(self.expand(self.norm(self.mix(x)))))
-        return x + self.scale(branch)
+        return x + self.scale * branch
 
 
 class HENet(Backbone):

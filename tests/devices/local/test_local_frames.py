@@ -62,7 +62,7 @@ def chain_of(plans: dict[str, Module]) -> TorchChain:
 
 
 def frame_of(plans: dict[str, Module], chain: TorchChain) -> dict[str, np.ndarray]:
-    examples = {name: example for plan in plans.values() for name, example in plan.inputs.items()}
+    examples = {name: example for plan in plans.values() for name, example in plan.example().items()}
     return {name: examples[name].numpy() for name in chain._examples}
 
 
@@ -75,7 +75,7 @@ def test_torch_modules_are_chained_by_the_names_of_their_tensors(plans: dict[str
         known = chain.inputs(frame)
         for name in chain.names:
             chain.run(name, known)
-        bev = [known[name] for name in plans["fusion_heads"].inputs]
+        bev = [known[spec.name] for spec in plans["fusion_heads"].inputs]
         expected = plans["fusion_heads"].network(*bev)
     for name, value in zip(plans["fusion_heads"].outputs, expected, strict=True):
         assert torch.equal(known[name], value)

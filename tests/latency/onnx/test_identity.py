@@ -16,7 +16,7 @@ from bevlite.export.graph.emit import emit
 from bevlite.latency.onnx.identity import module_identity
 from bevlite.models.detector import Detector
 from bevlite.models.modules import modules_of
-from bevlite.tensorrt import EMISSIONS, Emission
+from bevlite.tensorrt import EMISSIONS, FORMS, Emission
 from bevlite.variant import load_variant
 from tests.latency.graphs import conv_relu, integers, model, weight
 from tests.tiny import tiny
@@ -158,7 +158,7 @@ def test_two_trainings_of_a_variant_have_the_same_identities(name: str, emission
     variant = tiny() if name == "tiny" else load_variant(VARIANTS / "demo.yaml", SMALL_IMAGES)
     torch.manual_seed(0)
     network = Detector(variant).eval()
-    first = {plan.name: ident(emit(plan, emission)) for plan in modules_of(network)}
+    first = {plan.name: ident(emit(plan, FORMS[emission])) for plan in modules_of(network)}
     other_weights(network, seed=1)
-    second = {plan.name: ident(emit(plan, emission)) for plan in modules_of(network)}
+    second = {plan.name: ident(emit(plan, FORMS[emission])) for plan in modules_of(network)}
     assert first == second and len(set(first.values())) == len(first)
