@@ -20,6 +20,7 @@ from bevlite.devices.report.frame_results import FramesDevice, SampleFrames
 from bevlite.devices.report.whole_frames import Samples
 from bevlite.devices.settings import OnnxRuntimeSettings
 from bevlite.latency.pipeline import steps_for
+from bevlite.models.contracts import TensorSpec
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of
@@ -157,8 +158,10 @@ class Memory(torch.nn.Module):
 
 
 def test_two_lanes_of_torch_hand_on_state_in_order(no_gpu: None) -> None:
-    examples = {name: torch.zeros(1, 2, 3) for name in ("x", "past")}
-    plan = {"memory": Module("memory", Memory(), examples, ("y",))}
+    axes = ("batch", "row", "column")
+    x = TensorSpec("x", (1, 2, 3), "float32", axes, "features")
+    state = TensorSpec("past", (1, 2, 3), "float32", axes, "state", fed_by="y")
+    plan = {"memory": Module("memory", Memory(), (x, state), ("y",))}
     chain = TorchChain(plan, {"memory": "fp32"}, {"memory": contextlib.nullcontext}, {"past": "y"})
     frames, starts, past = drawn_sequence(), [4], Past()
     lanes = [TorchLane(chain, torch.device("cpu"), past) for _ in range(2)]
