@@ -13,7 +13,7 @@ from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Calibration
 from search.config import ResolvedSearch, load_search
 from search.latency.predicted import LatencySource
-from search.space import scan
+from search.scan import scan
 from tests.tiny import lidar_only
 
 
