@@ -85,6 +85,10 @@ class Chain:
         self._makers: dict[str, int] = {}
         self.contexts = [self._context(network, *numbered) for numbered in enumerate(network.engines)]
         self._require_feeds()
+        self._state_before: list[list[tuple[str, int]]] = [[] for _ in self.contexts]  # asked for in every timed frame
+        for name, source in self.feeds.items():
+            maker = self._makers[source]
+            self._state_before[min(self._takers[name], maker)].append((name, maker))
 
     def enqueue(self, number: int) -> None:
         """Put one engine into the stream."""
@@ -97,8 +101,7 @@ class Chain:
         That is the first engine that takes it, or the one that makes it anew, whichever comes first: what it makes
         is written where the last one lies.
         """
-        makers = {name: self._makers[source] for name, source in self.feeds.items()}
-        return [(name, maker) for name, maker in makers.items() if min(self._takers[name], maker) == number]
+        return self._state_before[number]
 
     def hand_on(self, number: int, given: Collection[str], before: Chain | None) -> None:
         """Put the state for an engine into the stream: from the tensors of the frame before, or zeros without one.
