@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from bevlite.data.index import Index
+if TYPE_CHECKING:  # loads the devkit
+    from bevlite.data.index import Index
 
 Need = Literal["images", "points", "past"]
 """What a reader wants of a frame: camera images with their calibration, LiDAR points, the frame before."""

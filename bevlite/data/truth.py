@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bevlite.data.augment import transform_boxes
 from bevlite.data.frame import Frame, Need, Ragged, Reader
-from bevlite.data.index import Index
 from bevlite.data.lidar import depth_map
 from bevlite.data.occupancy import read_occupancy, transform_occupancy
 from bevlite.errors import DataError
+
+if TYPE_CHECKING:  # loads the devkit
+    from bevlite.data.index import Index
 
 
 class BoxTruth(Reader):

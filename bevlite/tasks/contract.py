@@ -18,16 +18,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from bevlite.data.config import DataConfig
 from bevlite.data.frame import Reader
-from bevlite.data.index import Index
 from bevlite.grid import BEVGrid
 from bevlite.registry import Registry, Shelf
+
+if TYPE_CHECKING:  # names of tasks and scores are wanted where no network is: by the command line, by a search
+    from torch import Tensor
+
+    from bevlite.data.index import Index
 
 Arrays = dict[str, np.ndarray]
 """What is kept of one sample, by name: small, and the same whatever the network ran on."""

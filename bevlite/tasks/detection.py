@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.frame import Reader
-from bevlite.data.index import Index
 from bevlite.data.truth import BoxTruth
 from bevlite.errors import DataError
-from bevlite.metrics.detection import evaluate_submission, write_submission
 from bevlite.registry import DETECTION_HEADS
 from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, decode_boxes
 from bevlite.tasks.contract import TASKS, Arrays, DrawnBoxes, Picture, RawMap, Scored, Task
-from bevlite.tasks.losses import box_loss, gaussian_focal_loss
-from bevlite.tasks.targets import box_targets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bevlite.data.index import Index
 
 HEATMAP, BOXES = "heatmap", "boxes"
 """The raw maps: logits (10, ny, nx), and box values (10 a group, ny, nx), group after group."""
@@ -97,6 +97,9 @@ class Detection(Task):
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Focal loss of the heat map, L1 of the box values."""
+        from bevlite.losses.targets import box_targets
+        from bevlite.losses.terms import box_loss, gaussian_focal_loss  # imports torch
+
         targets = box_targets(batch["boxes"], batch["labels"], self.bev)
         box = box_loss(outputs[BOXES], targets, self.form.channels, weights["velocity"])
         return {
@@ -117,6 +120,8 @@ class Detection(Task):
 
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """NDS, mAP, the five errors and figures by class; leaves `nusc_results.json`."""
+        from bevlite.metrics.detection import evaluate_submission, write_submission  # loads the devkit
+
         submission = scored.folder / "nusc_results.json"
         detections = {
             int(row): Boxes(found["boxes"], found["scores"], found["classes"])

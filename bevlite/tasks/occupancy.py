@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bevlite.data.classes import OCCUPANCY_CLASSES
 from bevlite.data.frame import Reader
@@ -16,7 +14,9 @@ from bevlite.data.truth import OccupancyTruth
 from bevlite.metrics.occupancy import OccupancyConfusion, miou
 from bevlite.registry import OCCUPANCY_HEADS
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
-from bevlite.tasks.losses import masked_cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OCCUPANCY = "occupancy"
 """The raw map: logits (18, 16 z, 200 y, 200 x) as trained, the class of each voxel (16, 200, 200) as deployed."""
@@ -52,13 +52,15 @@ class Occupancy(Task):
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Cross entropy over the voxels that a camera sees."""
+        from bevlite.losses.terms import masked_cross_entropy  # imports torch
+
         target = batch["occupancy"].permute(0, 3, 2, 1)
         mask = batch["occupancy_mask"].permute(0, 3, 2, 1)
         return {"occupancy": weights["occupancy"] * masked_cross_entropy(outputs[OCCUPANCY], target, mask)}
 
     def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The best class of each voxel, taken in the graph."""
-        return {OCCUPANCY: outputs[OCCUPANCY].argmax(dim=1).to(torch.int32)}
+        return {OCCUPANCY: outputs[OCCUPANCY].argmax(dim=1).int()}
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """The confusion matrix (18, 18) of one sample."""

@@ -13,17 +13,21 @@ from rich.table import Table
 
 from bevlite.config import write_atomic
 from search.latency.summary import BASIS_WORDS
-from search.space.objectives import ACCURACIES
+from search.space.objectives import accuracies
 from search.study.outcome import Outcome
 from search.study.records import TrialRecord
 
 Rows = list[list[str]]
-METRICS = tuple(accuracy.key for accuracy in ACCURACIES.values())
+
+
+def _figures() -> tuple[str, ...]:
+    """Figures that a table of trials shows, where they are."""
+    return tuple(accuracy.key for accuracy in accuracies().values())
 
 
 def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
     """Head and rows of the Pareto table."""
-    shown = [m for m in METRICS if m != label and any(m in _metrics(record) for record in outcome.pareto)]
+    shown = [m for m in _figures() if m != label and any(m in _metrics(record) for record in outcome.pareto)]
     head = ["trial", label, *shown, "latency", "budget", "parameters", "choices"]
     rows = [
         [
@@ -70,7 +74,7 @@ def trial_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
 
 def write_csv(path: Path, records: Sequence[TrialRecord]) -> None:
     """Trials as a CSV file: one column a metric and a choice, numbers without units."""
-    metrics = [m for m in METRICS if any(m in _metrics(record) for record in records)]
+    metrics = [m for m in _figures() if any(m in _metrics(record) for record in records)]
     names = list(dict.fromkeys(name for record in records for name in record.params))
     head = [
         "trial",

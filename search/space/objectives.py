@@ -11,6 +11,7 @@ from pydantic import AfterValidator, model_validator
 
 from bevlite.config import Config
 from bevlite.errors import BevliteError, ConfigError
+from bevlite.tasks.contract import TASKS
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,14 @@ class Accuracy:
     task: str
 
 
-ACCURACIES: dict[str, Accuracy] = {
-    "nds": Accuracy("NDS", "detection"),
-    "map": Accuracy("mAP", "detection"),
-    "occ_miou": Accuracy("occ_miou", "occupancy"),
-}
-"""Every accuracy by the name that a search file gives it. The only list of them: tables and checks read this one."""
+def accuracies() -> dict[str, Accuracy]:
+    """Every accuracy by the name that a search file gives it: the scores of the registered tasks."""
+    return {name: Accuracy(key, task) for name, (task, key) in TASKS.scores().items()}
 
 
 def _known(name: str) -> str:
-    if name not in ACCURACIES:
-        raise ValueError(f"found '{name}'; accepted: {', '.join(ACCURACIES)}")
+    if name not in accuracies():
+        raise ValueError(f"found '{name}'; accepted: {', '.join(accuracies())}")
     return name
 
 
@@ -56,14 +54,14 @@ class Objectives(Config):
     def label(self) -> str:
         """How the accuracy is called in tables: `NDS`, or the mix."""
         if len(self.accuracy) == 1:
-            return ACCURACIES[next(iter(self.accuracy))].key
-        return " + ".join(f"{weight:g} {ACCURACIES[name].key}" for name, weight in self.accuracy.items())
+            return accuracies()[next(iter(self.accuracy))].key
+        return " + ".join(f"{weight:g} {accuracies()[name].key}" for name, weight in self.accuracy.items())
 
     def check_tasks(self, tasks: tuple[str, ...]) -> None:
         """Refuse a metric of a task that the networks do not have (raises ConfigError)."""
         for key, names in (("accuracy", self.accuracy), ("floors", self.floors)):
             for name in names:
-                if (task := ACCURACIES[name].task) not in tasks:
+                if (task := accuracies()[name].task) not in tasks:
                     raise ConfigError(
                         f"objectives.{key}.{name}: needs the task {task}, which the base "
                         f"variant lacks; accepted: metrics of {' and '.join(tasks)}"
@@ -113,7 +111,7 @@ class Score:
 
 
 def _value(metrics: Mapping[str, Any], name: str) -> float:
-    key = ACCURACIES[name].key
+    key = accuracies()[name].key
     value = metrics.get(key)
     if value is None or not math.isfinite(value):
         raise BevliteError(f"evaluation: found {key} = {value}; accepted: a finite number")

@@ -8,10 +8,10 @@ import torch
 
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
+from bevlite.losses.targets import box_targets
 from bevlite.models.heads.detection import centerpoint
 from bevlite.runtime.decoding import BOX_CHANNELS, CIRCLE_NMS_RADIUS_M, BoxDecoding, circle_nms, decode_boxes
 from bevlite.tasks.detection import FORMS
-from bevlite.tasks.targets import box_targets
 
 GRID = BEVGrid(x_range_m=(-40.0, 40.0), y_range_m=(-24.0, 24.0), cell_m=0.8)
 TASKS = FORMS["six"].channels

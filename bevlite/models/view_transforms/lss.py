@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from bevlite.data.frame import Frame, Reader
 from bevlite.data.truth import DepthTruth
 from bevlite.grid import BEVGrid
+from bevlite.losses.terms import depth_loss
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.registry import VIEW_TRANSFORMS
 from bevlite.runtime.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
-from bevlite.tasks.losses import depth_loss
 
 CAPACITY_MARGIN = 1.3  # over the nominal rig; calibrations of real cars vary by a few per cent
 CAPACITY_STEP = 64

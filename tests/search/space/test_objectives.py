@@ -4,7 +4,8 @@ import pytest
 
 from bevlite.config import validate
 from bevlite.errors import BevliteError, ConfigError
-from search.space.objectives import ACCURACIES, Accuracy, Objectives, Score
+from bevlite.tasks.contract import TASKS
+from search.space.objectives import Objectives, Score
 
 RESULT = {"split": "val", "samples": 10, "NDS": 0.4, "mAP": 0.3, "occ_miou": 0.2, "per_class": {}}
 
@@ -36,8 +37,9 @@ def test_an_unknown_accuracy_is_one_line_with_all_that_there_are(key: str) -> No
     assert str(caught.value).startswith(f"search.yaml: objectives: {key}") and "\n" not in str(caught.value)
 
 
-def test_another_accuracy_is_one_line_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ACCURACIES, "height", Accuracy("height_l1", "ground"))
+def test_the_scores_of_every_task_are_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = TASKS.scores() | {"height": ("ground", "height_l1")}
+    monkeypatch.setattr(type(TASKS), "scores", lambda self: scores)
     mix = Objectives(accuracy={"nds": 0.5, "height": 0.5}, floors={"height": 0.2})
     assert mix.label == "0.5 NDS + 0.5 height_l1"
     assert mix.accuracy_of(RESULT | {"height_l1": 0.6}) == pytest.approx(0.5)

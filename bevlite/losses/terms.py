@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bevlite.losses.targets import BoxTargets
 from bevlite.runtime.decoding import BOX_CHANNELS
-from bevlite.tasks.targets import BoxTargets
 
 IGNORED = 255
 """The label that counts nothing."""

@@ -1,0 +1,1 @@
+"""Losses and targets that tasks and parts are made of."""
