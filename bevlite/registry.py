@@ -63,7 +63,8 @@ def load_outside_parts() -> None:
 class Shelf(Generic[T]):
     """Things of one kind by name, found by being files in a folder, by an entry point, or by registering."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str | None = None) -> None:
+        """`package` is the folder that holds them; None for a kind that only others register."""
         self.kind = kind
         self._package = package
         self._members: dict[str, T] = {}
@@ -91,9 +92,10 @@ class Shelf(Generic[T]):
     @property
     def members(self) -> dict[str, T]:
         """All of this kind, by name, after importing the folder that holds them."""
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        if self._package is not None:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
         load_outside_parts()
         self._looked_up = True
         return dict(sorted(self._members.items()))

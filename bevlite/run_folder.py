@@ -113,13 +113,14 @@ class Run:
         if not file.is_file():
             raise BevliteError(f"{file}: no such checkpoint; accepted: a run with one finished epoch")
         meta = self.weights_meta(stage)
-        # Weights of earlier versions do not say their network: it is that of the run.
-        found = meta.get("network_hash") or self.variant(stage).network_hash
-        if variant is not None and found != variant.network_hash:
-            raise BevliteError(
-                f"{file}: a checkpoint of another network (hash {found}); "
-                f"accepted: one of {variant.name} (hash {variant.network_hash})"
-            )
+        if variant is not None:
+            # Weights of earlier versions do not say their network: it is that of the run.
+            found = meta.get("network_hash") or self.variant(stage).network_hash
+            if found != variant.network_hash:
+                raise BevliteError(
+                    f"{file}: a checkpoint of another network (hash {found}); "
+                    f"accepted: one of {variant.name} (hash {variant.network_hash})"
+                )
         try:
             return load_file(file)
         except (SafetensorError, OSError) as error:

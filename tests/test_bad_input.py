@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from bevlite import run_folder
 from bevlite.cli.main import main
 from bevlite.run_folder import Run
 from bevlite.simulation.world.generate import generate_world
@@ -97,7 +98,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         (["--set", "lidar.sweeps=many"], r"lidar\.sweeps: found 'many'"),
         (["--set-recipe", "epochs=x"], r"epochs: found 'x'"),
         (["--resume", "yes"], r"--resume: found 'yes'; accepted: auto"),
-        (["--init", "lidar=nowhere"], r"nowhere/checkpoints/model\.safetensors: no such checkpoint"),
+        (["--init", "lidar=nowhere"], r"nowhere/checkpoints/float\.safetensors: no such checkpoint"),
         (["--data", "nowhere"], r"nowhere: no such data root"),
     ],
 )
@@ -179,11 +180,16 @@ def test_nan_loss_names_the_batch_and_keeps_the_checkpoint(run: Path, world: Pat
 
 
 def test_full_disk_in_training(run: Path, world: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: bytes) -> None:
+    real = run_folder.write_atomic
+
+    def full(path: Path, content: str | bytes) -> None:
+        if path.parent.name != "checkpoints":
+            return real(path, content)
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     before = {file.name: file.read_bytes() for file in (run / "checkpoints").iterdir()}
     monkeypatch.setattr(checkpoints, "write_atomic", full)
+    monkeypatch.setattr(run_folder, "write_atomic", full)
     line = refuse(*train_words(world, run, "--resume", "auto", "--set-recipe", "epochs=2"))
     assert line.startswith("error: No space left on device: ") and "nothing that was finished before is lost" in line
     assert {file.name: file.read_bytes() for file in (run / "checkpoints").iterdir()} == before
@@ -206,7 +212,7 @@ def test_unusable_runs(run: Path, world: Path, tmp_path: Path, refuse: Refuse) -
     text = variant.read_text()
     variant.write_text(text.replace("max_points: 4", "max_points: 5"))
     for command in ("eval", "export"):
-        assert "a checkpoint of another variant" in refuse(command, str(run))
+        assert "a checkpoint of another network" in refuse(command, str(run))
     variant.write_text(text)
     weights = Run(run).weights_file()
     weights.write_bytes(b"\xff" * 100)

@@ -44,7 +44,7 @@ class KeptSamples:
         """Keep one, whole or not at all."""
         arrays = {f"{task}.{name}": value for task, kept in result.items() for name, value in kept.items()}
         stream = io.BytesIO()
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        np.savez_compressed(stream, **arrays)
         write_atomic(self._folder / f"{token}.npz", stream.getvalue())
 
     def discard(self) -> None:

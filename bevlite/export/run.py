@@ -106,6 +106,7 @@ def export_run(
             the files and the report are written all the same, so that they can be looked at.
         BevliteError: not a run, no weights, an unknown version.
     """
+    forms_for(tensorrt, "fp16")  # a wrong version is said before anything is read
     run = Run(path)
     variant = run.variant(stage)
     plan = forms_for(tensorrt, variant.precision)

@@ -131,8 +131,8 @@ class Task(ABC):
     def truth(self) -> Reader:
         """What it is taught with."""
 
-    def check_training(self, root: Path, index: Index, rows: np.ndarray) -> None:
-        """Before the training: whether these samples can teach it anything (raises DataError)."""
+    def check_training(self, root: Path, split: str, index: Index, rows: np.ndarray) -> None:
+        """Before the training: whether these samples of a split can teach it anything (raises DataError)."""
         self.truth.check(root, index, rows)
 
     @abstractmethod

@@ -85,11 +85,11 @@ class Detection(Task):
         """Boxes and labels."""
         return BoxTruth()
 
-    def check_training(self, root: Path, index: Index, rows: np.ndarray) -> None:
+    def check_training(self, root: Path, split: str, index: Index, rows: np.ndarray) -> None:
         """At least one box."""
         if not any(index.usable_boxes(row).any() for row in rows):
             raise DataError(
-                f"{root}: no sample of the training split has a box of a detection class with LiDAR points; "
+                f"{root}: no sample of split '{split}' has a box of a detection class with LiDAR points; "
                 "accepted: data with boxes, or heads.detection: null"
             )
 

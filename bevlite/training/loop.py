@@ -98,7 +98,7 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
     rows = index.rows_of_split(str(data.train_split))
     network = outline(variant)
     for task in network.tasks:
-        task.check_training(Path(data.root), index, rows)
+        task.check_training(Path(data.root), str(data.train_split), index, rows)
     return dataset_of(
         variant,
         data.root,

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from bevlite.deploy import deploy as module
-from bevlite.deploy.deploy import deploy, export_version
+from bevlite.deploy.deploy import deploy
 from bevlite.deploy.steps import KeptSteps
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.files import open_board
 from bevlite.devices.link import faults
 from bevlite.devices.report.deploy import EXIT_CODES, Budgets
 from bevlite.devices.report.latency import LatencyReport
+from bevlite.export.run import forms_for
 from bevlite.run_folder import Run
+from bevlite.tensorrt import form_for, version_key
 from tests.deploy.conftest import add_device
 from tests.devices.conftest import Served
 from tests.waiting import until
@@ -144,12 +146,11 @@ def test_new_weights_are_exported_again(run: Run) -> None:
         ("10.0.1", "10.3"),
         ("10.7.0", "10.3"),
         ("10.16.2", "10.16"),
-        ("11.4.1", "11.4"),
+        ("11.4.1", "11.1"),
     ],
 )
 def test_every_version_of_a_board_has_an_export(board: str, export: str) -> None:
-    from bevlite.export.run import emissions_for
-
-    assert export_version(board) == export
-    (plan,) = emissions_for(export)
-    assert plan[0] == ("weak" if board.startswith("8") else "strong")
+    assert version_key(board) == export
+    ((form, versions),) = forms_for(export, "fp16")
+    assert form.emission == ("weak" if board.startswith("8") else "strong") and versions == (export,)
+    assert form_for(board) == form

@@ -21,7 +21,7 @@ from bevlite.devices.inference import Inference
 from bevlite.devices.link import faults
 from bevlite.errors import BevliteError, DataError
 from bevlite.evaluation.run import evaluate_run
-from bevlite.evaluation.samples import KeptSamples, SampleResult
+from bevlite.evaluation.samples import KeptSamples
 from bevlite.export.of_run import request_of_run
 from bevlite.export.real import real_batches
 from bevlite.inference.engines import EngineNetwork
@@ -75,9 +75,10 @@ def test_an_interrupted_evaluation_sends_no_sample_twice(
 def test_kept_samples_count_only_for_the_same_engines(tmp_path: Path) -> None:
     matrix = np.arange(324).reshape(18, 18)
     kept = KeptSamples(tmp_path / "unfinished", {"modules": "a"})
-    kept.save("one", SampleResult(None, matrix))
+    kept.save("one", {"occupancy": {"confusion": matrix}, "detection": {"boxes": matrix[:2], "scores": matrix[0]}})
     (found,) = KeptSamples(tmp_path / "unfinished", {"modules": "a"}).load().values()
-    assert found.boxes is None and found.confusion is not None and np.array_equal(found.confusion, matrix)
+    assert set(found) == {"occupancy", "detection"} and set(found["detection"]) == {"boxes", "scores"}
+    assert np.array_equal(found["occupancy"]["confusion"], matrix)
     assert KeptSamples(tmp_path / "unfinished", {"modules": "b"}).load() == {}
 
 

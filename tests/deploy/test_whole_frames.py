@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bevlite.data.dataset import BEVDataset
 from bevlite.data.index import load_index
 from bevlite.deploy.whole_frames import frames_of_run, time_frames_of_run
 from bevlite.devices.board_device import BoardDevice
@@ -16,7 +15,7 @@ from bevlite.devices.pool import BoardPool
 from bevlite.devices.report.deploy import Budgets
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.export.of_run import request_of_run
-from bevlite.models.detector import pillar_grid
+from bevlite.models.samples import dataset_of
 from bevlite.reporting.whole_frames import flight_rows, sentences, step_rows
 from bevlite.run_folder import Run
 from bevlite.simulation.jetson.board import EmulatedBoard
@@ -40,8 +39,8 @@ def test_the_frames_are_samples_of_the_data(run: Run) -> None:
     index = load_index(data)
     rows = index.rows_of_split("mini_val")
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, 2).astype(int))]
-    grid = pillar_grid(variant)
-    dataset = BEVDataset(data.root, index, rows, variant, grid, truth=False)
+    grid = variant.lidar.pillars.grid(variant.bev)
+    dataset = dataset_of(variant, data.root, index, rows, truth=False)
     pillars = [int((dataset[i]["pillar_index"] > 0).sum()) for i in range(2)]
     counts = given.samples.pillars
     assert counts is not None and (counts.minimum, counts.maximum) == (min(pillars), max(pillars))

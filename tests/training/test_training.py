@@ -13,7 +13,6 @@ from torch import nn
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError, TrainingError
 from bevlite.run_folder import Run
-from bevlite.training import module as module_file
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
 from bevlite.training.ema import WeightAverage
 from bevlite.training.loop import train
@@ -116,7 +115,7 @@ def test_a_run_can_be_read_without_bevlite(straight: Run) -> None:
         "float.safetensors", "float.json", "last.safetensors",
     }  # fmt: skip
     meta = json.loads((straight.checkpoints / "float.json").read_text())
-    assert meta == {"variant_hash": lidar_only().hash, "epoch": 2, "step": 6}
+    assert meta == {"network_hash": lidar_only().network_hash, "epoch": 2, "step": 6}
     assert [(e["epoch"], e["step"]) for e in lines(straight)] == [(1, 3), (2, 6)]
     assert all(math.isfinite(v) for e in lines(straight) for v in e["loss"].values())
     assert json.loads((straight.path / "environment.json").read_text())["seed"] == 0
@@ -143,9 +142,11 @@ def test_break_and_resume_equals_a_straight_run(world: DataConfig, straight: Run
 
 def test_another_variant_is_refused(world: DataConfig, straight: Run, tmp_path: Path) -> None:
     other = lidar_only(fusion={"channels": 25})
-    with pytest.raises(BevliteError, match=f"run of another variant.*{straight.variant().hash}.*{other.hash}"):
+    with pytest.raises(
+        BevliteError, match=f"run of another network.*{straight.variant().network_hash}.*{other.network_hash}"
+    ):
         train(other, world, short_recipe(), straight.path, resume=True, progress=False)
-    with pytest.raises(BevliteError, match="a checkpoint of another variant"):
+    with pytest.raises(BevliteError, match="a checkpoint of another network"):
         straight.weights(other)
     assert straight.variant().hash == lidar_only().hash  # the folder was not touched
 
@@ -154,14 +155,14 @@ def test_nan_loss_stops_names_the_batch_and_keeps_the_last_good(
     world: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[list[str]] = []
-    real = module_file.total_loss
+    real = TrainingModule.losses
 
-    def poisoned(variant: Any, outputs: Any, batch: Any, weights: Any) -> Any:
+    def poisoned(self: TrainingModule, outputs: Any, batch: Any) -> Any:
         steps.append(batch["token"])
-        loss, terms = real(variant, outputs, batch, weights)
-        return (loss * math.nan if len(steps) == 5 else loss), terms
+        terms = real(self, outputs, batch)
+        return {name: value * math.nan if len(steps) == 5 else value for name, value in terms.items()}
 
-    monkeypatch.setattr(module_file, "total_loss", poisoned)
+    monkeypatch.setattr(TrainingModule, "losses", poisoned)
     with pytest.raises(TrainingError) as error:
         train(lidar_only(), world, short_recipe(), tmp_path / "run", progress=False)
     line = str(error.value)
@@ -174,10 +175,10 @@ def test_nan_loss_stops_names_the_batch_and_keeps_the_last_good(
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    save_weights(run, {"a": torch.ones(2), "n": torch.tensor(3)}, {"epoch": 1})
+    save_weights(run, {"a": torch.ones(2), "n": torch.tensor(3)}, lidar_only(), {"epoch": 1})
     with pytest.raises(TrainingError, match="b: holds NaN or infinity; the last good checkpoint is kept"):
-        save_weights(run, {"a": torch.zeros(2), "b": torch.tensor([1.0, math.inf])}, {"epoch": 2})
-    assert torch.equal(run.weights()["a"], torch.ones(2)) and run.weights_meta() == {"epoch": 1}
+        save_weights(run, {"a": torch.zeros(2), "b": torch.tensor([1.0, math.inf])}, lidar_only(), {"epoch": 2})
+    assert torch.equal(run.weights()["a"], torch.ones(2)) and run.weights_meta()["epoch"] == 1
 
 
 def test_stream_starts_from_another_run(world: DataConfig, straight: Run, tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_damaged_checkpoints_are_one_line(straight: Run, tmp_path: Path) -> None
     run.checkpoints.mkdir()
     whole = straight.weights_file().read_bytes()
     run.weights_file().write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BevliteError, match=r"model\.json: cannot be read"):
+    with pytest.raises(BevliteError, match=r"float\.json: cannot be read"):
         run.weights()
     run.weights_file().with_suffix(".json").write_text("{}")
     with pytest.raises(BevliteError, match="the checkpoint cannot be read") as error:

@@ -14,9 +14,11 @@ from bevlite.config import as_dict
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.export.graph import graphs
 from bevlite.export.graph.emit import export_variant
+from bevlite.export.of_variant import steps_of
+from bevlite.tensorrt import form_for
 from search import cli
 from search.config import ResolvedSearch, load_search
-from search.latency.predicted import LatencySource, pipeline_of
+from search.latency.predicted import LatencySource
 from search.scan import modules, scan
 from search.scan.result import VERDICTS, ScanConditions, ScanResult, ScanRow
 from search.space.draw import draw
@@ -77,9 +79,9 @@ def test_same_report_as_from_the_exported_files(search: ResolvedSearch, tmp_path
     choice = search.config.device.model_copy(update={"tensorrt": tensorrt})
     source = LatencySource(search.device, choice, tmp_path / "latency")
     ours = source(search.base)
-    files = export_variant(search.base, tmp_path / "onnx", source.form.emission, opset=source.form.opset)
+    files = export_variant(search.base, tmp_path / "onnx", form_for(tensorrt))
     board = PredictedDevice(search.device, tensorrt=tensorrt)
-    theirs = board.measure(files, pipeline_of(search.base), search.base.compression.precision)
+    theirs = board.measure(files, steps_of(search.base), search.base.precision)
 
     def plain(report: Any) -> Any:
         data = as_dict(report)
@@ -157,10 +159,10 @@ def test_a_failing_module_is_counted(search: ResolvedSearch, monkeypatch: pytest
 
     original = graphs.ModuleGraph.make
 
-    def make(self: graphs.ModuleGraph, emission: Any, opset: int) -> Any:
+    def make(self: graphs.ModuleGraph, form: Any) -> Any:
         if self.name == "lidar" and self.given["lidar"].pillars.channels == 8:
             raise ExportError("no such operator")
-        return original(self, emission, opset)
+        return original(self, form)
 
     monkeypatch.setattr(graphs.ModuleGraph, "make", make)
     result = scan.scan(search, 1000)
