@@ -225,10 +225,12 @@ class LiftSplat(ViewTransform):
         return self.pool(depth, context, self.cells(inputs["pixel_to_bev"]))
 
     def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """As exported, for a batch of one: depth (N, D, h, w), context (N, C, h, w) and the tables."""
-        depth, context, depth_index, feature_index, *levels, cell_index = (
-            inputs[spec.name] for spec in (*self.prepared, *self.host.inputs)
-        )
+        """As exported, for a batch of one."""
+        return self.pooled(*(inputs[spec.name] for spec in (*self.prepared, *self.host.inputs)))
+
+    def pooled(self, *tensors: Tensor) -> Tensor:
+        """The sum by a tree of gathers, from depth (N, D, h, w), context (N, C, h, w) and the tables."""
+        depth, context, depth_index, feature_index, *levels, cell_index = tensors
         channels = context.shape[1]
         zero = torch.zeros(1, dtype=depth.dtype)
         weights = torch.cat([zero, depth.reshape(-1)])
