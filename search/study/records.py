@@ -18,6 +18,9 @@ STATES: tuple[State, ...] = ("completed", "stopped", "rejected", "failed", "runn
 class TrialRecord:
     """One trial. `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics).
 
+    Latencies belong to the variant (`variant_hash`), accuracies to the network alone (`network_hash`): trials that
+    differ in their precision plan share them.
+
     `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
     network as one engine, where it was measured so; `whole_problem` says why it cannot be.
     """
@@ -26,6 +29,7 @@ class TrialRecord:
     state: State
     params: dict[str, Any]
     variant_hash: str | None = None
+    network_hash: str | None = None
     latency: LatencySummary | None = None
     engines: LatencySummary | None = None
     whole: LatencySummary | None = None
@@ -109,6 +113,7 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
         state=state,
         params=dict(trial.params or trial.system_attrs.get("fixed_params", {})),
         variant_hash=attrs.get("variant_hash"),
+        network_hash=attrs.get("network_hash"),
         latency=latency,
         engines=latency,
         whole=LatencySummary.read(whole["latency"]) if "latency" in whole else None,

@@ -67,6 +67,7 @@ class TrialRunner:
             self._constrain({"valid": 1.0})
             return self._finish("rejected", f"invalid combination: {error}")
         self.trial.set_user_attr("variant_hash", variant.hash)
+        self.trial.set_user_attr("network_hash", variant.network_hash)
         original = self._same_network(variant)
         if original is not None:
             return self._reuse(original)
@@ -122,7 +123,7 @@ class TrialRunner:
         for epoch in rule.rungs:
             if epoch in passed:
                 continue
-            if epoch not in self.record.rungs:
+            if epoch not in self.record.rungs and not self._take_over(variant, epoch):
                 self._train_to(variant, epoch)
             reason = None if epoch == rule.epochs else self._compare(epoch)
             if reason is not None:
@@ -135,6 +136,19 @@ class TrialRunner:
         self._constrain(floors)
         below = ", ".join(name.removeprefix("floor_") for name, value in floors.items() if value > 0)
         return self._finish("completed", f"below the floor of {below}" if below else "")
+
+    def _take_over(self, variant: Variant, epoch: int) -> bool:
+        """The score of a rung from another trial of the same network: training does not see the precision plan."""
+        for record in records_of(self.study, self.search.config.fidelity.epochs):
+            same = record.network_hash == variant.network_hash and record.number != self.trial.number
+            if same and epoch in record.rungs:
+                rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): record.rungs[epoch]}
+                self.trial.set_user_attr("rungs", rungs)
+                known = float(record.rungs[epoch]["accuracy"])
+                label = self.search.config.objectives.label
+                self._event("epoch", f"{epoch}: {label} {known:.4f} (trained as trial {record.number})")
+                return True
+        return False
 
     def _train_to(self, variant: Variant, epoch: int) -> None:
         self.backend.train(variant, self.search.recipe, self.folder, epoch)

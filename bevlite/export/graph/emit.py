@@ -57,25 +57,47 @@ def emit(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = N
         raise ExportError(f"module {module.name}: cannot be exported ({first})") from None
     model: onnx.ModelProto = slim(onnx.load_model_from_string(buffer.getvalue()))
     if form.emission == "strong":
-        model = to_half(model, fp32_nodes(model, module.name, precision_of))
+        model = to_half(model, fp32_nodes(model, module, precision_of))
     onnx.checker.check_model(model)
     return model
 
 
-def fp32_nodes(model: onnx.ModelProto, module: str, precision_of: PrecisionOf | None) -> frozenset[str]:
+def fp32_nodes(model: onnx.ModelProto, module: Module, precision_of: PrecisionOf | None) -> frozenset[str]:
     """Names of the nodes that a strong graph computes in FP32 because the variant says so."""
     if precision_of is None:
         return frozenset()
-    return frozenset(n.name for n in model.graph.node if precision_of(layer_path(n.name, module)) == "fp32")
+    paths = LayerPaths(module)
+    return frozenset(node.name for node in model.graph.node if precision_of(paths.of(node.name)) == "fp32")
 
 
-def layer_path(node: str, module: str) -> str:
-    """The layer of a network that a node was traced from: `/lidar/pillars/conv/Conv` is of `lidar.pillars.conv`.
+class LayerPaths:
+    """Which layer of a network each node of its graph was traced from.
 
-    A node that stands in no layer is of the module itself.
+    The exporter names a node by the modules that were called around it. A container is not called: its children repeat
+    its name (`stages.1/stages.1.0`), or leave it out.
     """
-    parts = [part for part in node.split("/")[:-1] if part and not re.fullmatch(r"parts\.\d+", part)]
-    return ".".join(parts) or module
+
+    def __init__(self, module: Module) -> None:
+        self._module = module.name
+        self._known = [path for path, _ in module.network.named_modules() if path]
+        self._found: dict[tuple[str, str], str] = {}
+
+    def of(self, node: str) -> str:
+        """`lidar.pillars.conv` for `/lidar/pillars/conv/Conv`; the module itself for a node in no layer."""
+        path = ""
+        for scope in node.split("/")[1:-1]:
+            path = self._inside(path, scope)
+        return re.sub(r"^parts\.\d+\.?", "", path) or self._module
+
+    def _inside(self, path: str, scope: str) -> str:
+        if (path, scope) not in self._found:
+            parts = path.split(".") if path else []
+            above = [".".join([*parts[:count], scope]) for count in range(len(parts), -1, -1)]
+            exact = next((name for name in above if name in self._known), None)
+            start = f"{path}." if path else ""
+            below = [name for name in self._known if name.startswith(start) and name.endswith(f".{scope}")]
+            self._found[path, scope] = exact or min(below, key=len, default=path)
+        return self._found[path, scope]
 
 
 def require_buildable(variant: Variant, form: Form) -> None:

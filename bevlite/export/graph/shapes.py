@@ -175,7 +175,7 @@ def emit_shapes(module: Module, form: Form = WEAK, precision_of: PrecisionOf | N
         _fold_batch_norms(model.graph)
         model = _slim(model)
         if form.emission == "strong":
-            model = _half(model, inputs, fp32_nodes(model, module.name, precision_of))
+            model = _half(model, inputs, fp32_nodes(model, module, precision_of))
         _fill_small(model.graph)
         return model
     except ExportError:
@@ -277,11 +277,12 @@ def _without_values(name: str, data_type: int, dims: list[int]) -> TensorProto:
 def _half(model: onnx.ModelProto, inputs: set[str], fp32: frozenset[str]) -> onnx.ModelProto:
     """`to_half`, for which weights without values stand among the inputs."""
     graph = model.graph
+    hollow = frozenset(tensor.name for tensor in graph.initializer if tensor.doc_string)
     for tensor in list(graph.initializer):
         if tensor.doc_string:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
             graph.initializer.remove(tensor)
-    model = to_half(model, fp32)
+    model = to_half(model, fp32, hollow)
     _hollow_initializers(model.graph, inputs)
     return model
 

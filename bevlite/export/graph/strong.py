@@ -21,8 +21,15 @@ UNTYPED = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Reshape", 
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def to_half(model: onnx.ModelProto, fp32: frozenset[str] = frozenset()) -> onnx.ModelProto:
-    """The same graph in FP16, but for the nodes of these names.
+def to_half(
+    model: onnx.ModelProto, fp32: frozenset[str] = frozenset(), hollow: frozenset[str] = frozenset()
+) -> onnx.ModelProto:
+    """The same graph in FP16.
+
+    Args:
+        model: the FP32 graph.
+        fp32: names of nodes that stay in FP32.
+        hollow: weights without values, which stand among the inputs.
 
     Raises:
         ExportError: a weight does not fit FP16.
@@ -36,7 +43,7 @@ def to_half(model: onnx.ModelProto, fp32: frozenset[str] = frozenset()) -> onnx.
         for i in FLOAT32_INPUTS.get(node.op_type, ())
         if i < len(node.input) and node.input[i]
     }
-    wide = _wide_weights(graph, fp32)
+    wide = _wide_weights(graph, fp32, hollow)
     for initializer in graph.initializer:
         if initializer.data_type == TensorProto.FLOAT and initializer.name not in kept | wide:
             initializer.CopyFrom(_half_tensor(initializer))
@@ -50,19 +57,20 @@ def to_half(model: onnx.ModelProto, fp32: frozenset[str] = frozenset()) -> onnx.
     del graph.node[:]
     graph.node.extend(nodes)
     for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT and value.name not in wide:
             value.type.tensor_type.elem_type = TensorProto.FLOAT16
     del graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model)
 
 
-def _wide_weights(graph: onnx.GraphProto, fp32: frozenset[str]) -> set[str]:
+def _wide_weights(graph: onnx.GraphProto, fp32: frozenset[str], hollow: frozenset[str]) -> set[str]:
     """Weights that only nodes in FP32 read: they keep their digits."""
     readers: dict[str, set[bool]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, set()).add(node.name in fp32 and node.op_type not in UNTYPED)
-    return {t.name for t in graph.initializer if readers.get(t.name) == {True}} if fp32 else set()
+    weights = hollow | {tensor.name for tensor in graph.initializer}
+    return {name for name in weights if readers.get(name) == {True}} if fp32 else set()
 
 
 def _float_tensors(graph: onnx.GraphProto) -> set[str]:

@@ -130,6 +130,21 @@ def test_a_duplicate_reuses_the_result(tmp_path: Path) -> None:
     assert [record.number for record in Outcome(tuple(study.records), 60).pareto] == [0]
 
 
+def test_precision_alone_trains_nothing_again(tmp_path: Path) -> None:
+    text = SEARCH + "anchors: [{camera: r18, fusion.channels: 128, compression.precision: fp16}, "
+    text += "{camera: r18, fusion.channels: 128, compression.precision: fp32}]\n"
+    text = text.replace(
+        "  camera.view_transform.channels:\n    values: [32, 48, 64, 80]",
+        "  compression.precision:\n    values: [fp16, fp32]",
+    )
+    study, backend = run_study(tmp_path, text, trials=2)
+    first, second = study.records
+    assert first.network_hash == second.network_hash and first.variant_hash != second.variant_hash
+    assert second.state == "completed" and second.duplicate_of is None and second.rungs == first.rungs
+    assert any("latency" in call and call.endswith(str(second.variant_hash)) for call in backend.calls)
+    assert not any("0001" in call for call in backend.calls)  # no training of its own
+
+
 def test_anchors_come_first(tmp_path: Path) -> None:
     text = SEARCH + "anchors: [{camera: none, fusion.channels: 256}, {camera: r18}]\n"
     study, _ = run_study(tmp_path, text, trials=3)
