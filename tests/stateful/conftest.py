@@ -54,7 +54,7 @@ def memory_run(tmp_path_factory: pytest.TempPathFactory, long_world: DataConfig,
             if name.endswith("bias") and bool((bias < -2).all()):
                 bias += 2
         assert isinstance(network, Detector) and isinstance(network.view_transform, MemoryLSS)
-        network.view_transform.depth_net.weight[16:] *= 50  # so that the camera's map has a say in the heat map
+        network.view_transform.depth_net.weight[16:] *= 3000  # so that the camera's map has a say in the heat map
     save_weights(run, network.state_dict(), variant, {"epoch": 1})
     export_run(run.path, samples=4)
     return run.path
