@@ -29,7 +29,6 @@ class TrialRecord:
     state: State
     params: dict[str, Any]
     variant_hash: str | None = None
-    network_hash: str | None = None
     latency: LatencySummary | None = None
     engines: LatencySummary | None = None
     whole: LatencySummary | None = None
@@ -41,6 +40,7 @@ class TrialRecord:
     reason: str = ""
     duplicate_of: int | None = None
     seconds: float = 0.0
+    network_hash: str | None = None
 
     @property
     def score(self) -> dict[str, Any] | None:
