@@ -14,7 +14,8 @@ from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import Precision, nms_plugin
 from bevlite.latency.onnx.graph import Graph
-from bevlite.latency.predictor import check_precision, parse_version
+from bevlite.latency.predictor import check_precision
+from bevlite.tensorrt import parse_version
 
 DATA = Path(__file__).parent / "data" / "published_orin.csv"
 TRANSFER_GB_PER_S = 15.0

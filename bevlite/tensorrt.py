@@ -10,16 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from bevlite.errors import ExportError
+from bevlite.errors import BevliteError, ExportError
 
 VERSIONS = ("8.5", "8.6", "10.3", "10.16", "11.1")
 """The versions that count: JetPack 5.1, 6.0, 6.1 to 6.2, 7.2, and 7.2.2 (11.4, known as 11.1)."""
+OLDEST = VERSIONS[0]
+TENSORRT_8 = tuple(version for version in VERSIONS if version.startswith("8."))
+LATER = tuple(version for version in VERSIONS if version not in TENSORRT_8)
+"""The versions of one generation, and those after it: their parsers differ."""
 
 Emission = Literal["weak", "strong"]
 EMISSIONS: tuple[Emission, ...] = ("weak", "strong")
 OPSETS: dict[Emission, int] = {"weak": 17, "strong": 19}
 OPSET_TENSORRT_8_5 = 16
 DEFAULT_VERSION = "10.3"
+Version = tuple[int, int]
+"""Major and minor."""
 Precision = str | Mapping[str, str]
 """The precision of all modules, or one for each by name."""
 
@@ -36,21 +42,54 @@ FORMS: dict[Emission, Form] = {"weak": WEAK, "strong": STRONG}
 """The form of each emission that serves most versions. Opset 17 serves 8.5 as well where no LayerNormalization is."""
 
 
+def parse_version(tensorrt: str) -> Version:
+    """`10.3` or `8.5.2` as (major, minor), `11` as (11, 0).
+
+    Raises:
+        BevliteError: not a version.
+    """
+    parts = _numbers(tensorrt)
+    if not 1 <= len(parts) <= 4:
+        raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: a version such as 8.5, 10.3 or 11.4")
+    return parts[0], parts[1] if len(parts) > 1 else 0
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version; none where it is no version."""
+    parts = version.split(".")
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()
+
+
+def oldest_first(versions: Mapping[str, str]) -> dict[str, str]:
+    """Versions by name of what has them, in their order."""
+    return dict(sorted(versions.items(), key=lambda item: _numbers(item[1])))
+
+
+def without_patch(tensorrt: str) -> str:
+    """`8.5.2` as `8.5`."""
+    return ".".join(tensorrt.split(".")[:2])
+
+
+def short_version(tensorrt: str) -> str:
+    """`11` for every 11.x, which are known as one; others as they are."""
+    return "11" if tensorrt.split(".")[0] == "11" else tensorrt
+
+
 def version_key(version: str) -> str:
     """The version that counts for a version: the newest known one that is not newer (11.4 and 11: 11.1).
 
     Raises:
         ExportError: not a version, or older than 8.5.
     """
-    parts = version.split(".")
-    if not all(part.isdigit() for part in parts):
+    parts = _numbers(version)
+    if not parts:
         raise ExportError(f"TensorRT version: found '{version}'; accepted: such as {', '.join(VERSIONS)}")
-    wanted = (int(parts[0]), int(parts[1]) if len(parts) > 1 else 10_000)  # "11" is the newest 11.x
-    known = [key for key in VERSIONS if tuple(int(p) for p in key.split(".")) <= wanted]
+    wanted = (parts[0], parts[1] if len(parts) > 1 else 10_000)  # "11" is the newest 11.x
+    known = [key for key in VERSIONS if _numbers(key) <= wanted]
     if not known:
-        raise ExportError(f"TensorRT version: found '{version}'; accepted: 8.5 and later")
+        raise ExportError(f"TensorRT version: found '{version}'; accepted: {OLDEST} and later")
     # 10.0 to 10.2 would fall back to 8.6, whose parser is another one.
-    return "10.3" if wanted[0] in (9, 10) and known[-1].startswith("8.") else known[-1]
+    return LATER[0] if wanted[0] in (9, 10) and known[-1] in TENSORRT_8 else known[-1]
 
 
 def form_for(tensorrt: str, precision: Precision = "fp16") -> Form:
@@ -62,10 +101,10 @@ def form_for(tensorrt: str, precision: Precision = "fp16") -> Form:
         ExportError: not a version, or older than 8.5.
     """
     key = version_key(tensorrt)
-    if key == "8.5":
+    if key == OLDEST:
         return Form("weak", OPSET_TENSORRT_8_5)
     words = {precision} if isinstance(precision, str) else set(precision.values())
-    return WEAK if key.startswith("8.") or words == {"fp32"} else STRONG
+    return WEAK if key in TENSORRT_8 or words == {"fp32"} else STRONG
 
 
 def versions_of(emission: str | None, precision: Precision = "fp16") -> tuple[str, ...]:
@@ -84,3 +123,42 @@ def precision_word(precision: Precision) -> str:
     """One word for a report: `mixed` where the modules differ."""
     words = {precision} if isinstance(precision, str) else set(precision.values())
     return words.pop() if len(words) == 1 else "mixed"
+
+
+def is_oldest(tensorrt: str) -> bool:
+    """Whether a version knows fewer operators than what is exported for later ones may hold.
+
+    Raises:
+        ExportError: not a version, or older than 8.5.
+    """
+    return version_key(tensorrt) == OLDEST
+
+
+def fuses_attention(version: Version) -> bool:
+    """Whether MatMul, Softmax and MatMul, and a LayerNormalization, run as one kernel each."""
+    return version >= (8, 6)
+
+
+def fuses_gemm_epilogues(version: Version) -> bool:
+    """Whether elementwise work behind a matrix product runs in its store."""
+    return version >= (10, 0)
+
+
+def is_strongly_typed(version: Version) -> bool:
+    """Whether every network is: INT8 then comes from Q/DQ nodes in the file alone, on the DLA too."""
+    return version >= (11, 0)
+
+
+def has_dla(version: Version) -> bool:
+    """Whether a version drives a DLA at all: 8.x, 10.0 to 10.7, and again from 11.4 on."""
+    return (8, 0) <= version < (10, 8) or has_new_dla(version)
+
+
+def has_new_dla(version: Version) -> bool:
+    """Whether it is the DLA of 11.4, which not every board with a DLA has."""
+    return version >= (11, 4)
+
+
+def dla_divides(version: Version) -> bool:
+    """Whether the compiler of the DLA knows Div, Min and Pow: JetPack 5 and 6.0 do not (8.6.12 does, DRIVE alone)."""
+    return version >= (10, 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bevlite.errors import BevliteError
+from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
     from rich.console import Console
@@ -49,7 +50,7 @@ def _register_predict(group: typer.Typer) -> None:
         precision: str = typer.Option(
             "", help="fp32, fp16 or int8; by default the variant's own, fp16 for an ONNX file."
         ),
-        tensorrt: str = typer.Option("10.3", help="TensorRT version on the board."),
+        tensorrt: str = typer.Option(DEFAULT_VERSION, help="TensorRT version on the board."),
         power_mode: str = typer.Option("", help="nvpmodel mode, such as 50W; by default MAXN."),
         cuda_graph: bool = typer.Option(True, help="Engines are started as CUDA graphs."),
         shapes: list[str] = typer.Option(
@@ -79,9 +80,9 @@ def _register_predict(group: typer.Typer) -> None:
         from bevlite.latency.coefficients import DEFAULT, load_calibration
         from bevlite.latency.device import find_device
         from bevlite.latency.onnx.shapes import parse_shapes
-        from bevlite.latency.predictor import check_precision, parse_version
+        from bevlite.latency.predictor import check_precision
         from bevlite.reporting.latency_support import support
-        from bevlite.tensorrt import version_key
+        from bevlite.tensorrt import parse_version, version_key
 
         parse_version(tensorrt)
         if precision:
@@ -179,8 +180,7 @@ def _int8(network: Request, board: PredictedDevice) -> dict[str, Int8Findings]:
     from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
     from bevlite.latency.gpu.quantization import findings, scales_of
     from bevlite.latency.onnx.graph import load_model, read_graph
-    from bevlite.latency.predictor import parse_version
-    from bevlite.tensorrt import module_precision
+    from bevlite.tensorrt import module_precision, parse_version
 
     found = {}
     for name, module in network.modules.items():

@@ -20,8 +20,9 @@ def show_on_dla(network: Request, board: PredictedDevice, precision: str, consol
     from bevlite.latency.dla.prediction import predict_dla
     from bevlite.latency.dla.timing import require_dla
     from bevlite.latency.onnx.graph import read_graph
-    from bevlite.latency.predictor import check_precision, parse_version, predict_onnx
+    from bevlite.latency.predictor import check_precision, predict_onnx
     from bevlite.reporting.latency_dla import show_dla
+    from bevlite.tensorrt import parse_version
 
     chosen = check_precision(precision or "int8")
     require_dla(board.config, parse_version(board.tensorrt), chosen)

@@ -30,7 +30,7 @@ from bevlite.latency.device import find_device
 from bevlite.reporting.deploy_page import write_deploy_page
 from bevlite.run_folder import Run
 from bevlite.tasks.contract import TASKS
-from bevlite.tensorrt import version_key
+from bevlite.tensorrt import DEFAULT_VERSION, version_key, without_patch
 
 BOARD_FACTS = (
     "model", "sku", "jetpack", "l4t", "cuda", "driver", "tensorrt", "tensorrt_build", "dla_cores", "emulated"
@@ -185,9 +185,9 @@ def _prediction(found: Request, latency: LatencyReport, sku: str) -> Prediction 
         config = find_device(SAME_AS.get(sku, sku))
     except ConfigError:
         return None
-    mode, version = latency.conditions.power_mode, latency.conditions.tensorrt or "10.3"
+    mode, version = latency.conditions.power_mode, latency.conditions.tensorrt or DEFAULT_VERSION
     known = mode if mode in config.power_modes.modes else None
-    guess = PredictedDevice(config, tensorrt=".".join(version.split(".")[:2]), power_mode=known).measure(
+    guess = PredictedDevice(config, tensorrt=without_patch(version), power_mode=known).measure(
         found.files, (), found.precision
     )
     where = f"{config.name}, {guess.conditions.power_mode}, TensorRT {guess.conditions.tensorrt}"

@@ -14,6 +14,7 @@ from bevlite.devices.link.waiting import SLICE_S, Clock, Waiting
 from bevlite.devices.report.latency import Kind, LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.latency.pipeline import PipelineStep
+from bevlite.tensorrt import oldest_first
 
 
 class BoardPool:
@@ -53,7 +54,7 @@ class BoardPool:
         """The version of every board that answers, by name, the oldest first."""
         found = {name: identity.get("tensorrt") for name, identity in self.check().identity.items()}
         known = {name: str(version) for name, version in found.items() if version}
-        return dict(sorted(known.items(), key=lambda item: tuple(int(part) for part in item[1].split("."))))
+        return oldest_first(known)
 
     def measure(
         self,

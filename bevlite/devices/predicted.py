@@ -18,6 +18,7 @@ from bevlite.latency.gpu.kernels import KernelCost
 from bevlite.latency.onnx.identity import module_identity
 from bevlite.latency.pipeline import PipelineStep
 from bevlite.latency.predictor import GraphPrediction, predict_onnx
+from bevlite.tensorrt import DEFAULT_VERSION
 
 COSTLIEST = 10
 """Kernels of a module that a report keeps by default: a search keeps many reports."""
@@ -32,7 +33,7 @@ class PredictedDevice:
         self,
         config: DeviceConfig,
         *,
-        tensorrt: str = "10.3",
+        tensorrt: str = DEFAULT_VERSION,
         power_mode: str | None = None,
         cuda_graph: bool = True,
         coefficients: Coefficients = DEFAULT,

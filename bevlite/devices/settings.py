@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from bevlite.agent.protocol.protocol import Protocol
 from bevlite.config import Config
+from bevlite.tensorrt import DEFAULT_VERSION
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:%-]*")
@@ -108,7 +109,7 @@ class PredictedSettings(Config):
 
     type: Literal["predicted"]
     board: str
-    tensorrt: str = "10.3"
+    tensorrt: str = DEFAULT_VERSION
     power_mode: str | None = None
 
 

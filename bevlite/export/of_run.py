@@ -16,7 +16,7 @@ from bevlite.inference.onnx import OnnxNetwork, exported
 from bevlite.models.modules import feeds_of
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run
-from bevlite.tensorrt import FORMS, Precision, form_for, version_key
+from bevlite.tensorrt import FORMS, OLDEST, Precision, form_for, is_oldest
 
 
 def request_of_run(run: Run, tensorrt: str | None, precision: str = "") -> Request:
@@ -39,13 +39,13 @@ def request_of_run(run: Run, tensorrt: str | None, precision: str = "") -> Reque
 
 
 def _require_operators(files: Mapping[str, Path], tensorrt: str) -> None:
-    """An export for later versions may hold operators that 8.5 has not."""
-    if version_key(tensorrt) != "8.5":
+    """An export for later versions may hold operators that the oldest has not."""
+    if not is_oldest(tensorrt):
         return
     for name, file in files.items():
-        missing = next((f for f in check_model(file, ["8.5"]) if f.severity == "error"), None)
+        missing = next((f for f in check_model(file, [OLDEST]) if f.severity == "error"), None)
         if missing is not None:
-            raise BevliteError(f"{file}: {name}: {missing.reason}; accepted: `bevlite export --tensorrt 8.5`")
+            raise BevliteError(f"{file}: {name}: {missing.reason}; accepted: `bevlite export --tensorrt {OLDEST}`")
 
 
 def inputs_of_run(run: Run, modules: Mapping[str, Path]) -> tuple[dict[str, dict[str, np.ndarray]], str]:

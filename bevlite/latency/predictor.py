@@ -17,6 +17,7 @@ from bevlite.latency.gpu.kernels import KernelCost, kernel_costs
 from bevlite.latency.gpu.quantization import findings, scales_of
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import load_model, read_graph
+from bevlite.tensorrt import DEFAULT_VERSION, parse_version
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -54,19 +55,11 @@ def check_precision(precision: str) -> Precision:
     raise BevliteError(f"--precision: found '{precision}'; accepted: {', '.join(PRECISIONS)}")
 
 
-def parse_version(tensorrt: str) -> tuple[int, int]:
-    """`10.3` or `8.5.2` as (major, minor); raises BevliteError when it is no version."""
-    parts = tensorrt.split(".")
-    if not 1 <= len(parts) <= 4 or not all(part.isdigit() for part in parts):
-        raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: a version such as 8.5, 10.3 or 11.4")
-    return int(parts[0]), int(parts[1]) if len(parts) > 1 else 0
-
-
 def predict_onnx(
     model: onnx.ModelProto | Path | str,
     device: DeviceConfig,
     precision: Precision | str = "fp16",
-    tensorrt: str = "10.3",
+    tensorrt: str = DEFAULT_VERSION,
     *,
     power_mode: str | None = None,
     cuda_graph: bool = True,

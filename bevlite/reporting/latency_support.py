@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bevlite.tensorrt import short_version
+
 if TYPE_CHECKING:  # the room `export` stands above this one
     from bevlite.export.check.operators import OperatorFinding
 
@@ -47,11 +49,6 @@ class Support:
         """The versions that nothing known speaks against (warnings aside)."""
         bad = {v for row in self.rows for v, verdict in row.verdicts.items() if verdict != WORDS["warning"]}
         return tuple(version for version in self.versions if version not in bad)
-
-
-def short_version(version: str) -> str:
-    """`11` for every 11.x, which are known as one; others as they are."""
-    return "11" if version.split(".")[0] == "11" else version
 
 
 def support(findings: Mapping[str, Iterable[OperatorFinding]], versions: Iterable[str]) -> Support:

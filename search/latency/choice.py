@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bevlite.config import Config, as_dict, stable_hash, validate
 from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Calibration, Coefficients, load_calibration
+from bevlite.tensorrt import DEFAULT_VERSION
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -27,7 +28,7 @@ class DeviceChoice(Config):
     """
 
     name: str = "agx-orin-64gb"
-    tensorrt: str = "10.3"
+    tensorrt: str = DEFAULT_VERSION
     power_mode: str | None = None
     precision: Literal["fp32", "fp16"] | None = None
     calibration: str | dict[str, Any] | None = None

@@ -17,11 +17,10 @@ from onnx import TensorProto, numpy_helper
 
 from bevlite.latency.onnx.folding import infer_shapes
 from bevlite.latency.onnx.graph import strip_weights
+from bevlite.tensorrt import LATER, TENSORRT_8
 
 TOPK_LIMIT = 3840
 FP16_MAX = 65504
-_OLD = ("8.5", "8.6")
-_NEW = ("10.3", "10.16", "11.1")
 _READABLE = 1 << 16  # constants up to this size are read: scales, zero points, K
 
 
@@ -115,7 +114,7 @@ def graph_problems(context: Context) -> Iterator[Problem]:
             reason = f"{where} is UINT8 and read by {', '.join(sorted({n.op_type for n in readers}))}"
             yield Problem("error", reason, "cast it to a float type first", node=info.name)
         if kind.elem_type == TensorProto.BFLOAT16:
-            yield Problem("error", f"{where} is BFLOAT16", "use FP16 or FP32", _OLD, info.name)
+            yield Problem("error", f"{where} is BFLOAT16", "use FP16 or FP32", TENSORRT_8, info.name)
 
 
 def _attribute(node: onnx.NodeProto, key: str, default: Any) -> Any:
@@ -140,8 +139,8 @@ def _scatter_nd(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     remedy = "replace the scatter by gathers and sums"
     if reduction not in (None, "none"):
         reason = f"reduction '{reduction}' is not read: values overwrite each other (TensorRT#3750)"
-        yield Problem("silent_wrong", reason, remedy, _OLD)
-        yield Problem("error", f"reduction '{reduction}' is not supported", remedy, _NEW)
+        yield Problem("silent_wrong", reason, remedy, TENSORRT_8)
+        yield Problem("error", f"reduction '{reduction}' is not supported", remedy, LATER)
     elif reduction == "none":
         reason = "attribute reduction is refused before 10.9, even 'none'"
         yield Problem("error", reason, "remove it (the TorchScript exporter does not write it)", ("10.3",))
@@ -152,8 +151,8 @@ def _scatter_elements(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if reduction != "none":
         remedy = "replace the scatter by gathers and sums"
         reason = f"reduction '{reduction}' is not read: values overwrite each other"
-        yield Problem("silent_wrong", reason, remedy, _OLD)
-        yield Problem("warning", f"reduction '{reduction}' runs through a plugin of libnvinfer_plugin", remedy, _NEW)
+        yield Problem("silent_wrong", reason, remedy, TENSORRT_8)
+        yield Problem("warning", f"reduction '{reduction}' runs through a plugin of libnvinfer_plugin", remedy, LATER)
 
 
 def _topk(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -166,7 +165,7 @@ def _topk(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         reason = f"K = {TOPK_LIMIT} is the limit, and the documents differ on whether it is allowed"
         yield Problem("warning", reason, f"use fewer than {TOPK_LIMIT}")
     if not _attribute(node, "sorted", 1):
-        yield Problem("error", "sorted = 0 is not supported", "set sorted = 1", _NEW)
+        yield Problem("error", "sorted = 0 is not supported", "set sorted = 1", LATER)
 
 
 def _quantize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -176,20 +175,20 @@ def _quantize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if scale is not None and not (np.isfinite(scale.astype(np.float64)).all() and (scale > 0).all()):
         yield Problem("error", "a scale is not a positive number", "calibrate again: a zero range gives scale 0")
     if c.types.get(node.input[1]) == TensorProto.FLOAT16:
-        yield Problem("error", "FP16 scales are not accepted", "use FP32 scales (the weak emission)", _OLD)
+        yield Problem("error", "FP16 scales are not accepted", "use FP32 scales (the weak emission)", TENSORRT_8)
     activation = node.op_type == "QuantizeLinear" and node.input[0] not in c.constants
     if scale is not None and scale.size > 1 and activation:
         yield Problem("error", "per-axis scales on an activation", "quantise activations per tensor")
     zero = node.input[2] if len(node.input) > 2 else ""
     if not zero:
-        yield Problem("error", "the zero point is missing", "write an INT8 zero point of 0", _OLD)
+        yield Problem("error", "the zero point is missing", "write an INT8 zero point of 0", TENSORRT_8)
         return
     value = c.values.get(zero)
     if value is not None and value.astype(np.int64).any():
         yield Problem("error", "the zero point is not 0", "quantise symmetrically")
     if c.types.get(zero) == TensorProto.UINT8:
-        yield Problem("error", "the zero point is UINT8", "quantise to INT8", _OLD)
-        yield Problem("silent_wrong", "a UINT8 zero point is read as INT8", "quantise to INT8", _NEW)
+        yield Problem("error", "the zero point is UINT8", "quantise to INT8", TENSORRT_8)
+        yield Problem("silent_wrong", "a UINT8 zero point is read as INT8", "quantise to INT8", LATER)
 
 
 def _einsum(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -197,8 +196,8 @@ def _einsum(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     terms = equation.split("->")[0].replace(" ", "").split(",")
     remedy = "write it as MatMul, Transpose and Reshape"
     if "..." in equation:
-        yield Problem("error", "Einsum with an ellipsis is not supported", remedy, _OLD)
-        yield Problem("warning", "Einsum with an ellipsis is refused by some importers", remedy, _NEW)
+        yield Problem("error", "Einsum with an ellipsis is not supported", remedy, TENSORRT_8)
+        yield Problem("warning", "Einsum with an ellipsis is refused by some importers", remedy, LATER)
     if any(len(set(term)) < len(term.replace(".", "")) for term in terms if "..." not in term):
         yield Problem("error", "Einsum over a diagonal is not supported", remedy)
 
@@ -240,7 +239,7 @@ def _max_pool(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if len(node.output) > 1 and node.output[1]:
         yield Problem("error", "the output Indices is not supported", "do not use the indices")
     if any(d != 1 for d in _attribute(node, "dilations", [])):
-        yield Problem("error", "dilations are not supported", "pool without dilation", _NEW)
+        yield Problem("error", "dilations are not supported", "pool without dilation", LATER)
 
 
 def _resize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -250,12 +249,12 @@ def _resize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if _attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         yield Problem("error", "tf_crop_and_resize is not supported", "use half_pixel or align_corners")
     if _attribute(node, "antialias", 0):
-        yield Problem("error", "antialiasing is not supported", "resize without it", _NEW)
+        yield Problem("error", "antialiasing is not supported", "resize without it", LATER)
 
 
 def _layer_norm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if any(c.consumers.get(name) for name in node.output[1:]):
-        yield Problem("error", "only the first output is supported", "compute mean and variance apart", _NEW)
+        yield Problem("error", "only the first output is supported", "compute mean and variance apart", LATER)
 
 
 def _warn(reason: str, remedy: str, versions: tuple[str, ...] = ()) -> Callable[..., Iterator[Problem]]:
@@ -285,7 +284,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "LayerNormalization": (_layer_norm,),
     "CumSum": (_warn("CumSum is imported as a loop: slow, and no fusion", "use gathers and sums"),),
     "InstanceNormalization": (
-        _warn("runs through a plugin unless native instance normalisation is set", "set the flag", _OLD),
+        _warn("runs through a plugin unless native instance normalisation is set", "set the flag", TENSORRT_8),
     ),
     "Loop": (_loop,),
     "If": (_loop,),

@@ -18,7 +18,8 @@ from bevlite.latency.device import DeviceConfig
 from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.onnx.graph import read_graph
-from bevlite.latency.predictor import check_precision, parse_version
+from bevlite.latency.predictor import check_precision
+from bevlite.tensorrt import DEFAULT_VERSION, parse_version
 
 REQUIRED = ("onnx", "latency_ms")
 OPTIONAL = ("precision", "tensorrt", "cuda_graph", "power_mode", "family", "network", "extra_ms")
@@ -70,7 +71,7 @@ def _measurement(row: dict[str, str | None], path: Path, line: int, device: Devi
         where,
         latency_ms=_positive(values["latency_ms"], where, "latency_ms"),
         precision=values.get("precision") or "fp16",
-        tensorrt=values.get("tensorrt") or "10.3",
+        tensorrt=values.get("tensorrt") or DEFAULT_VERSION,
         cuda_graph=YES_NO[graphs],
         power_mode=values.get("power_mode") or None,
         family=values.get("family") or file.resolve().parent.name,

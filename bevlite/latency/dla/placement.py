@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bevlite.latency.dla.rules import Version, refusal
+from bevlite.latency.dla.rules import refusal
 from bevlite.latency.gpu.fusion import fuse
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import QUANTIZE_OPS
+from bevlite.tensorrt import Version
 
 Unit = Literal["DLA", "GPU"]
 

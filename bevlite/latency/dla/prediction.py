@@ -26,7 +26,7 @@ from bevlite.latency.gpu.kernels import kernel_costs
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import Graph
 from bevlite.latency.onnx.operators import QUANTIZE_OPS
-from bevlite.latency.predictor import parse_version
+from bevlite.tensorrt import is_strongly_typed, parse_version
 
 LATEST_CROSSING = 3.0
 """Handing a tensor over may take that many times the assumed figure."""
@@ -90,7 +90,7 @@ class DlaPrediction:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the figure stands on, and what to do before an engine can be built."""
-        c, major = self.calibration, parse_version(self.tensorrt)[0]
+        c, strongly_typed = self.calibration, is_strongly_typed(parse_version(self.tensorrt))
         errors = f"-{c.band_below:.0%} to +{c.band_above:.0%}"
         found = [
             f"interval: {errors} on the DLA, from {c.networks} published networks, each left out of the fit; all of "
@@ -116,12 +116,12 @@ class DlaPrediction:
             )
         if (many := too_many_loadables(self.placement)) != "":
             found.append(many)
-        if self.explicit and major < 11:
+        if self.explicit and not strongly_typed:
             found.append(
                 "the file carries Q/DQ nodes, which the DLA takes from TensorRT 11.4 on: take them out and give a "
                 "calibration cache (qdq-translator of NVIDIA/Deep-Learning-Accelerator-SW)"
             )
-        if not self.explicit and major >= 11 and self.precision == "int8":
+        if not self.explicit and strongly_typed and self.precision == "int8":
             found.append("TensorRT 11 is strongly typed: INT8 needs Q/DQ nodes in the file, which this one has not")
         return tuple(found)
 

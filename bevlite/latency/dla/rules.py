@@ -12,8 +12,7 @@ from math import prod
 
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import VIEW_OPS
-
-Version = tuple[int, int]
+from bevlite.tensorrt import Version, dla_divides
 
 MAX_BATCH, MAX_DIMENSION = 4096, 8192
 KERNEL, CONV_STRIDE, CONV_PADDING, DILATION = 32, 8, 31, 32
@@ -21,8 +20,6 @@ DECONV_STRIDE, DECONV_LONG_KERNELS = 32, (64, 96, 128)
 POOL_WINDOW, POOL_STRIDE, POOL_PADDING = 8, 16, 7
 RESIZE_SCALE = 32
 LRN_WINDOWS = (3, 5, 7, 9)
-FIRST_DIV: Version = (10, 0)
-"""Div, Min and Pow need a newer compiler of the DLA than JetPack 5 and 6.0 have (TensorRT 8.6.12, DRIVE alone)."""
 
 
 def refusal(graph: Graph, node: Node, constants: frozenset[str], version: Version) -> str:
@@ -123,7 +120,7 @@ def _product(graph: Graph, node: Node, constants: frozenset[str], version: Versi
 
 
 def _elementwise(graph: Graph, node: Node, constants: frozenset[str], version: Version) -> str:
-    if node.op in ("Div", "Min", "Pow") and version < FIRST_DIV:
+    if node.op in ("Div", "Min", "Pow") and not dla_divides(version):
         return f"{node.op} needs a newer compiler of the DLA (TensorRT 10)"
     shapes = [graph.tensor(name).shape for name in node.inputs if name and name not in constants]
     if len(shapes) < 2 or len(set(shapes)) == 1:

@@ -20,11 +20,11 @@ from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import NotNegative, Positive, Share
 from bevlite.latency.device import DeviceConfig, Dla
 from bevlite.latency.dla.placement import Placement
-from bevlite.latency.dla.rules import Version
 from bevlite.latency.gpu.features import Precision
 from bevlite.latency.gpu.fusion import Group, fuse
 from bevlite.latency.gpu.gemm import products
 from bevlite.latency.onnx.graph import Graph, Tensor
+from bevlite.tensorrt import Version, has_dla, has_new_dla
 
 CALIBRATION = Path(__file__).parents[1] / "calibrations" / "orin_dla.yaml"
 REFERENCE_MHZ = 1600.0
@@ -103,9 +103,9 @@ def require_dla(device: DeviceConfig, version: Version, precision: Precision) ->
     if device.dla is None:
         raise BevliteError(f"--dla: {device.title} has no DLA; accepted: a board with one, such as agx-orin-64gb")
     now = ".".join(map(str, version))
-    if (10, 8) <= version < (11, 4) or version < (8, 0):
+    if not has_dla(version):
         raise BevliteError(f"--dla: TensorRT {now} has no DLA; accepted: 8.x, 10.0 to 10.7, 11.4 (AGX Orin)")
-    if version >= (11, 4) and not device.dla.tensorrt_11:
+    if has_new_dla(version) and not device.dla.tensorrt_11:
         raise BevliteError(f"--dla: TensorRT {now} has no DLA on {device.title}; accepted: 8.x, 10.0 to 10.7")
     if precision == "fp32":
         raise BevliteError("--dla: found precision fp32; accepted: int8, fp16 (the DLA computes in no other)")

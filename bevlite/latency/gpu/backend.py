@@ -16,6 +16,7 @@ from bevlite.latency.gpu.features import KernelFeatures, Precision, kernel_featu
 from bevlite.latency.gpu.fusion import FusedGraph, Rules, fuse, tensorrt_rules
 from bevlite.latency.gpu.timing import KernelTable
 from bevlite.latency.onnx.graph import Graph
+from bevlite.tensorrt import Version
 
 
 class Backend(Protocol):
@@ -74,6 +75,6 @@ TENSORRT = RuleBackend()
 """The newest TensorRT."""
 
 
-def tensorrt_backend(version: tuple[int, int]) -> RuleBackend:
+def tensorrt_backend(version: Version) -> RuleBackend:
     """TensorRT of a version."""
     return RuleBackend(tensorrt_rules(version))

@@ -24,6 +24,7 @@ from bevlite.latency.onnx.operators import (
     UNCERTAIN_OPS,
     VIEW_OPS,
 )
+from bevlite.tensorrt import Version, fuses_attention, fuses_gemm_epilogues
 
 INT8_GROUP = 4
 """Channels of a group of an INT8 convolution come in fours (reference: TensorRT's rules for explicit quantisation)."""
@@ -67,9 +68,10 @@ class FusedGraph:
     rules: Rules
 
 
-def tensorrt_rules(version: tuple[int, int]) -> Rules:
+def tensorrt_rules(version: Version) -> Rules:
     """The rules of a TensorRT version on Orin: 8.6 brought fused attention and normalisation, 10 GEMM epilogues."""
-    return Rules(attention=version >= (8, 6), gemm_epilogue=version >= (10, 0), layer_norm=version >= (8, 6))
+    attention = fuses_attention(version)
+    return Rules(attention=attention, gemm_epilogue=fuses_gemm_epilogues(version), layer_norm=attention)
 
 
 def takes_int8(graph: Graph, convolution: Node) -> bool:

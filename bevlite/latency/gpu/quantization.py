@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from bevlite.latency.gpu.fusion import INT8_GROUP, FusedGraph
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import COMMUTING_OPS, CONV_OPS, GEMM_OPS
+from bevlite.tensorrt import Version, is_strongly_typed
 
 BETWEEN = frozenset({"BatchNormalization", "Add", "Sub", "Cast"})
 """What may stand between a convolution and the addition of a skip branch."""
@@ -50,11 +51,11 @@ class Int8Findings:
     products: int
     rows: tuple[Int8Row, ...]
 
-    def notes(self, version: tuple[int, int]) -> list[str]:
+    def notes(self, version: Version) -> list[str]:
         """The findings in words, for a version of TensorRT."""
         if self.explicit:
             head = f"INT8: {self.int8_products} of {self.products} products run in INT8, by the Q/DQ nodes of the file"
-        elif version >= (11, 0):
+        elif is_strongly_typed(version):
             head = (
                 "INT8: the file has no Q/DQ nodes, and TensorRT 11 takes INT8 from them alone: it refuses, or builds "
                 "FP16; the time is that of the same network with Q/DQ placed as NVIDIA does"

@@ -5,6 +5,8 @@ Lengths are metres, times seconds, speeds m/s, angles radians unless the name sa
 
 from __future__ import annotations
 
+from bevlite.data.classes import DETECTION_CLASSES, OCCUPANCY_CLASSES
+
 WORLD_VERSION = 1
 
 # --- time -------------------------------------------------------------------------------------------------
@@ -76,20 +78,10 @@ WEATHER = (("clear", 0.5), ("overcast", 0.25), ("haze", 0.13), ("night", 0.12))
 OCC_RANGE = (-40.0, -40.0, -1.0, 40.0, 40.0, 5.4)
 OCC_VOXEL = 0.4
 OCC_SHAPE = (200, 200, 16)
-OCC_FREE = 17
-OCC_OTHERS, OCC_DRIVEABLE, OCC_OTHER_FLAT, OCC_SIDEWALK = 0, 11, 12, 13
-OCC_TERRAIN, OCC_MANMADE, OCC_VEGETATION = 14, 15, 16
-OCC_OF_CLASS = {
-    "barrier": 1,
-    "bicycle": 2,
-    "bus": 3,
-    "car": 4,
-    "construction_vehicle": 5,
-    "motorcycle": 6,
-    "pedestrian": 7,
-    "traffic_cone": 8,
-    "trailer": 9,
-    "truck": 10,
-}
+OCC_OF_CLASS = {name: OCCUPANCY_CLASSES.index(name) for name in DETECTION_CLASSES}
+OCC_FREE, OCC_OTHERS, OCC_DRIVEABLE, OCC_OTHER_FLAT, OCC_SIDEWALK, OCC_TERRAIN, OCC_MANMADE, OCC_VEGETATION = (
+    OCCUPANCY_CLASSES.index(name)
+    for name in ("free", "others", "driveable_surface", "other_flat", "sidewalk", "terrain", "manmade", "vegetation")
+)
 
 IMAGE_SIZE = (1600, 900)  # width, height at image_scale 1

@@ -19,7 +19,8 @@ from bevlite.config import write_atomic
 from bevlite.data.classes import CAMERAS, LIDAR
 from bevlite.errors import DataError
 from bevlite.simulation.world.constants import WORLD_VERSION
-from bevlite.simulation.world.scene import SceneMaker, SceneSpec
+from bevlite.simulation.world.scene import SceneMaker
+from bevlite.simulation.world.spec import SceneSpec
 from bevlite.simulation.world.tables import write_tables
 
 METADATA = "world.json"

@@ -14,7 +14,8 @@ from pyquaternion import Quaternion
 from bevlite.simulation.world.constants import OCC_FREE, OCC_OF_CLASS, OCC_RANGE, OCC_VOXEL
 from bevlite.simulation.world.generate import WorldSummary
 from bevlite.simulation.world.geometry import quaternion, rotation_of
-from bevlite.simulation.world.scene import SceneMaker, SceneSpec
+from bevlite.simulation.world.scene import SceneMaker
+from bevlite.simulation.world.spec import SceneSpec
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def test_devkit_boxes_meet_the_rendered_objects(maker: SceneMaker, nusc: Any) ->
         still = maker.stage.still(x, y, 160.0)
         shadow = (np.zeros((2, 2), np.float32), 0.0, 0.0)
         for camera in maker.rig.cameras:
-            picture = maker.picture(camera, t - camera.lead_s, still, shadow, 0)
+            at = t - camera.lead_s
+            picture = maker.pictures.take(camera, maker.ego(at), at, still, shadow, 0)
             owner = picture.owner
             _, boxes, intrinsic = nusc.get_sample_data(sample["data"][camera.channel], BoxVisibility.ALL)
             assert np.allclose(intrinsic, camera.intrinsic)
@@ -67,8 +69,9 @@ def test_the_stored_image_is_the_rendered_one(maker: SceneMaker, nusc: Any, smal
     camera = maker.rig.cameras[0]
     x, y, _ = maker.ego(0.5).translation
     still = maker.stage.still(x, y, 160.0)
-    shadow = maker._shadows(still, x, y)
-    picture = maker.picture(camera, 0.5 - camera.lead_s, still, shadow, 6)
+    shadow = maker.pictures.shadows(still, x, y)
+    at = 0.5 - camera.lead_s
+    picture = maker.pictures.take(camera, maker.ego(at), at, still, shadow, 6)
     data = nusc.get("sample_data", sample["data"]["CAM_FRONT"])
     stored = np.asarray(Image.open(small_world.root / data["filename"]), dtype=np.float64)
     assert stored.shape == (225, 400, 3)

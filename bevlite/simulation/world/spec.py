@@ -1,0 +1,39 @@
+"""What defines a scene: its name, seed and sizes, and the names that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from bevlite.simulation.world.constants import WORLD_VERSION
+from bevlite.simulation.world.seeding import token
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """What defines a scene completely: the same spec gives the same bytes."""
+
+    name: str
+    index: int
+    seed: int
+    samples: int
+    sweeps: int
+    image_scale: float
+    jpeg_quality: int
+
+    @property
+    def logfile(self) -> str:
+        """The name of the scene's log, which its file names begin with."""
+        return f"w{WORLD_VERSION:03d}-{self.seed:04d}-{self.name}"
+
+    def token(self, *parts: object) -> str:
+        """A token of this scene: it names the world's parameters, so two worlds never share one."""
+        return token(*asdict(self).values(), WORLD_VERSION, *parts)
+
+    @property
+    def start_us(self) -> int:
+        """Timestamp of the first keyframe in microseconds: invented, but never twice the same."""
+        return 1_532_402_927_000_000 + self.index * 100_000_000
+
+    def us(self, t: float) -> int:
+        """Timestamp of scene time `t` (s) in microseconds."""
+        return self.start_us + round(t * 1e6)
