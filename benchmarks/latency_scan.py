@@ -18,8 +18,9 @@ from pathlib import Path
 
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.export.graph.emit import export_variant
+from bevlite.export.of_variant import steps_of
 from search.config import load_search
-from search.latency.predicted import LatencySource, pipeline_of
+from search.latency.predicted import LatencySource
 from search.scan.modules import available_cores
 from search.scan.scan import scan
 
@@ -57,8 +58,8 @@ def main() -> int:
     for row in rows:
         variant = search.space.build(search.base, row.params, "sample")
         with tempfile.TemporaryDirectory() as folder:
-            files = export_variant(variant, Path(folder), source.form.emission, opset=source.form.opset)
-            report = board.measure(files, pipeline_of(variant), source.precision(variant))
+            files = export_variant(variant, Path(folder), source.form(source.precision(variant)))
+            report = board.measure(files, steps_of(variant), source.precision(variant))
         for ours, theirs in (
             (row.latency_ms, report.total_ms),
             (row.lower_ms, report.lower_ms),
