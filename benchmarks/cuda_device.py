@@ -23,6 +23,7 @@ from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.export.graph.emit import export_network
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
+from bevlite.tensorrt import STRONG
 from bevlite.simulation.world.generate import generate_world
 from bevlite.variant import load_variant
 
@@ -43,7 +44,7 @@ def exported_run(folder: Path, variant_file: Path) -> Run:
     run.checkpoints.mkdir(parents=True)
     save_file(network.state_dict(), run.weights_file())
     write_atomic(run.weights_file().with_suffix(".json"), f'{{"network_hash": "{variant.network_hash}"}}')
-    export_network(network, run.path / "onnx" / "strong", "strong")
+    export_network(network, run.path / "onnx" / "strong", STRONG)
     return run
 
 

@@ -54,7 +54,7 @@ def untrained(variant: Variant, trial: Path, seed: int) -> dict[str, float]:
         run = Run(Path(folder) / "run")
         run.create(variant, load_data_config(trial / "data.yaml"), load_recipe(trial / "recipe.yaml"), seed)
         torch.manual_seed(seed)
-        save_weights(run, Detector(variant).state_dict(), {"variant_hash": variant.hash, "epoch": 0, "step": 0})
+        save_weights(run, Detector(variant).state_dict(), variant, {"epoch": 0, "step": 0})
         summary = evaluate_run(run.path, progress=False)
     return {key: float(summary[key]) for key in ("NDS", "mAP")}
 
