@@ -23,8 +23,8 @@ from bevlite.devices.report.latency import LatencyReport, ModuleRow
 from bevlite.export.graph.emit import export_network
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
-from bevlite.tensorrt import STRONG
 from bevlite.simulation.world.generate import generate_world
+from bevlite.tensorrt import STRONG
 from bevlite.variant import load_variant
 
 CODE = "from bevlite.cli.main import main; main()"
