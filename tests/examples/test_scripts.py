@@ -32,7 +32,7 @@ def run(script: Path, folder: Path) -> str:
 
 def test_every_example_is_known_and_short() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
-    for path in EXAMPLES.rglob("*.py"):
+    for path in (*EXAMPLES.glob("*.py"), *EXAMPLES.glob("add_a_backbone/*.py")):
         assert len(path.read_text().splitlines()) < 60, path
 
 

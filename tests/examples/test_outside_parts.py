@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bevlite import testing
 from tests.test_architecture import ROOT
 
 if sys.version_info >= (3, 11):
@@ -64,6 +65,41 @@ def test_it_goes_the_whole_road(installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_keeps_the_contract_by_its_own_tests(installed: Path, tmp_path: Path) -> None:
-    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, PACKAGE / "test_tiny_cnn.py")
+    words = ("-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path, PACKAGE / "test_tiny_cnn.py")
     done = python(*words, site=installed, folder=tmp_path)
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
+
+
+GROUND = """
+import sys, bevlite, bevlite_ground
+from bevlite.testing import check_in_network, check_view_transform
+check_view_transform(bevlite_ground.GroundConfig())
+check_in_network(bevlite_ground.GroundConfig())
+root, folder = sys.argv[1:]
+bevlite.synthesize(folder + "/world", scenes=3, samples=2, sweeps=1, image_scale=0.1, workers=1)
+variant = bevlite.load_variant(root + "/configs/variants/demo.yaml", overrides=["camera.view_transform={type: ground}"])
+bevlite.train(variant, data=folder + "/world", recipe=root + "/configs/recipes/demo.yaml", out=folder + "/run",
+              recipe_overrides=["epochs=1", "losses={}"], evaluate=False)
+assert {file.stem for file in bevlite.export(folder + "/run", tensorrt="10.3")[0].files.values()} == set(variant.modules)
+"""
+
+
+@pytest.mark.slow
+def test_a_view_transform_with_a_past(tmp_path: Path) -> None:
+    """The one of docs/parts.md: its contract, one epoch scene by scene, and its export against torch."""
+    done = python("-c", GROUND, ROOT, tmp_path, site=ROOT / "examples" / "add_a_view_transform", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_shows_what_the_examples_hold() -> None:
+    page = (ROOT / "docs" / "parts.md").read_text()
+    blocks = [block for block in page.split("```")[1::2] if block.startswith(("python\n", "toml\n"))]
+    texts = [block.split("\n", 1)[1] for block in blocks]
+    files = [path.read_text() for path in (ROOT / "examples").glob("add_a_*/*") if path.suffix in (".py", ".toml")]
+    own = [text for text in texts if not text.startswith("from bevlite.testing")]
+    assert len(own) == 3 and [text for text in own if not any(text in file for file in files)] == []
+
+
+def test_the_page_names_every_contract_test() -> None:
+    page = (ROOT / "docs" / "parts.md").read_text()
+    assert [name for name in testing.__all__ if name.startswith("check_") and f"`{name}`" not in page] == []
