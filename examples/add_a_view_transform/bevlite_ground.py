@@ -1,4 +1,4 @@
-"""A view transform of a package of its own: geometry as an input, and a past. Its training does what its export does."""
+"""A view transform of a package of its own: geometry is an input, and it has a past."""
 
 from __future__ import annotations
 
