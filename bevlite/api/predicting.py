@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bevlite.api.opened import Say
+from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from bevlite.devices.predicted import PredictedDevice
@@ -27,7 +28,7 @@ def latency(
     *,
     device: str = "agx-orin-64gb",
     precision: str = "",
-    tensorrt: str = "10.3",
+    tensorrt: str = DEFAULT_VERSION,
     power_mode: str = "",
     cuda_graph: bool = True,
     shapes: Shapes | None = None,
@@ -81,7 +82,7 @@ def latency_on_dla(
     *,
     device: str = "agx-orin-64gb",
     precision: str = "",
-    tensorrt: str = "10.3",
+    tensorrt: str = DEFAULT_VERSION,
     power_mode: str = "",
     cuda_graph: bool = True,
     shapes: Shapes | None = None,
@@ -159,7 +160,7 @@ def calibrate_latency(
 def predicted_board(
     device: str,
     precision: str = "",
-    tensorrt: str = "10.3",
+    tensorrt: str = DEFAULT_VERSION,
     power_mode: str = "",
     cuda_graph: bool = True,
     calibration: PathLike | None = None,
