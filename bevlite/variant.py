@@ -240,6 +240,12 @@ _declare_heads()
 when_changed(_declare_heads)
 
 
+def changed(variant: Variant, overrides: Iterable[str]) -> Variant:
+    """A variant with some keys set anew, `a.b=c` (raises ConfigError)."""
+    settings = list(overrides)
+    return validate(apply_overrides(as_dict(variant), settings), Variant, variant.name) if settings else variant
+
+
 def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Variant:
     """Read a variant file; `overrides` are `a.b=c` settings.
 

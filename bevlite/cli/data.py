@@ -26,11 +26,11 @@ def register(app: typer.Typer) -> None:
         """Make a generated world in nuScenes format: six cameras, LiDAR, boxes, occupancy."""
         from rich.console import Console
 
-        from bevlite.simulation.world.generate import generate_world
+        from bevlite.api.worlds import synthesize
 
         console = Console(highlight=False, soft_wrap=True)
         with console.status("making scenes"):
-            world = generate_world(
+            world = synthesize(
                 out,
                 scenes=scenes,
                 samples=samples,
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
                 image_scale=image_scale,
                 jpeg_quality=jpeg_quality,
                 workers=workers,
-                report=console.print,
+                say=console.print,
             )
         console.print(
             f"{world.root}: {world.version}, {len(world.train_scenes)} training and {len(world.val_scenes)} "
@@ -55,9 +55,10 @@ def register(app: typer.Typer) -> None:
         """Compare a data set's boxes, points, visibility and speeds with nuScenes' published figures."""
         from rich.console import Console
 
-        from bevlite.simulation.world.statistics import measure, render
+        from bevlite.api.worlds import data_statistics
+        from bevlite.simulation.world.statistics import render
 
-        Console(highlight=False, soft_wrap=True).print(render(measure(root, version)))
+        Console(highlight=False, soft_wrap=True).print(render(data_statistics(root, version=version)))
 
     @data.command()
     def check(
@@ -69,13 +70,13 @@ def register(app: typer.Typer) -> None:
         """Count what a data root holds and list all its problems. Exit code 1 when there are errors."""
         from rich.console import Console
 
+        from bevlite.api.worlds import check_data
         from bevlite.config import write_atomic
-        from bevlite.data.check import check_root
         from bevlite.reporting.data_check import show_check
         from bevlite.reporting.progress import file_progress
 
         with file_progress("check files") as advance:
-            report = check_root(root, version, quick=quick, advance=advance)
+            report = check_data(root, version=version, quick=quick, advance=advance)
         if json_path is not None:
             write_atomic(json_path, report.as_json())
         show_check(report, Console(highlight=False, soft_wrap=True))

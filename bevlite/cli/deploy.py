@@ -30,17 +30,23 @@ def deploy_command(
     Exit code 0: all limits are met on a real board by an accurate engine. 1: one is not, or the board has a problem.
     3: the board is emulated.
     """
+    from bevlite.api.boards import deploy
     from bevlite.cli.deploy_text import show_deploy
-    from bevlite.config import validate
-    from bevlite.devices.files import open_board
-    from bevlite.devices.report.deploy import EXIT_CODES, Budgets
+    from bevlite.devices.report.deploy import EXIT_CODES
 
-    limits = {"latency_ms": budget_ms, "fps": min_fps, "power_w": max_power_w, "memory_mb": max_memory_mb}
-    budgets = validate({**limits, "drop": max_drop}, Budgets, "limits of bevlite deploy")
-    with open_board(device, news()) as board:
-        from bevlite.deploy.deploy import deploy  # seconds, which a wrong name need not wait for
-
-        report = deploy(run, board, budgets, split=split, samples=samples, end_to_end=end_to_end)
+    report = deploy(
+        run,
+        device=device,
+        budget_ms=budget_ms,
+        min_fps=min_fps,
+        max_power_w=max_power_w,
+        max_memory_mb=max_memory_mb,
+        max_drop=max_drop,
+        split=split,
+        samples=samples,
+        end_to_end=end_to_end,
+        say=news(),
+    )
     show_deploy(report)
     typer.echo(f"written: {run / 'deploy' / report.device / 'report.json'} and report.html")
     raise typer.Exit(EXIT_CODES[report.verdict])

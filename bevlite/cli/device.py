@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bevlite.cli.say import say
-from bevlite.errors import BevliteError
-
-if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
-    from bevlite.devices.contract import Device
-    from bevlite.devices.report.latency import LatencyReport
 
 PROBLEM, EMULATED = 1, 3
 
@@ -48,23 +42,19 @@ def add(
     replace: bool = typer.Option(False, "--replace", help="Overwrite a file of that name."),
 ) -> None:
     """Write a device file to your folder; nothing is connected."""
-    from bevlite.config import apply_overrides, validate
-    from bevlite.devices.files import save
-    from bevlite.devices.settings import DeviceFile
+    from bevlite.api.boards import add_device
 
-    if bool(ssh) == bool(boards):
-        raise BevliteError("device add: accepted: either --ssh HOST (a Jetson) or --board NAME (a pool of boards)")
-    data: dict[str, Any]
-    if boards:
-        data = {"type": "pool", "devices": boards}
-    else:
-        data = {"type": "orin", "ssh": ssh, "sudo": sudo}
-        # The file is read from any folder later.
-        config = ssh_config.expanduser().absolute() if ssh_config is not None else None
-        optional = {"ssh_config": config, "tensorrt_root": tensorrt_root, "power_mode": power_mode}
-        data |= {key: str(value) for key, value in optional.items() if value}
-    content = validate({"device": apply_overrides(data, settings)}, DeviceFile, f"device {name}")
-    path = save(name, content.device, replace=replace)
+    path = add_device(
+        name,
+        ssh=ssh,
+        ssh_config=ssh_config,
+        tensorrt_root=tensorrt_root,
+        power_mode=power_mode,
+        sudo=sudo,
+        boards=boards,
+        settings=settings,
+        replace=replace,
+    )
     typer.echo(f"written: {path}; next: bevlite device check {name}")
 
 
@@ -79,14 +69,10 @@ def list_devices() -> None:
 
 def check(name: str = typer.Argument(help="Name of a device, or a device file.")) -> None:
     """Say what a device is, its conditions, what is wrong, and the command that mends it (exit code 1 then)."""
+    from bevlite.api.boards import check_device
     from bevlite.cli.device_text import show_health
-    from bevlite.devices.files import open_device
 
-    device = open_device(name, say=say)
-    try:
-        health = device.check()
-    finally:
-        _close(device)
+    health = check_device(name, say=say)
     show_health(health)
     if health.problems:
         raise typer.Exit(PROBLEM)
@@ -106,70 +92,17 @@ def run(
     ),
 ) -> None:
     """Build and measure ONNX files or a run's modules on a device, and write the report."""
+    from bevlite.api.opened import opened
     from bevlite.cli.device_text import show_report
-    from bevlite.devices.files import open_device
 
-    device = open_device(name, say=say)
-    try:
-        report, place = _measure(device, sources, precision, samples if end_to_end else 0)
-    finally:
-        _close(device)
-    target = out or place
+    with opened(name, say) as device:
+        from bevlite.deploy.measure import measure, report_file  # seconds, which a wrong name need not wait for
+
+        report = measure(device, sources, precision, samples=samples if end_to_end else 0, say=say)
+        target = out or report_file(device, sources)
     report.write(target)
     show_report(report)
     typer.echo(f"written: {target}")
     if require_measured and report.kind != "measured":
         typer.echo(f"the report is {report.kind}: it counts for nothing where a measured one is required", err=True)
         raise typer.Exit(EMULATED)
-
-
-def _measure(device: Device, sources: list[Path], precision: str, samples: int) -> tuple[LatencyReport, Path]:
-    """The report, and where it lies by default; whole frames of `samples` samples of a run, 0 for none."""
-    if len(sources) == 1 and sources[0].is_dir():
-        return _measure_run(device, sources[0], precision, samples), sources[0] / "latency" / f"{device.name}.json"
-    modules = {path.stem: path for path in sources}
-    if len(modules) < len(sources):
-        raise BevliteError("device run: found two files of one name; accepted: ONNX files of different names")
-    return device.measure(modules, (), precision or "fp16"), sources[0].parent / f"{device.name}.json"
-
-
-def _measure_run(device: Device, path: Path, precision: str, samples: int) -> LatencyReport:
-    from bevlite.deploy.whole_frames import time_frames_of_run
-    from bevlite.export.of_run import inputs_of_run, request_of_run
-    from bevlite.run_folder import Run
-
-    run = Run(path)
-    version, notes = _tensorrt(device)
-    found = request_of_run(run, version, precision)
-    inputs, note = inputs_of_run(run, found.files)
-    report = device.measure(found.files, found.steps, found.precision, inputs=inputs)
-    report = report.model_copy(update={"notes": (*notes, note, *report.notes)})
-    if not samples or report.kind == "predicted":
-        return report
-    return report.with_whole_frames(time_frames_of_run(device, run, found, samples))
-
-
-def _tensorrt(device: Device) -> tuple[str | None, list[str]]:
-    """The version that a device builds with, None without TensorRT; of different boards the oldest, and a note."""
-    from bevlite.devices.board_device import BoardDevice
-    from bevlite.devices.pool import BoardPool
-
-    if not isinstance(device, BoardDevice | BoardPool):
-        return getattr(device, "tensorrt", None), []
-    if isinstance(device, BoardDevice):
-        version = device.check().identity.get("tensorrt")
-        return str(version) if version else None, []
-    versions = device.tensorrt()
-    oldest = next(iter(versions.values()), None)
-    if len(set(versions.values())) < 2:
-        return oldest, []
-    found = ", ".join(f"{version} ({name})" for name, version in versions.items())
-    note = f"boards of TensorRT {found}: the export for the oldest, {oldest}, on whichever is free"
-    say(note)
-    return oldest, [note]
-
-
-def _close(device: Device) -> None:
-    close = getattr(device, "close", None)
-    if close is not None:
-        close()

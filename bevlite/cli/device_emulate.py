@@ -29,18 +29,14 @@ def emulate(
     import signal
     import tempfile
 
-    from bevlite.simulation.jetson.board import EmulatedBoard, draw_factors
+    from bevlite.simulation.jetson.board import open_or_create
     from bevlite.simulation.jetson.folder import BoardFolder
 
     here = Path(tempfile.mkdtemp(prefix="bevlite-orin-")) if folder is None else folder
     known = (here / "board.json").is_file()
-    factors = None if factors_seed is None else draw_factors(factors_seed)
-    if known:
-        board = EmulatedBoard(here)
-    else:
-        board = EmulatedBoard.create(
-            here, tensorrt, module, factors=factors, time_scale=time_scale, python_api=python_api
-        )
+    board = open_or_create(
+        here, tensorrt, module, factors_seed=factors_seed, time_scale=time_scale, python_api=python_api
+    )
     for name in fault:
         board.faults.set(name)
     about = BoardFolder(board.folder)

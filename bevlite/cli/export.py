@@ -16,10 +16,10 @@ def export_command(
     samples: int = typer.Option(4, "--samples", min=1, help="Samples on which ONNX is compared with torch."),
 ) -> None:
     """Export a run to ONNX for stock TensorRT."""
-    from bevlite.export.run import export_run
+    from bevlite.api.networks import export
 
     console = Console()
-    for report in export_run(run, tensorrt, single_file=single_file, samples=samples):
+    for report in export(run, tensorrt=tensorrt, single_file=single_file, samples=samples):
         versions = ", ".join(report.tensorrt)
         console.print(f"[bold]{report.emission}[/bold] (opset {report.opset}) for TensorRT {versions}")
         for file in report.files.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,10 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
     from bevlite.devices.predicted import PredictedDevice
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.check.operators import OperatorFinding
-    from bevlite.export.request import Request
     from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
-    Findings = dict[str, list[OperatorFinding]]
+    Findings = Mapping[str, list[OperatorFinding]]
 
 WIDTH_OF_A_FILE = 120
 """Columns where nobody looks at a terminal."""
@@ -76,29 +76,16 @@ def _register_predict(group: typer.Typer) -> None:
 
         `bevlite latency calibrate --help`: fit the model to what you have measured.
         """
-        from bevlite.devices.predicted import PredictedDevice
-        from bevlite.latency.coefficients import DEFAULT, load_calibration
-        from bevlite.latency.device import find_device
+        from bevlite.api.predicting import predicted_board
+        from bevlite.export.sources import open_network
         from bevlite.latency.onnx.shapes import parse_shapes
-        from bevlite.latency.predictor import check_precision
         from bevlite.reporting.latency_support import support
-        from bevlite.tensorrt import parse_version, version_key
+        from bevlite.tensorrt import version_key
 
-        parse_version(tensorrt)
-        if precision:
-            check_precision(precision)
-        version = version_key(tensorrt)
         sizes = parse_shapes(shapes)
         for path in (json_path, html_path):
             _require_writable(path)
-        board = PredictedDevice(
-            find_device(device),
-            tensorrt=tensorrt,
-            power_mode=power_mode or None,
-            cuda_graph=cuda_graph,
-            coefficients=DEFAULT if calibration is None else load_calibration(calibration).coefficients,
-            kept_kernels=None,
-        )
+        board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
         if dla and (compare != NEITHER or json_path is not None or html_path is not None):
             raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
         if compare != NEITHER:
@@ -112,16 +99,19 @@ def _register_predict(group: typer.Typer) -> None:
             raise BevliteError(
                 "latency: found no network; accepted: a variant, a run folder, an ONNX file, or --compare"
             )
-        network = _open(source, board, precision, overrides, sizes)
+        network = open_network(source, board.tensorrt, precision, overrides, sizes)
         if dla:
-            from bevlite.cli.latency_dla import show_on_dla
+            from bevlite.export.on_dla import predict_on_dla
+            from bevlite.reporting.latency_dla import show_dla
 
-            show_on_dla(network, board, precision, _console())
+            found = predict_on_dla(network, board, precision)
+            show_dla(found.dla, found.gpu, _console())
             return
-        report = _predict(network, board)
-        int8 = _int8(network, board)
-        findings = _check(network, version)
-        rows = support(findings, network.versions)
+        from bevlite.export.prediction import predict_request
+
+        predicted = predict_request(network, board)
+        report, int8 = predicted.report, predicted.int8
+        rows = support(predicted.findings, network.versions)
         if json_path is not None:
             report.write(json_path)
         if html_path is not None:
@@ -129,7 +119,7 @@ def _register_predict(group: typer.Typer) -> None:
 
             write_page(html_path, report, rows, source.name or str(source), int8)
         _show(report, rows, int8)
-        _warn(findings, version, tensorrt)
+        _warn(predicted.findings, version_key(tensorrt), tensorrt)
 
 
 def _compare(
@@ -140,13 +130,15 @@ def _compare(
     overrides: list[str],
     sizes: dict[str, tuple[int, ...]],
 ) -> None:
+    from bevlite.export.prediction import latency_of
+    from bevlite.export.sources import open_network
     from bevlite.reporting.latency_compare import show_comparison
 
     is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
     if sizes and not any(is_file):
         raise BevliteError("--shape: found two networks of static shapes; accepted: with an ONNX file")
     reports = [
-        _predict(_open(path, board, precision, overrides, sizes if file else {}), board)
+        latency_of(open_network(path, board.tensorrt, precision, overrides, sizes if file else {}), board)
         for path, file in zip((first, second), is_file, strict=True)
     ]
     alike = first.name == second.name
@@ -154,46 +146,7 @@ def _compare(
     show_comparison(reports[0], reports[1], names, _console())
 
 
-def _open(
-    source: Path, board: PredictedDevice, precision: str, overrides: list[str], sizes: dict[str, tuple[int, ...]]
-) -> Request:
-    from bevlite.cli.latency_sources import open_network
-
-    return open_network(source, board.tensorrt, precision, overrides, sizes)
-
-
-def _predict(network: Request, board: PredictedDevice) -> LatencyReport:
-    report = board.measure(network.modules, network.steps, network.precision)
-    return report.model_copy(update={"notes": network.notes + report.notes})
-
-
-def _check(network: Request, version: str) -> Findings:
-    """What speaks against the files, for the versions that they are meant for and the chosen one."""
-    from bevlite.export.check.operators import check_model
-
-    versions = tuple(dict.fromkeys((*network.versions, version)))
-    return {name: check_model(model, versions) for name, model in network.modules.items()}
-
-
-def _int8(network: Request, board: PredictedDevice) -> dict[str, Int8Findings]:
-    """What INT8 does to the modules: where it is asked for, or Q/DQ nodes say so."""
-    from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
-    from bevlite.latency.gpu.quantization import findings, scales_of
-    from bevlite.latency.onnx.graph import load_model, read_graph
-    from bevlite.tensorrt import module_precision, parse_version
-
-    found = {}
-    for name, module in network.modules.items():
-        model, _ = load_model(module)
-        asked = module_precision(network.precision, name) == "int8"
-        if asked or any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-            graph = read_graph(model)
-            fused = fuse(graph, tensorrt_rules(parse_version(board.tensorrt)))
-            found[name] = findings(graph, fused, scales_of(model))
-    return found
-
-
-def _show(report: LatencyReport, support: Support, int8: dict[str, Int8Findings]) -> None:
+def _show(report: LatencyReport, support: Support, int8: Mapping[str, Int8Findings]) -> None:
     from bevlite.reporting.latency_int8 import show_int8
     from bevlite.reporting.latency_text import show_latency
 

@@ -15,9 +15,9 @@ def show_command(
     score: float = typer.Option(0.3, "--score", min=0, max=1, help="Draw predictions from this score on."),
 ) -> None:
     """Draw one sample: boxes on the six images and in BEV, occupancy from above."""
-    from bevlite.evaluation.picture import draw_sample
+    from bevlite.api.networks import show
 
-    draw_sample(run, sample, out, split=split, score=score)
+    show(run, out=out, sample=sample, split=split, score=score)
     typer.echo(f"written: {out}")
 
 

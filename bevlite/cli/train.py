@@ -24,8 +24,7 @@ def train_command(
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:
     """Train a variant."""
-    from bevlite.data.config import load_data_config
-    from bevlite.training.recipe import load_recipe
+    from bevlite.api.networks import train
 
     if resume not in (None, "auto"):
         raise BevliteError(f"--resume: found '{resume}'; accepted: auto")
@@ -35,26 +34,23 @@ def train_command(
         if not equals:
             raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
         streams[name] = Path(path)
-    # What is wrong with a file is said before the seconds that torch and Lightning take to import.
-    loaded_recipe, loaded_data = load_recipe(recipe, recipe_overrides), load_data_config(data)
-    from bevlite.variant import load_variant
-
-    network = load_variant(variant, overrides)
-    from bevlite.evaluation.run import accuracy_table, evaluate_run
-    from bevlite.training.loop import train
-
     train(
-        network,
-        loaded_data,
-        loaded_recipe,
-        out,
+        variant,
+        data=data,
+        recipe=recipe,
+        out=out,
         init=streams,
         resume=resume == "auto",
         devices=devices,
+        overrides=overrides,
+        recipe_overrides=recipe_overrides,
+        evaluate=False,
     )
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         return  # one of several training processes: the first goes on alone
     if evaluate:
+        from bevlite.evaluation.run import accuracy_table, evaluate_run
+
         typer.echo(accuracy_table(evaluate_run(out, progress=True)))
     typer.echo(f"run: {out}")
 

@@ -15,6 +15,25 @@ from bevlite.simulation.jetson.releases import find_release
 from bevlite.simulation.jetson.timing.kinds import KINDS
 
 
+def open_or_create(
+    folder: Path,
+    tensorrt: str,
+    module: str,
+    *,
+    factors_seed: int | None = None,
+    time_scale: float = 1.0,
+    python_api: bool = True,
+) -> EmulatedBoard:
+    """The board of a folder, or a new one there; options of its making hold for one that exists.
+
+    `factors_seed` draws the hidden factors of a new board; other arguments and errors are those of `create`.
+    """
+    if (folder / "board.json").is_file():
+        return EmulatedBoard(folder)
+    factors = None if factors_seed is None else draw_factors(factors_seed)
+    return EmulatedBoard.create(folder, tensorrt, module, factors=factors, time_scale=time_scale, python_api=python_api)
+
+
 def draw_factors(seed: int) -> dict[str, float]:
     """Factors of 0.5 to 2 for the kinds of operators, evenly spread over the ratio."""
     source = random.Random(f"factors {seed}")

@@ -1,23 +1,31 @@
-"""What `bevlite latency` can predict, made into a request: a variant, a run folder, or any ONNX file."""
+"""What can be predicted, made into a request: a variant, a run folder, or any ONNX file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bevlite.errors import BevliteError
 from bevlite.export.request import Request
 from bevlite.tensorrt import EMISSIONS, FORMS, form_for
 
+if TYPE_CHECKING:
+    from bevlite.variant import Variant
+
 
 def open_network(
-    source: Path, tensorrt: str, precision: str, overrides: list[str], shapes: Mapping[str, tuple[int, ...]]
+    source: Path | Variant, tensorrt: str, precision: str, overrides: list[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> Request:
     """Read an ONNX file, a variant, or a run folder (raises BevliteError for anything else).
 
     `precision` is empty for the source's own; `shapes` are sizes for dynamic inputs of an ONNX file.
     """
+    if not isinstance(source, Path):
+        if shapes:
+            raise BevliteError(f"--shape: {source.name} has static shapes; accepted: with an ONNX file")
+        return _open_variant(source, tensorrt, precision, overrides)
     if not source.is_dir() and source.suffix not in (".yaml", ".yml"):
         return _open_file(source, precision, overrides, shapes)
     if shapes:
@@ -75,11 +83,12 @@ def _open_folder(path: Path, tensorrt: str, precision: str) -> Request:
     raise BevliteError(f"{path}: neither variant.yaml nor onnx/*.onnx; accepted: a run folder")
 
 
-def _open_variant(path: Path, tensorrt: str, precision: str, overrides: list[str]) -> Request:
+def _open_variant(source: Path | Variant, tensorrt: str, precision: str, overrides: list[str]) -> Request:
     from bevlite.export.of_variant import request_of_variant  # imports torch
-    from bevlite.variant import load_variant
+    from bevlite.variant import changed, load_variant
 
-    return request_of_variant(load_variant(path, overrides), tensorrt, precision)
+    variant = load_variant(source, overrides) if isinstance(source, Path) else changed(source, overrides)
+    return request_of_variant(variant, tensorrt, precision)
 
 
 def _read(request: Request) -> Request:

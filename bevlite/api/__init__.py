@@ -1,0 +1,69 @@
+"""What the command line does, as functions; `import bevlite` hands them out.
+
+Every function is imported when it is first asked for, and imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bevlite.api.boards import add_device, check_device, check_engine, deploy, emulate, list_devices, measure
+    from bevlite.api.networks import build, evaluate, export, load_variant, module_costs, show, train
+    from bevlite.api.predicting import calibrate_latency, latency, latency_on_dla
+    from bevlite.api.worlds import check_data, data_statistics, synthesize
+
+FUNCTIONS = {
+    "load_variant": "networks",
+    "module_costs": "networks",
+    "build": "networks",
+    "train": "networks",
+    "evaluate": "networks",
+    "show": "networks",
+    "export": "networks",
+    "latency": "predicting",
+    "latency_on_dla": "predicting",
+    "calibrate_latency": "predicting",
+    "list_devices": "boards",
+    "add_device": "boards",
+    "check_device": "boards",
+    "measure": "boards",
+    "check_engine": "boards",
+    "deploy": "boards",
+    "emulate": "boards",
+    "synthesize": "worlds",
+    "check_data": "worlds",
+    "data_statistics": "worlds",
+}
+"""Every function, and the file of this folder that holds it."""
+
+__all__ = [
+    "FUNCTIONS",
+    "add_device",
+    "build",
+    "calibrate_latency",
+    "check_data",
+    "check_device",
+    "check_engine",
+    "data_statistics",
+    "deploy",
+    "emulate",
+    "evaluate",
+    "export",
+    "latency",
+    "latency_on_dla",
+    "list_devices",
+    "load_variant",
+    "measure",
+    "module_costs",
+    "show",
+    "synthesize",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module 'bevlite' has no attribute '{name}'; accepted: {', '.join(FUNCTIONS)}")
+    return getattr(importlib.import_module(f"{__name__}.{FUNCTIONS[name]}"), name)
