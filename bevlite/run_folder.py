@@ -50,6 +50,16 @@ class Run:
         """The last stage that it holds weights of; `float` before there are any."""
         return (FLOAT, *self.stages)[-1]
 
+    def chosen(self, stage: str | None) -> Stage:
+        """The stage of that name, by default the last one (raises BevliteError when there are no weights of it)."""
+        if stage is None:
+            return self.stage
+        for held in self.stages:
+            if held == stage:
+                return held
+        accepted = ", ".join(self.stages) or "a run with one finished epoch"
+        raise BevliteError(f"{self.path}: stage: found '{stage}'; accepted: {accepted}")
+
     def weights_file(self, stage: Stage | None = None) -> Path:
         """Weights of a stage, by default of the last one (of `float` the moving average)."""
         stage = stage or self.stage

@@ -150,6 +150,7 @@ def evaluate(
     device: BoardDevice | str | None = None,
     batch_size: int | None = None,
     data: DataConfig | PathLike | None = None,
+    stage: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score a run over a split: NDS, mAP, the five errors, occupancy mIoU, and what other tasks have.
@@ -161,6 +162,7 @@ def evaluate(
         device: the board that runs the engines, or its name.
         batch_size: samples at a time; None for 4, on a board 16.
         data: other data than the run was trained on.
+        stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
         progress: show it.
 
     Returns:
@@ -187,6 +189,7 @@ def evaluate(
             device=board,
             data=where,
             batch_size=batch_size,
+            stage=stage,
             progress=progress,
         )
 
@@ -216,7 +219,12 @@ def show(
 
 
 def export(
-    run: Run | PathLike, *, tensorrt: str | None = None, single_file: bool = False, samples: int = 4
+    run: Run | PathLike,
+    *,
+    tensorrt: str | None = None,
+    single_file: bool = False,
+    samples: int = 4,
+    stage: str | None = None,
 ) -> list[ExportReport]:
     """Export a run to ONNX for stock TensorRT, checked operator by operator and against torch.
 
@@ -225,6 +233,7 @@ def export(
         tensorrt: 8.5, 8.6, 10.3, 10.16 or 11.4; None for all of them.
         single_file: one `network.onnx` instead of one file a module.
         samples: samples on which ONNX is compared with torch.
+        stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
 
     Returns:
         One report an emission; `.files` are the modules.
@@ -235,7 +244,7 @@ def export(
     """
     from bevlite.export.run import export_run
 
-    return export_run(run_path(run), tensorrt, single_file=single_file, samples=samples)
+    return export_run(run_path(run), tensorrt, single_file=single_file, samples=samples, stage=stage)
 
 
 def run_path(run: Run | PathLike) -> Path:

@@ -21,12 +21,14 @@ def eval_command(
     backend: str = typer.Option("torch", "--backend", help="torch, onnx (the exported modules) or tensorrt (engines)."),
     device: str = typer.Option("", "--device", help="The board that runs the engines (bevlite device list)."),
     batch_size: int | None = typer.Option(None, "--batch", min=1, help="Samples at a time: 4, on a board 16."),
+    stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
     data: str | None = typer.Option(None, "--data", help="Another data root or data YAML file than the run's."),
 ) -> None:
     """NDS, mAP, the five errors and occupancy mIoU of a run."""
     from bevlite.data.config import load_data_config
     from bevlite.devices.files import open_board
     from bevlite.evaluation.run import accuracy_table, evaluate_run, evaluation_folder
+    from bevlite.run_folder import FLOAT
 
     if backend not in ("torch", "onnx", "tensorrt"):
         raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx, tensorrt")
@@ -41,6 +43,7 @@ def eval_command(
             device=board,
             data=load_data_config(data) if data else None,
             batch_size=batch_size,
+            stage=stage,
             progress=True,
         )
     if summary.get("emulated"):
@@ -48,7 +51,8 @@ def eval_command(
     typer.echo(accuracy_table(summary))
     if summary.get("runner_note"):
         typer.echo(f"note: {summary['runner_note']}")
-    typer.echo(f"written: {evaluation_folder(run, summary['split'], kind, board) / 'metrics.json'}")
+    folder = evaluation_folder(run, summary["split"], kind, board, summary.get("stage", FLOAT))
+    typer.echo(f"written: {folder / 'metrics.json'}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -14,12 +14,13 @@ def export_command(
     tensorrt: str | None = typer.Option(None, "--tensorrt", help="8.5, 8.6, 10.3, 10.16 or 11.4; all by default."),
     single_file: bool = typer.Option(False, "--single-file", help="One network.onnx instead of one file a module."),
     samples: int = typer.Option(4, "--samples", min=1, help="Samples on which ONNX is compared with torch."),
+    stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
 ) -> None:
     """Export a run to ONNX for stock TensorRT."""
     from bevlite.api.networks import export
 
     console = Console()
-    for report in export(run, tensorrt=tensorrt, single_file=single_file, samples=samples):
+    for report in export(run, tensorrt=tensorrt, single_file=single_file, samples=samples, stage=stage):
         versions = ", ".join(report.tensorrt)
         console.print(f"[bold]{report.emission}[/bold] (opset {report.opset}) for TensorRT {versions}")
         for file in report.files.values():

@@ -36,7 +36,7 @@ def evaluate_run(
     backend: Backend = "torch",
     device: BoardDevice | None = None,
     data: DataConfig | None = None,
-    stage: Stage | None = None,
+    stage: str | None = None,
     batch_size: int | None = None,
     workers: int = 2,
     progress: bool = False,
@@ -65,19 +65,19 @@ def evaluate_run(
         BevliteError: not a run, no weights, no such split, unusable data; a fault of the board.
     """
     run = Run(path)
-    stage = stage or run.stage
-    if stage != run.stage and backend != "torch":
-        raise BevliteError(f"eval: stage: found {stage}; accepted: {run.stage} with {backend}, the last one")
-    variant, data = run.variant(stage), (data or run.data()).resolved()
+    chosen = run.chosen(stage)
+    if chosen != run.stage and backend != "torch":
+        raise BevliteError(f"eval: stage: found {chosen}; accepted: {run.stage} with {backend}, the last one")
+    variant, data = run.variant(chosen), (data or run.data()).resolved()
     split = split or str(data.val_split)
-    network = _network(run, backend, device, stage)
+    network = _network(run, backend, device, chosen)
     tasks = outline(variant).tasks
     index = load_index(data)
     rows = index.rows_of_split(split)
     dataset = dataset_of(variant, data.root, index, rows)
     summary: dict[str, Any] = {"split": split, "samples": len(dataset), "backend": backend, "root": data.root}
-    summary |= {"stage": stage} if stage != FLOAT else {}
-    folder = evaluation_folder(path, split, backend, device, stage)
+    summary |= {"stage": chosen} if chosen != FLOAT else {}
+    folder = evaluation_folder(path, split, backend, device, chosen)
     folder.mkdir(parents=True, exist_ok=True)
     kept = None
     if isinstance(network, EngineNetwork):

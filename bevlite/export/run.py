@@ -19,7 +19,7 @@ from bevlite.export.real import real_batches
 from bevlite.inference.onnx import OnnxNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import outline
-from bevlite.run_folder import Run, Stage
+from bevlite.run_folder import Run
 from bevlite.tensorrt import FORMS, VERSIONS, Emission, Form, Precision, form_for, version_key, versions_of
 
 RELATIVE_LIMIT = {"weak": 1e-3, "strong": 5e-2}
@@ -86,7 +86,7 @@ def export_run(
     *,
     single_file: bool = False,
     samples: int = 4,
-    stage: Stage | None = None,
+    stage: str | None = None,
 ) -> list[ExportReport]:
     """Write `onnx/<emission>/<module>.onnx` and `onnx/export.json`.
 
@@ -108,9 +108,10 @@ def export_run(
     """
     forms_for(tensorrt, "fp16")  # a wrong version is said before anything is read
     run = Run(path)
-    variant = run.variant(stage)
+    chosen = run.chosen(stage)
+    variant = run.variant(chosen)
     plan = forms_for(tensorrt, variant.precision)
-    network = TorchNetwork(run, stage=stage)
+    network = TorchNetwork(run, stage=chosen)
     network.to_cpu()
     maps = [raw for task in outline(variant).tasks for raw in task.maps]
     batches, note = real_batches(run, samples)
