@@ -51,6 +51,18 @@ class PredictedDevice:
         """There is nothing that could be wrong with it."""
         return Health({"board": self.config.title, "predictor": predictor_name(self.coefficients)})
 
+    def predict(self, model: onnx.ModelProto | Path, precision: str) -> GraphPrediction:
+        """One module on this board, under its conditions (raises BevliteError)."""
+        return predict_onnx(
+            model,
+            self.config,
+            precision,
+            self.tensorrt,
+            power_mode=self.power_mode,
+            cuda_graph=self.cuda_graph,
+            coefficients=self.coefficients,
+        )
+
     def measure(
         self,
         modules: Mapping[str, Path | onnx.ModelProto],
@@ -74,15 +86,7 @@ class PredictedDevice:
         owners: dict[str, list[str]] = {}
         for name, model in modules.items():
             wanted = precision_of(precision, name)
-            prediction = predictions[name] = predict_onnx(
-                model,
-                self.config,
-                wanted,
-                self.tensorrt,
-                power_mode=self.power_mode,
-                cuda_graph=self.cuda_graph,
-                coefficients=self.coefficients,
-            )
+            prediction = predictions[name] = self.predict(model, wanted)
             for note in prediction.notes:
                 owners.setdefault(note, []).append(name)
         # What holds for every module is said plainly; the rest names its modules.

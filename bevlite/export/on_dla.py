@@ -10,7 +10,7 @@ from bevlite.export.request import Request
 from bevlite.latency.dla.prediction import DlaPrediction, predict_dla
 from bevlite.latency.dla.timing import require_dla
 from bevlite.latency.onnx.graph import read_graph
-from bevlite.latency.predictor import GraphPrediction, check_precision, predict_onnx
+from bevlite.latency.predictor import GraphPrediction, check_precision
 from bevlite.tensorrt import parse_version
 
 if TYPE_CHECKING:
@@ -44,16 +44,5 @@ def predict_on_dla(request: Request, board: PredictedDevice, precision: str = ""
         )
         for name, model in request.modules.items()
     }
-    on_gpu = {
-        name: predict_onnx(
-            model,
-            board.config,
-            chosen,
-            board.tensorrt,
-            power_mode=board.power_mode,
-            cuda_graph=board.cuda_graph,
-            coefficients=board.coefficients,
-        )
-        for name, model in request.modules.items()
-    }
+    on_gpu = {name: board.predict(model, chosen) for name, model in request.modules.items()}
     return OnDla(on_dla, on_gpu)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bevlite.data.classes import OCCUPANCY_CLASSES
 from bevlite.data.frame import Reader
 from bevlite.data.occupancy import SHAPE
 from bevlite.data.truth import OccupancyTruth
-from bevlite.metrics.occupancy import OccupancyConfusion, miou
+from bevlite.metrics.occupancy import FREE, OccupancyConfusion, miou
 from bevlite.registry import OCCUPANCY_HEADS
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 OCCUPANCY = "occupancy"
 """The raw map: logits (18, 16 z, 200 y, 200 x) as trained, the class of each voxel (16, 200, 200) as deployed."""
-FREE = OCCUPANCY_CLASSES.index("free")
 REACH_M = 40.0
 COLOURS = (
     (0, 0, 0), (112, 128, 144), (220, 20, 60), (255, 127, 80), (255, 158, 0), (233, 150, 70), (255, 61, 99),

@@ -52,13 +52,7 @@ def pareto_figure(outcome: Outcome, label: str) -> Any:
         annotation_text=f"budget {outcome.budget_ms:g} ms",
         annotation_position="top left",
     )
-    figure.update_layout(
-        template="plotly_white",
-        font=FONT,
-        height=480,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        legend={"orientation": "h", "y": 1.08},
-    )
+    _lay_out(figure, 480, 1.08)
     figure.update_xaxes(title=f"latency in ms ({_kinds(outcome)}; bars: its interval)", rangemode="tozero")
     figure.update_yaxes(title=f"{label} ({outcome.where})")
     return figure
@@ -139,16 +133,21 @@ def rungs_figure(outcome: Outcome, label: str) -> Any | None:
             )
         )
         shown.add(record.state)
-    figure.update_layout(
-        template="plotly_white",
-        font=FONT,
-        height=360,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        legend={"orientation": "h", "y": 1.1},
-    )
+    _lay_out(figure, 360, 1.1)
     figure.update_xaxes(title="epochs trained")
     figure.update_yaxes(title=f"{label} ({outcome.where})")
     return figure
+
+
+def _lay_out(figure: Any, height: int, legend_y: float) -> None:
+    """The look that the plots share; `height` in px, the legend above the axes."""
+    figure.update_layout(
+        template="plotly_white",
+        font=FONT,
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        legend={"orientation": "h", "y": legend_y},
+    )
 
 
 def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the table of operators cannot say: cases that parse and then fail, run wrongly, or run slowly.
 
-Sources: onnx-tensorrt `docs/operators.md` and importers (8.5-GA, 8.6-GA, 10.x, 11.1); the issues named below.
+Sources: `onnx-tensorrt/docs/operators.md` and importers (8.5-GA, 8.6-GA, 10.x, 11.1); the issues named below.
 """
 
 from __future__ import annotations

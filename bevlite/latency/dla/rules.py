@@ -61,13 +61,17 @@ def _windows(node: Node, kernel: tuple[int, ...]) -> tuple[list[int], list[int],
     )
 
 
-def _convolution(graph: Graph, node: Node, constants: frozenset[str], version: Version) -> str:
+def _no_fixed_kernel(node: Node, constants: frozenset[str], kernel: tuple[int, ...]) -> str:
+    """Why a convolution, transposed or not, is none over an image with constant weights; empty when it is."""
     if any(name not in constants for name in node.inputs[1:] if name):
         return "the weights come from the network"
-    weight = graph.tensor(node.inputs[1]).shape
-    kernel = weight[2:]
-    if len(kernel) != 2:
-        return f"a convolution over {len(kernel)} axes; accepted: 2"
+    return "" if len(kernel) == 2 else f"a convolution over {len(kernel)} axes; accepted: 2"
+
+
+def _convolution(graph: Graph, node: Node, constants: frozenset[str], version: Version) -> str:
+    kernel = graph.tensor(node.inputs[1]).shape[2:]
+    if why := _no_fixed_kernel(node, constants, kernel):
+        return why
     strides, pads, dilations = _windows(node, kernel)
     if max(kernel) > KERNEL:
         return f"window {max(kernel)}; at most {KERNEL}"
@@ -81,11 +85,9 @@ def _convolution(graph: Graph, node: Node, constants: frozenset[str], version: V
 
 
 def _deconvolution(graph: Graph, node: Node, constants: frozenset[str], version: Version) -> str:
-    if any(name not in constants for name in node.inputs[1:] if name):
-        return "the weights come from the network"
     kernel = graph.tensor(node.inputs[1]).shape[2:]
-    if len(kernel) != 2:
-        return f"a convolution over {len(kernel)} axes; accepted: 2"
+    if why := _no_fixed_kernel(node, constants, kernel):
+        return why
     strides, pads, dilations = _windows(node, kernel)
     long = sorted(kernel) in [[1, size] for size in DECONV_LONG_KERNELS]
     if max(kernel) > KERNEL and not long:
