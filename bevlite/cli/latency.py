@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bevlite.errors import BevliteError
+from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` needs none of it
     from rich.console import Console
@@ -49,7 +50,7 @@ def _register_predict(group: typer.Typer) -> None:
         precision: str = typer.Option(
             "", help="fp32, fp16 or int8; by default the variant's own, fp16 for an ONNX file."
         ),
-        tensorrt: str = typer.Option("10.3", help="TensorRT version on the board."),
+        tensorrt: str = typer.Option(DEFAULT_VERSION, help="TensorRT version on the board."),
         power_mode: str = typer.Option("", help="nvpmodel mode, such as 50W; by default MAXN."),
         cuda_graph: bool = typer.Option(True, help="Engines are started as CUDA graphs."),
         shapes: list[str] = typer.Option(

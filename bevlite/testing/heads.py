@@ -12,6 +12,8 @@ from torch import Tensor
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import HeadConfig
 from bevlite.tasks.contract import TASKS, Task
+from bevlite.tasks.detection import HEATMAP
+from bevlite.tasks.occupancy import OCCUPANCY
 from bevlite.testing.expect import BEV, expect, expect_equal, expect_learns
 
 IN_CHANNELS = 5
@@ -37,20 +39,20 @@ def check_head(config: HeadConfig, bev: BEVGrid = BEV) -> dict[str, Tensor]:
 
 def check_detection_head(config: HeadConfig, bev: BEVGrid = BEV) -> None:
     """A head of the detection task: from nothing it finds next to nothing, so that the focal loss starts low."""
-    heat = float(check_head(config, bev)["heatmap"].detach().sigmoid().mean())
+    heat = float(check_head(config, bev)[HEATMAP].detach().sigmoid().mean())
     expect(heat < 0.2, config, f"mean of the heat map at the start: found {heat:.2f}; accepted: less than 0.2")
 
 
 def check_occupancy_head(config: HeadConfig, bev: BEVGrid = BEV) -> None:
     """A head of the occupancy task: 18 classes, and what lies beyond the 40 m of the labels is never read."""
-    expect_equal(tuple(check_head(config, bev)["occupancy"].shape), (2, 18, 16, 200, 200), config, "shape")
+    expect_equal(tuple(check_head(config, bev)[OCCUPANCY].shape), (2, 18, 16, 200, 200), config, "shape")
     network = config.build(IN_CHANNELS, bev).eval()
     x = torch.randn(1, IN_CHANNELS, bev.ny, bev.nx)
     with torch.no_grad():
-        before = network(x)["occupancy"]
+        before = network(x)[OCCUPANCY]
         border = round((bev.x_range_m[1] - 40.0) / bev.cell_m)
         x[:, :, :border] = x[:, :, -border:] = x[:, :, :, :border] = x[:, :, :, -border:] = 1e3
-        expect(torch.equal(network(x)["occupancy"], before), config, "reads what lies beyond 40 m")
+        expect(torch.equal(network(x)[OCCUPANCY], before), config, "reads what lies beyond 40 m")
 
 
 def check_task(task: Task, batch: Mapping[str, Any]) -> None:
