@@ -32,6 +32,8 @@ from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, feeds_of, modules_of
 from bevlite.tasks.contract import TASKS
+from bevlite.tasks.detection import Detection
+from bevlite.tasks.occupancy import Occupancy
 from bevlite.tensorrt import FORMS, VERSIONS, form_for
 from bevlite.testing.expect import expect, live
 from bevlite.testing.hosts import made_up_frame
@@ -55,8 +57,8 @@ SMALL: dict[str, Any] = {
     "fusion": {"type": "se", "channels": 24},
     "bev_encoder": {"type": "second_fpn", "channels": [24, 32], "layers": [0, 1], "out_channels": 16},
     "heads": {
-        "detection": {"type": "centerpoint", "channels": 16},
-        "occupancy": {"type": "flashocc", "channels": 16},
+        Detection.name: {"type": "centerpoint", "channels": 16},
+        Occupancy.name: {"type": "flashocc", "channels": 16},
     },
 }
 """A network of all parts that a test builds, trains and exports in seconds."""
