@@ -56,6 +56,11 @@ class SceneBatches(Sampler[list[tuple[int, int, bool]]]):
         self._count, self.batch_size, self.seed = len(scenes), batch_size, seed
         self.rank, self.replicas, self.epoch = rank, replicas, 0
 
+    @property
+    def sampler(self) -> SceneBatches:
+        """The sampler behind the batches, whose epoch the training loop sets: these themselves."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Called by the training loop before each epoch."""
         self.epoch = epoch

@@ -185,8 +185,11 @@ def test_it_trains_scene_by_scene(long_world: DataConfig, tmp_path: Path, monkey
         return step(self, batch, number)
 
     monkeypatch.setattr(TrainingModule, "training_step", watched)
+    epochs: list[int] = []
+    monkeypatch.setattr(SceneBatches, "set_epoch", lambda self, epoch: epochs.append(epoch))
     recipe = short_recipe(epochs=2, batch_size=2, learning_rate=5e-3)
     run = train(remembering(), long_world, recipe, tmp_path / "run", progress=False)
+    assert epochs == [0, 1]  # so that every epoch has an order and an augmentation of its own
     assert len(seen) == 10 and [first for _, first in seen[:5]] == [[True, True]] + [[False, False]] * 4
     assert all(np.array_equal(np.diff([rows[s] for rows, _ in seen[:5]]), [1] * 4) for s in range(2))
     losses = [json.loads(line)["loss"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
