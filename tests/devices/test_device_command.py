@@ -14,7 +14,7 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.export.graph.emit import export_variant
 from bevlite.simulation.jetson.board import EmulatedBoard
-from bevlite.tensorrt import EMISSIONS
+from bevlite.tensorrt import EMISSIONS, FORMS
 from tests.devices.boards import QUICK, small_net
 from tests.devices.conftest import Served
 from tests.tiny import lidar_only
@@ -112,7 +112,7 @@ def test_boards_of_different_versions_get_the_export_of_the_oldest(orin_board: S
     run = tmp_path / "run"
     write_atomic(run / "variant.yaml", to_yaml(lidar_only()))
     for emission in EMISSIONS:
-        export_variant(lidar_only(), run / "onnx" / emission, emission)
+        export_variant(lidar_only(), run / "onnx" / emission, FORMS[emission])
     with old.serve() as server:
         add(orin_board, "--sudo", "passwordless")
         add(Served(old, server), "--sudo", "passwordless", name="old")
