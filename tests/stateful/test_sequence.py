@@ -20,6 +20,8 @@ from bevlite.data.sampler import SceneBatches
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.errors import BevliteError, TrainingError
 from bevlite.evaluation.run import _unfinished, evaluate_run
+from bevlite.export.graph import graphs
+from bevlite.export.graph.graphs import module_graphs
 from bevlite.export.of_run import request_of_run
 from bevlite.inference.engines import EngineNetwork
 from bevlite.inference.onnx import OnnxNetwork
@@ -30,6 +32,7 @@ from bevlite.models.samples import dataset_of
 from bevlite.models.state import Memory
 from bevlite.run_folder import Run
 from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.tensorrt import WEAK
 from bevlite.training.loop import train
 from bevlite.training.module import TrainingModule
 from tests.devices.boards import QUICK, over_ssh
@@ -217,3 +220,13 @@ def test_a_state_needs_an_export_that_has_it(memory_run: Path, tmp_path: Path) -
     shutil.rmtree(tmp_path / "run" / "onnx" / "strong")
     with pytest.raises(BevliteError, match="holds no exported modules"):
         OnnxNetwork.of_run(Run(tmp_path / "run"))
+
+
+def test_graphs_of_a_part_from_outside_follow_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept on disk for a scan must not outlive a change in somebody else's file."""
+    before = {module.name: module.key for module in module_graphs(remembering())}
+    monkeypatch.setattr(graphs, "_source_identity", lambda module: f"changed {module}")
+    after = {module.name: module.key for module in module_graphs(remembering())}
+    assert [name for name in before if before[name] != after[name]] == ["camera", "view_transform"]
+    made = {module.name: module.make(WEAK) for module in module_graphs(remembering())}
+    assert {value.name for value in made["view_transform"].graph.output} == {"camera_bev", NEXT}

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -55,7 +56,7 @@ class ModuleGraph:
     @cached_property
     def key(self) -> str:
         """Equal for two variants only if their graphs of this module are equal (16 hexadecimal digits)."""
-        content = f"{self.name} {code_identity()} {_text(self.given)}"
+        content = f"{self.name} {code_identity()} {_outside(self.given)} {_text(self.given)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def make(self, form: Form) -> onnx.ModelProto:
@@ -166,6 +167,22 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_text(item)}" for name, item in value.items()) + "}"
     return json.dumps(value)
+
+
+def _outside(value: Any) -> str:
+    """Identity of the code of parts that other packages brought; empty where all are ours."""
+    if isinstance(value, BaseModel):
+        own = type(value).__module__
+        mine = "" if own.split(".")[0] == "bevlite" else _source_identity(own)
+        return mine + "".join(_outside(getattr(value, name)) for name in type(value).model_fields)
+    return "".join(map(_outside, value.values())) if isinstance(value, Mapping) else ""
+
+
+@lru_cache(maxsize=64)
+def _source_identity(module: str) -> str:
+    file = getattr(sys.modules[module], "__file__", None)
+    content = Path(file).read_bytes() if file else b""  # a notebook's cell has no file: its name alone
+    return hashlib.sha256(module.encode() + content).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)
