@@ -90,6 +90,11 @@ class Shelf(Generic[T]):
             rebuild()
 
     @property
+    def registered(self) -> tuple[T, ...]:
+        """What has registered so far, without looking for more."""
+        return tuple(self._members.values())
+
+    @property
     def members(self) -> dict[str, T]:
         """All of this kind, by name, after importing the folder that holds them."""
         if self._package is not None:

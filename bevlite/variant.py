@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from bevlite.config import Config, apply_overrides, as_dict, read_yaml, stable_hash, validate
@@ -44,6 +51,8 @@ class ImageConfig(Config):
 class CameraStream(Config):
     """Images to camera BEV features: backbone, neck and view transform."""
 
+    model_config = ConfigDict(defer_build=True)
+
     images: ImageConfig = ImageConfig()
     backbone: Annotated[Part, BACKBONES]
     neck: Annotated[Part, NECKS]
@@ -52,6 +61,8 @@ class CameraStream(Config):
 
 class LidarStream(Config):
     """Points to LiDAR BEV features: pillars, 2D backbone and neck."""
+
+    model_config = ConfigDict(defer_build=True)
 
     sweeps: int = Field(default=10, ge=1, le=10, description="LiDAR sweeps accumulated, the keyframe included")
     pillars: Annotated[Part, PILLAR_ENCODERS]
@@ -64,6 +75,13 @@ class Heads(Config):
 
     Its fields are the registered tasks (`_declare_heads`).
     """
+
+    model_config = ConfigDict(defer_build=True)
+
+    @model_serializer(mode="wrap")
+    def _those_it_has(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the tasks it has no head for: which others are registered must not change what a variant says."""
+        return {task: head for task, head in dump(self).items() if head is not None}
 
     def __getitem__(self, task: str) -> Any:
         return getattr(self, task)
@@ -117,6 +135,8 @@ class Compression(Config):
 
 class Variant(Config):
     """One network and its compression plan. `camera` or `lidar` is null in a network of one sensor."""
+
+    model_config = ConfigDict(defer_build=True)
 
     name: str = Field(default="unnamed", pattern=r"^[A-Za-z0-9._-]+$")
     bev: BEVGrid = BEVGrid()
@@ -206,6 +226,19 @@ class Variant(Config):
         return next(iter(words.values())) if len(set(words.values())) == 1 else dict(words)
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The configurations of all its parts, in the order of execution."""
+        streams = (self.camera, self.lidar)
+        names = ("pillars", "backbone", "neck", "view_transform")
+        found = [getattr(stream, name) for stream in streams if stream for name in names if hasattr(stream, name)]
+        return (*found, self.fusion, self.bev_encoder, *(self.heads[task] for task in self.heads))
+
+    def with_precision(self, precision: str) -> Variant:
+        """The same network with all engines in one precision; itself for an empty word."""
+        plan = self.compression.model_copy(update={"precision": {EVERYTHING: precision}})
+        return self.model_copy(update={"compression": plan}) if precision else self
+
+    @property
     def network_hash(self) -> str:
         """Identity of the network, which weights belong to: architecture and widths of its layers."""
         return stable_hash(_identity(self, with_precision=False))
@@ -220,7 +253,16 @@ def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
     """What makes a variant another one. Its name is no part of it."""
     content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
     content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
-    return content | ({"precision": variant.compression.precision} if with_precision else {})
+    return content | ({"precision": _plan(variant)} if with_precision else {})
+
+
+def _plan(variant: Variant) -> Mapping[str, str]:
+    """The precision plan as one text for all plans that say the same of whole modules."""
+    given = variant.compression.precision
+    if not set(given) <= {EVERYTHING, *MODULES}:
+        return given  # how patterns of layers overrule each other depends on all of them
+    words = variant.precision
+    return {EVERYTHING: words} if isinstance(words, str) else words
 
 
 def _declare_heads() -> None:
@@ -234,10 +276,6 @@ def _declare_heads() -> None:
             known[name] = FieldInfo.from_annotated_attribute(annotation, None)
     for model in (CameraStream, LidarStream, Heads, Variant):
         model.model_rebuild(force=True)
-
-
-_declare_heads()
-when_changed(_declare_heads)
 
 
 def changed(variant: Variant, overrides: Iterable[str]) -> Variant:
@@ -255,3 +293,9 @@ def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) ->
     data = read_yaml(path)
     data.setdefault("name", os.path.splitext(os.path.basename(path))[0])
     return validate(apply_overrides(data, overrides), Variant, str(path))
+
+
+# Last, and with the schemas of the models above put off until here: parts of other packages are imported now, and may
+# want what this module defines.
+_declare_heads()
+when_changed(_declare_heads)

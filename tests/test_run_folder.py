@@ -9,10 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bevlite.config import to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.evaluation.run import evaluate_run, ledger_line
+from bevlite.export.of_run import request_of_run
 from bevlite.export.run import export_run
+from bevlite.export.sources import open_network
 from bevlite.models.detector import Detector
 from bevlite.run_folder import STAGES, Run
 from bevlite.training.checkpoints import save_weights
@@ -108,3 +111,45 @@ def test_runs_of_earlier_versions_are_read(run: Run) -> None:
     assert torch.equal(run.weights(lidar_only())["lidar.pillars.conv.weight"], before["lidar.pillars.conv.weight"])
     save_weights(run, before, lidar_only(), {"epoch": 8})
     assert {f.name for f in run.checkpoints.iterdir()} == {"float.safetensors", "float.json"}
+
+
+def test_float_training_goes_on_beside_a_pruned_stage(world: DataConfig, tmp_path: Path) -> None:
+    """`--resume` and `--init` are of the float weights, whatever was made of them since."""
+    recipe, out = short_recipe(epochs=2), tmp_path / "run"
+    run = train(lidar_only(), world, recipe, out, stop_after_epoch=1, progress=False)
+    pruned(run)
+    train(lidar_only(), world, recipe, out, resume=True, progress=False)
+    assert run.weights_meta("float")["epoch"] == 2
+    again = train(lidar_only(), world, short_recipe(epochs=1), tmp_path / "b", init={"lidar": out}, progress=False)
+    assert again.stage == "float"
+
+
+def test_an_export_of_other_weights_or_another_plan_is_not_taken(run: Run) -> None:
+    export_run(run.path, samples=1)
+    assert request_of_run(run, "10.3").form.emission == "strong"
+    mixed = lidar_only(compression={"precision": {"lidar": "fp32"}})
+    write_atomic(run.path / "variant.yaml", to_yaml(mixed))
+    refused = "no exported modules of its last weights and precision plan for TensorRT 10.3"
+    with pytest.raises(BevliteError, match=refused):
+        request_of_run(run, "10.3")
+    assert request_of_run(run, "8.6").form.emission == "weak"  # its graph holds no precision
+    export_run(run.path, "10.3", samples=1)
+    assert request_of_run(run, "10.3").precision == {"lidar": "fp32", "fusion_heads": "fp16"}
+    assert request_of_run(run, "8.6").form.emission == "weak"
+    with pytest.raises(BevliteError, match=refused):
+        request_of_run(run, "10.3", "fp16")
+    narrow = pruned(run)
+    export_run(run.path, stage="float", samples=1)
+    with pytest.raises(BevliteError, match=refused):
+        request_of_run(run, "10.3")
+    with pytest.raises(BevliteError, match="holds no exported modules"):
+        evaluate_run(run.path, backend="onnx", workers=0)
+    assert (
+        open_network(run.path, "10.3", "", ["name=other"], {}).modules["lidar"]
+        == (open_network(narrow, "10.3", "", [], {}).modules["lidar"])
+    )
+    save_weights(run, weights(narrow, 2), narrow, {"ratio": 0.5}, "pruned")
+    export_run(run.path, samples=1)
+    save_weights(run, weights(narrow, 3), narrow, {"ratio": 0.5}, "pruned")
+    with pytest.raises(BevliteError, match=refused):
+        request_of_run(run, "10.3")

@@ -39,7 +39,7 @@ class BEVDataset(Dataset[Sample]):
     """Samples of an index, as far as the readers want them.
 
     A sample holds `row` and `token`; with `images`, `images` (N, 3, H, W) uint8; `first` and `ego_motion` (4, 4) where
-    a reader needs the past; and whatever the readers give.
+    a reader needs the past, or with `past`; and whatever the readers give.
     """
 
     def __init__(
@@ -53,10 +53,12 @@ class BEVDataset(Dataset[Sample]):
         sweeps: int = 1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        past: bool = False,
     ) -> None:
         self.root, self.index, self.rows, self.readers = Path(root), index, rows, tuple(readers)
         self.images, self.sweeps, self.augmentation, self.seed = images, sweeps, augmentation, seed
-        self.needs = frozenset(need for reader in self.readers for need in reader.needs)
+        needs = {need for reader in self.readers for need in reader.needs}
+        self.needs = frozenset(needs | {"past"} if past else needs)
         self.ragged = {name: how for reader in self.readers for name, how in reader.ragged.items()}
         for reader in self.readers:
             reader.check(self.root, index, rows)

@@ -10,9 +10,7 @@ from bevlite.devices.report.deploy import Accuracy, Budgets, LimitRow
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.devices.report.timing import Measured
 from bevlite.devices.report.whole_frames import WholeFrames
-
-DROPS = ("NDS", "occ_miou")
-"""The figures whose loss counts, where the network has the head."""
+from bevlite.tasks.contract import TASKS
 
 
 def limits_of(
@@ -112,5 +110,6 @@ def _drop(limit: float, accuracy: Accuracy | None) -> LimitRow:
 
 
 def drops(torch: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, float]:
-    """Loss of each figure that both have (0..1; negative for a gain)."""
-    return {name: float(torch[name]) - float(engine[name]) for name in DROPS if name in torch and name in engine}
+    """Loss of each task's first score, where both have it (0..1; negative for a gain)."""
+    firsts = [next(iter(task.scores.values()), "") for task in TASKS.members.values()]
+    return {name: float(torch[name]) - float(engine[name]) for name in firsts if name in torch and name in engine}

@@ -117,7 +117,7 @@ def accuracy_table(summary: Mapping[str, Any]) -> str:
     """The usual table at the end of an evaluation, task by task, as plain text."""
     lines = [f"{summary['split']}: {summary['samples']} samples, {summary['backend']}"]
     for task in TASKS.members.values():
-        if all(figure in summary for figure in task.scores.values()):
+        if task.scores and all(figure in summary for figure in task.scores.values()):
             lines += [task.table(summary), ""]
     return "\n".join(lines).rstrip()
 

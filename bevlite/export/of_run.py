@@ -23,10 +23,11 @@ def request_of_run(run: Run, tensorrt: str | None, precision: str = "") -> Reque
     """The exported modules of a run that a TensorRT version takes (None: whichever there are).
 
     Raises:
-        BevliteError: the run is not exported in that form, or with operators that the version has not.
+        BevliteError: the run is not exported in that form, from other weights or in another precision, or with
+            operators that the version has not.
     """
-    variant = run.variant()
-    chosen: Precision = precision or variant.precision
+    variant = run.variant().with_precision(precision)
+    chosen: Precision = variant.precision
     wanted = [form_for(tensorrt, chosen)] if tensorrt is not None else list(FORMS.values())
     for form in wanted:
         files = exported(run, variant, form.emission)
@@ -35,7 +36,10 @@ def request_of_run(run: Run, tensorrt: str | None, precision: str = "") -> Reque
                 _require_operators(files, tensorrt)
             return Request(files, form, chosen, steps_of(variant), feeds_of(outline(variant).modules))
     version = f" for TensorRT {tensorrt}" if tensorrt else ""
-    raise BevliteError(f"{run.path}: holds no exported modules{version}; accepted: a run after `bevlite export`")
+    raise BevliteError(
+        f"{run.path}: holds no exported modules of its last weights and precision plan{version}; accepted: a run "
+        "after `bevlite export`"
+    )
 
 
 def _require_operators(files: Mapping[str, Path], tensorrt: str) -> None:

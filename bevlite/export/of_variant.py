@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bevlite.export.graph.emit import require_buildable
 from bevlite.export.graph.graphs import GraphStore, module_graphs
 from bevlite.export.request import Request
 from bevlite.latency.pipeline import PipelineStep, steps_for
@@ -35,7 +36,10 @@ def request_of_variant(
     Raises:
         BevliteError: the variant cannot be exported, or an unknown version.
     """
-    chosen: Precision = precision or variant.precision
+    if not precision:  # one word for all can be predicted before it can be exported
+        require_buildable(variant, form_for(tensorrt, variant.precision))
+    variant = variant.with_precision(precision)
+    chosen: Precision = variant.precision
     form, graphs = form_for(tensorrt, chosen), store or GraphStore()
     modules = {module.name: graphs(module, form) for module in module_graphs(variant)}
     return Request(modules, form, chosen, steps_of(variant))

@@ -16,7 +16,7 @@ from bevlite.export.check.operators import OperatorFinding, check_model
 from bevlite.export.graph.emit import export_network
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.real import real_batches
-from bevlite.inference.onnx import OnnxNetwork
+from bevlite.inference.onnx import OnnxNetwork, identity_of_export
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run
@@ -36,6 +36,7 @@ class ExportReport:
     opset: int
     tensorrt: tuple[str, ...]
     files: dict[str, Path]
+    made_from: dict[str, str]
     findings: list[OperatorFinding] = field(default_factory=list)
     parity: list[OutputParity] = field(default_factory=list)
     parity_note: str = ""
@@ -61,6 +62,7 @@ class ExportReport:
             "emission": self.emission,
             "opset": self.opset,
             "tensorrt": list(self.tensorrt),
+            "made_from": self.made_from,
             "files": {name: file.name for name, file in self.files.items()},
             "parity": [asdict(row) for row in self.parity],
             "parity_note": self.parity_note,
@@ -121,15 +123,26 @@ def export_run(
         files = export_network(network.network, folder, form, single_file=single_file)
         for stale in set(folder.glob("*.onnx")) - set(files.values()):  # of an earlier export in another form
             stale.unlink()
-        report = ExportReport(form.emission, form.opset, versions, files, parity_note=note)
+        made_from = identity_of_export(run, variant, chosen, form.emission)
+        report = ExportReport(form.emission, form.opset, versions, files, made_from, parity_note=note)
         for file in files.values():
             report.findings += check_model(file, versions)
         if batches:
             report.parity = compare(network, OnnxNetwork(variant, files), batches, maps)
         reports.append(report)
-    write_atomic(path / "onnx" / "export.json", json.dumps([r.as_json() for r in reports], indent=1) + "\n")
+    entries = [*_kept_entries(path, reports), *(report.as_json() for report in reports)]
+    write_atomic(path / "onnx" / "export.json", json.dumps(entries, indent=1) + "\n")
     _raise_problems(reports)
     return reports
+
+
+def _kept_entries(path: Path, reports: Sequence[ExportReport]) -> list[dict[str, Any]]:
+    """What an earlier export wrote of emissions that this one leaves as they are."""
+    try:
+        before = json.loads((path / "onnx" / "export.json").read_text())
+        return [entry for entry in before if entry["emission"] not in {report.emission for report in reports}]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _raise_problems(reports: Sequence[ExportReport]) -> None:

@@ -56,13 +56,13 @@ def _open_run(path: Path, tensorrt: str, precision: str, overrides: list[str]) -
     """A run folder: its modules as they are exported for this version, else as they would be."""
     if not (path / "variant.yaml").is_file():
         return _open_folder(path, tensorrt, precision)
-    if overrides:
-        return _open_variant(path / "variant.yaml", tensorrt, precision, overrides)
     from bevlite.export.of_run import request_of_run  # imports torch
     from bevlite.export.of_variant import request_of_variant
     from bevlite.run_folder import Run
 
     run = Run(path)
+    if overrides:
+        return _open_variant(run.variant(), tensorrt, precision, overrides)
     try:
         return _read(request_of_run(run, tensorrt, precision))
     except BevliteError:

@@ -36,7 +36,7 @@ class AuxiliaryLoss(ABC):
 
 
 def hand_out(name: str, result: Tensor) -> None:
-    """Called by a part: its auxiliary result, for whoever collects (nobody does outside of training)."""
+    """Called by a part: its auxiliary result, for whoever collects (a whole network; no exported module does)."""
     found = _RESULTS.get()
     if found is not None:
         found[name] = result

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from bevlite.errors import ConfigError
 from bevlite.models.auxiliary import AuxiliaryLoss, collected
 from bevlite.models.contracts import Host, Part, TensorSpec, ViewTransform
 from bevlite.models.modules import CAMERA_BEV, LIDAR_BEV
@@ -51,8 +52,26 @@ class Detector(nn.Module):
             self.lidar = LidarModule(variant.lidar, variant.bev)
             channels.append(self.lidar.out_channels)
         self.fusion_heads = FusionHeads(variant.fusion, variant.bev_encoder, variant.heads, variant.bev, channels)
+        self._check_names()
         if variant.compression.widths:
             apply_widths(self, variant.compression.widths, Detector)
+
+    def _check_names(self) -> None:
+        """Parts come from many packages: what two of them call the same would overwrite each other."""
+        auxiliaries = [loss.name for loss in self.auxiliaries]
+        losses = [*auxiliaries, *(name for task in self.tasks for name in task.weights)]
+        maps = [raw.name for task in self.tasks for raw in task.maps]
+        for kind, names in (("losses", losses), ("raw maps", maps)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ConfigError(f"{self.variant.name}: found two {kind} called '{twice[0]}'; accepted: one each")
+        declared = {name for part in self.variant.parts for name in part.auxiliary}
+        for name in auxiliaries:
+            if name not in declared:
+                raise ConfigError(
+                    f"{self.variant.name}: found auxiliary loss '{name}', which no configuration of its parts names; "
+                    f"accepted: {', '.join(sorted(declared)) or 'none'} (PartConfig.auxiliary)"
+                )
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -78,7 +97,8 @@ class Detector(nn.Module):
     @property
     def auxiliaries(self) -> tuple[AuxiliaryLoss, ...]:
         """How auxiliary results are taught."""
-        return tuple(loss for part in self.modules() if isinstance(part, Part) for loss in part.auxiliaries)
+        inside = (module for module in self.modules() if module is not self)
+        return tuple(loss for module in inside for loss in getattr(module, "auxiliaries", ()))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The raw maps as trained, and what the next frame takes; in training also auxiliary results."""

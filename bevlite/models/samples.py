@@ -18,6 +18,7 @@ from bevlite.models.auxiliary import AuxiliaryLoss
 from bevlite.models.contracts import Host, TensorSpec
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of
+from bevlite.registry import when_changed
 from bevlite.tasks.contract import Task
 from bevlite.variant import Variant
 
@@ -51,6 +52,9 @@ def _outline(text: str) -> Outline:
     with torch.device("meta"):
         network = Detector(variant).eval()
     return Outline(tuple(modules_of(network)), network.hosts, network.states, network.auxiliaries, network.tasks)
+
+
+when_changed(_outline.cache_clear)
 
 
 def dataset_of(
@@ -97,4 +101,5 @@ def dataset_of(
         sweeps=variant.lidar.sweeps if variant.lidar is not None else 1,
         augmentation=augmentation,
         seed=seed,
+        past=bool(network.states),
     )

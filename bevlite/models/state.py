@@ -32,7 +32,7 @@ class Memory:
                 if not bool(first.all()):
                     raise ValueError(f"state {spec.name}: a sequence goes on that was not begun; samples must come "
                                      "scene by scene")  # fmt: skip
-                kept = torch.zeros(shape, device=device)
+                kept = torch.zeros(shape, dtype=getattr(torch, spec.dtype), device=device)
             mask = begins.view(-1, *[1] * (len(shape) - 1))
             values[spec.name] = torch.where(mask, torch.zeros_like(kept), kept)
         return values

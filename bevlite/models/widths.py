@@ -55,7 +55,7 @@ def apply_widths(network: N, widths: Mapping[str, Width], make: Callable[[Any], 
 def layer_widths(network: nn.Module, full: nn.Module) -> dict[str, Width]:
     """The text for a pruned network: every layer whose width is not that of the network as built.
 
-    What a layer takes stands in it only where its own channels changed as well, or it could not be found.
+    Each stands as `[out, in]`: what a layer takes cannot be found where a part splits a map for its readers.
     """
     before = dict(full.named_modules())
     found: dict[str, Width] = {}
@@ -81,11 +81,11 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
         width = widths[path]
         if isinstance(width, tuple) and not isinstance(layer, nn.Linear) and layer.groups == 1:
             layer.in_channels = width[1]  # who splits a map for its readers asks them (bevlite.models.layers.split_for)
-    last = [""]
+    called: dict[str, None] = {}
     hooks = []
     for path, layer in layers.items():
         if isinstance(layer, _FITTED) or hasattr(layer, "channel_parameters"):
-            hooks.append(layer.register_forward_pre_hook(_fitter(path, widths.get(path), last)))
+            hooks.append(layer.register_forward_pre_hook(_fitter(path, widths.get(path), called)))
     try:
         with torch.no_grad(), deployed_form(), torch.device("meta"):
             _run(network)
@@ -93,13 +93,17 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        last = next(reversed(called), "the inputs")
         raise ConfigError(
-            f"{KEY}: the widths do not fit together: after {last[0] or 'the inputs'}: {line}; accepted: one "
+            f"{KEY}: the widths do not fit together: after {last}: {line}; accepted: one "
             "width for layers whose maps are added or scaled by each other, and outputs that a task or a table fixes"
         ) from None
     finally:
         for hook in hooks:
             hook.remove()
+    for path in widths:
+        if path not in called:
+            raise ConfigError(f"{KEY}.{path}: found a layer that no exported module runs; accepted: those that do")
 
 
 def _run(network: Streams) -> None:
@@ -119,10 +123,11 @@ def _run(network: Streams) -> None:
                 raise ConfigError(f"{KEY}: output {raw.name} is {found}; accepted: {raw.shape}")
 
 
-def _fitter(path: str, width: Width | None, last: list[str]) -> Callable[[nn.Module, Any], None]:
+def _fitter(path: str, width: Width | None, called: dict[str, None]) -> Callable[[nn.Module, Any], None]:
     def hook(layer: nn.Module, inputs: Sequence[Any]) -> None:
         x: Tensor = inputs[0]
-        last[0] = path
+        called.pop(path, None)  # the last one last
+        called[path] = None
         takes = int(x.shape[-1] if isinstance(layer, (nn.Linear, nn.LayerNorm)) else x.shape[1])
         if isinstance(width, tuple) and width[1] != takes:
             raise ConfigError(f"{KEY}.{path}: found {list(width)}; accepted: [{width[0]}, {takes}], which come in")

@@ -114,7 +114,10 @@ class Task(ABC):
     weights: ClassVar[Mapping[str, float]]
     """Its losses by name, with the weight that a recipe starts from."""
     scores: ClassVar[Mapping[str, str]]
-    """Names that an objective of a search uses, and under which figure of the score each stands; larger is better."""
+    """Names that an objective of a search uses, and under which figure of the score each stands; larger is better.
+
+    The first is the one whose loss on a board counts (0..1).
+    """
     steps: ClassVar[tuple[str, ...]] = ()
     """Steps after the engines that cost time (bevlite.latency.pipeline)."""
 
@@ -170,7 +173,16 @@ class Tasks(Shelf[type[Task]]):
     """Every task by its name."""
 
     def register(self, task: C) -> C:
-        """Class decorator: make the task known."""
+        """Class decorator: make the task known.
+
+        Raises:
+            ValueError: another task has its name, or the name of one of its losses or scores.
+        """
+        for other in self.registered:
+            for kind, mine, theirs in (("losses", task.weights, other.weights), ("scores", task.scores, other.scores)):
+                both = sorted(set(mine) & set(theirs))
+                if both and other.name != task.name:
+                    raise ValueError(f"tasks {other.name} and {task.name}: two {kind} are called '{both[0]}'")
         self.add(task.name, task)
         return task
 

@@ -26,7 +26,7 @@ from bevlite.data.sampler import EpochSampler, SceneBatches, class_balanced_weig
 from bevlite.errors import BevliteError, TrainingError
 from bevlite.models.detector import STREAM_MODULES
 from bevlite.models.samples import dataset_of, outline
-from bevlite.run_folder import Run
+from bevlite.run_folder import FLOAT, Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
 from bevlite.training.module import TrainingModule, taught
 from bevlite.training.recipe import Recipe
@@ -68,7 +68,7 @@ def train(
     if state.is_file() and not resume:
         raise TrainingError(f"{out}: holds a run already; accepted: --resume auto, or a new folder")
     data = data.resolved()
-    run.create(variant, data, recipe, recipe.seed)
+    run.create(variant, data, recipe.of(variant), recipe.seed)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     dataset = training_set(variant, data, recipe)
     if dataset.has_past and recipe.class_balanced:
@@ -86,7 +86,7 @@ def train(
     elif init:
         module.start_from(_stream_weights(module, init))
     recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)
-    trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder)
+    trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder, module.uses_all)
     loader = _loader(dataset, recipe, batch_size, devices)
     _fit(trainer, module, loader, start)
     return run
@@ -139,7 +139,13 @@ def loader_workers(asked: int | None, devices: int = 1) -> int:
 
 
 def _trainer(
-    run: Run, recipe: Recipe, devices: int, stop_after_epoch: int | None, progress: bool, recorder: Callback
+    run: Run,
+    recipe: Recipe,
+    devices: int,
+    stop_after_epoch: int | None,
+    progress: bool,
+    recorder: Callback,
+    uses_all: bool,
 ) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -154,7 +160,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="auto",
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=("ddp" if uses_all else "ddp_find_unused_parameters_true") if devices > 1 else "auto",
         sync_batchnorm=devices > 1 and torch.cuda.is_available(),
         precision=precision,
         max_epochs=min(recipe.epochs, stop_after_epoch or recipe.epochs),
@@ -184,7 +190,7 @@ def _fit(trainer: lightning.Trainer, module: TrainingModule, loader: DataLoader,
 
 def _check_state(run: Run, variant: Variant) -> None:
     """A training state belongs to the weights beside it, and these to a variant."""
-    run.weights(variant)
+    run.weights(variant, FLOAT)
 
 
 def _stream_weights(module: TrainingModule, init: Mapping[str, Path]) -> dict[str, torch.Tensor]:
@@ -195,7 +201,7 @@ def _stream_weights(module: TrainingModule, init: Mapping[str, Path]) -> dict[st
         wanted = module.network.stream_state(stream)
         if not wanted:
             raise BevliteError(f"--init {stream}={path}: this variant has no {stream} stream")
-        given = Run(path).weights()
+        given = Run(path).weights(stage=FLOAT)
         for name, value in wanted.items():
             if name not in given or given[name].shape != value.shape:
                 raise BevliteError(

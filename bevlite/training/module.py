@@ -21,7 +21,7 @@ from bevlite.variant import Variant
 
 def taught(auxiliaries: Sequence[AuxiliaryLoss], recipe: Recipe) -> tuple[AuxiliaryLoss, ...]:
     """The auxiliary losses that a recipe gives a weight."""
-    return tuple(loss for loss in auxiliaries if recipe.losses[loss.name] > 0)
+    return tuple(loss for loss in auxiliaries if recipe.weight(loss.name) > 0)
 
 
 class TrainingModule(lightning.LightningModule):
@@ -33,7 +33,17 @@ class TrainingModule(lightning.LightningModule):
         self.network = Detector(variant)
         self.average = WeightAverage(self.network, recipe.ema_decay)
         self.memory = Memory(self.network.states)
+        self.weights = recipe.of(variant).losses
         self.terms: dict[str, list[Tensor]] = {}
+
+    @property
+    def uses_all(self) -> bool:
+        """Whether every parameter gets a gradient in every step.
+
+        Layers of an auxiliary result without weight get none, nor those that only the next frame's state comes from.
+        """
+        auxiliaries = self.network.auxiliaries
+        return not self.network.states and len(taught(auxiliaries, self.recipe)) == len(auxiliaries)
 
     def setup(self, stage: str) -> None:
         """On a GPU, channels last: its tensor cores want it, and converting costs a fifth of a step.
@@ -71,7 +81,7 @@ class TrainingModule(lightning.LightningModule):
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The weighted losses of all tasks, and of auxiliary results whose truth the batch has."""
-        weights = self.recipe.losses
+        weights = self.weights
         terms: dict[str, Tensor] = {}
         for task in self.network.tasks:
             terms |= task.losses(outputs, batch, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,9 @@ from bevlite.config import Config, load_config
 from bevlite.data.augment import Augmentation
 from bevlite.registry import STREAM_PARTS
 from bevlite.tasks.contract import TASKS
+
+if TYPE_CHECKING:  # imports torch, and a recipe is read before that
+    from bevlite.variant import Variant
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -22,6 +25,17 @@ def known_losses() -> dict[str, float]:
     for kind in STREAM_PARTS:
         for part in kind.members.values():
             weights |= getattr(part, "auxiliary", {})
+    for task in TASKS.members.values():
+        for head in task.heads.members.values():
+            weights |= getattr(head, "auxiliary", {})
+    return weights
+
+
+def losses_of(variant: Variant) -> dict[str, float]:
+    """The losses of a variant's own tasks and parts, with the weight that a recipe starts from."""
+    weights = {name: weight for task in variant.tasks for name, weight in TASKS.members[task].weights.items()}
+    for part in variant.parts:
+        weights |= part.auxiliary
     return weights
 
 
@@ -39,9 +53,7 @@ class Recipe(Config):
     clip_norm: float = Field(default=35.0, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    losses: dict[str, Weight] = Field(
-        default_factory=known_losses, description="weight of each loss; what is not named keeps its own"
-    )
+    losses: dict[str, Weight] = Field(default={}, description="weight of each loss that shall not keep its own")
     augmentation: Augmentation = Augmentation()
     class_balanced: bool = Field(default=False, description="draw samples of rare classes more often (CBGS)")
     workers: int | None = Field(default=None, ge=0, description="loader processes; null for one a core")
@@ -57,7 +69,15 @@ class Recipe(Config):
         for name in given:
             if name not in known:
                 raise ValueError(f"{name}: unknown key; accepted: {', '.join(known)}")
-        return {**known, **given}
+        return given
+
+    def weight(self, loss: str) -> float:
+        """The weight of a loss of a registered task or part."""
+        return self.losses[loss] if loss in self.losses else known_losses()[loss]
+
+    def of(self, variant: Variant) -> Recipe:
+        """As it teaches a variant: with the weight of each of its losses, and of no other."""
+        return self.model_copy(update={"losses": {loss: self.weight(loss) for loss in losses_of(variant)}})
 
 
 def load_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:

@@ -23,7 +23,7 @@ from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.onnx.graph import strip_weights
 from bevlite.latency.onnx.identity import module_identity
-from bevlite.tensorrt import Form, Precision, form_for, module_precision
+from bevlite.tensorrt import Form, form_for, module_precision
 from search.latency.candidate import Candidate, ModuleFile
 from search.latency.choice import DeviceChoice
 from search.latency.log import LOG, Entry, MeasurementLog, NoBoard, NoLatency, Scope
@@ -79,7 +79,7 @@ class BoardLatency:
             NoLatency, BevliteError: as for the modules.
         """
         try:
-            place = self._conditions()
+            place, variant = self._conditions(), self._planned(variant)
             identity = stable_hash({"whole": list(self._identities(variant, place).values())}, length=16)
             with Candidate(variant, self._data, self._form(variant, place), whole=True) as candidate:
                 return self._measured("whole", identity, "network", variant, candidate, place).report
@@ -101,7 +101,7 @@ class BoardLatency:
             self._boards = None
 
     def _composed(self, variant: Variant) -> LatencyReport:
-        place = self._conditions()
+        place, variant = self._conditions(), self._planned(variant)
         identities = self._identities(variant, place)
         with Candidate(variant, self._data, self._form(variant, place)) as candidate:
             entries = [
@@ -116,7 +116,7 @@ class BoardLatency:
 
         if self._graphs is None:
             self._graphs = GraphStore(self._folder / "graphs")
-        precision, form = self._precision(variant), self._form(variant, place)
+        precision, form = variant.precision, self._form(variant, place)
         return {
             module.name: module_identity(
                 self._graphs(module, form), module_precision(precision, module.name), place.where
@@ -143,7 +143,7 @@ class BoardLatency:
     def _measure(
         self, scope: Scope, identity: str, module: str, variant: Variant, file: ModuleFile, place: Place
     ) -> Entry:
-        precision = module_precision(self._precision(variant), module)
+        precision = module_precision(variant.precision, module)
         self._look(place)
         began, start = time.time(), time.monotonic()
         report = self._on_a_board(module, file, precision)
@@ -234,11 +234,11 @@ class BoardLatency:
         source = LatencySource(self._device, self._choice, self._folder / "predicted", steps=False)
         return source(variant)
 
-    def _precision(self, variant: Variant) -> Precision:
-        return self._choice.precision or variant.precision
+    def _planned(self, variant: Variant) -> Variant:
+        return variant.with_precision(self._choice.precision or "")
 
     def _form(self, variant: Variant, place: Place) -> Form:
-        return form_for(place.tensorrt, self._precision(variant))
+        return form_for(place.tensorrt, variant.precision)
 
     def _pool(self) -> Boards:
         if self._boards is None:

@@ -46,7 +46,14 @@ class LatencySource:
 
     def key(self, variant: Variant) -> str:
         """Name of the cached report."""
-        return stable_hash({"variant": variant.hash} | self._conditions(self.precision(variant)), length=16)
+        from bevlite.export.graph.graphs import made_by  # imports torch
+
+        own = {"variant": variant.hash, "code": made_by(variant)}
+        return stable_hash(own | self._conditions(self.precision(variant)), length=16)
+
+    def planned(self, variant: Variant) -> Variant:
+        """A variant in the precision that the search asks for, or with its own plan."""
+        return variant.with_precision(self._choice.precision or "")
 
     def precision(self, variant: Variant) -> Precision:
         """What the engines of a variant are built in: one word, or one for each module."""

@@ -43,6 +43,7 @@ class ModulePredictions:
         """Keys of the modules of a variant; those that nobody has asked for are begun."""
         from bevlite.export.graph.graphs import module_graphs  # imports torch
 
+        variant = self._source.planned(variant)
         precision = self._source.precision(variant)
         keys = []
         for module in module_graphs(variant):

@@ -119,13 +119,14 @@ def test_every_sample_gets_its_own_maps(run: Run, device: BoardDevice) -> None:
     """Scores of a random network would not show samples that were mixed up."""
     (one, *_), _ = real_batches(run, 1)
     found = request_of_run(run, "10.3.0")
-    onnx = OnnxNetwork(run.variant(), found.modules)
-    engines = EngineNetwork(device, found.modules, found.precision, onnx.inputs)
+    onnx = OnnxNetwork(run.variant(), found.files)
+    maps = ["heatmap", "boxes"]
+    engines = EngineNetwork(device, found.files, found.precision, onnx.inputs, maps)
     # Three that differ by far more than FP16 rounds: a random network hardly heeds the few points of a small world.
     pillars = torch.cat([one["pillars"] * factor for factor in (1, 1000, -1000)])
     batch = {"row": [0, 1, 2], "pillars": pillars, "pillar_index": torch.cat([one["pillar_index"]] * 3)}
     ours, theirs = engines(batch), onnx(batch)
-    for name in ("heatmap", "boxes"):
+    for name in maps:
         a, b = ours[name].astype(np.float64), theirs[name].astype(np.float64)
         own = np.abs(a - b).mean(axis=(1, 2, 3))
         other = np.abs(a - np.roll(b, 1, axis=0)).mean(axis=(1, 2, 3))

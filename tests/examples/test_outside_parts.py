@@ -18,6 +18,7 @@ else:  # what pytest itself reads TOML with
     import tomli as tomllib
 
 PACKAGE = ROOT / "examples" / "add_a_backbone"
+VARIANT = PACKAGE / "variant.yaml"
 COMMAND = "from bevlite.cli.main import main; main()"
 
 
@@ -50,6 +51,17 @@ def test_a_variant_with_it_is_loaded_and_counted(installed: Path, tmp_path: Path
     assert with_it.returncode == 0 and "{type: tiny_cnn, width: 24}" in with_it.stdout, with_it.stderr
     without = python(*words, site=None, folder=tmp_path)
     assert without.returncode == 2 and "camera.backbone.type: found 'tiny_cnn'; accepted:" in without.stderr
+
+
+@pytest.mark.parametrize("first", ["bevlite.variant", "bevlite.models.detector", "bevlite.tasks.detection"])
+def test_a_part_may_import_what_it_is_a_part_of(first: str, installed: Path, tmp_path: Path) -> None:
+    """Parts of other packages are looked up while our own modules are imported, in whichever order."""
+    early = "from bevlite.variant import load_variant\nfrom bevlite.models.detector import Detector\n"
+    source = early + (PACKAGE / "bevlite_tiny_cnn.py").read_text().replace("from __future__ import annotations", "")
+    (installed / "bevlite_tiny_cnn.py").write_text(source)
+    code = f"import {first}; from bevlite.variant import load_variant as load; print(load({str(VARIANT)!r}).camera)"
+    done = python("-c", code, site=installed, folder=tmp_path)
+    assert done.returncode == 0 and "TinyCNN" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -5,13 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bevlite.models.detector import Detector
+from bevlite.data.frame import Reader
+from bevlite.errors import ConfigError
+from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
+from bevlite.models.detector import AUXILIARY, Detector
 from bevlite.models.streams import IMAGE_MEAN, IMAGE_STD
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
+from bevlite.training.module import TrainingModule
+from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
-from tests.tiny import live, tiny
+from tests.tiny import lidar_only, live, tiny
 
 
 def inputs(variant: Variant, batch: int = 1, seed: int = 0) -> dict[str, Tensor]:
@@ -83,3 +88,49 @@ def test_state_of_streams_covers_the_network() -> None:
     rest = {k for k in network.state_dict() if k.startswith("fusion_heads.")}
     assert camera and lidar and rest and set(camera) | set(lidar) | rest == set(network.state_dict())
     assert Detector(tiny(camera=None)).stream_state("camera") == {}
+
+
+class Bright(AuxiliaryLoss):
+    """An auxiliary result against nothing of the batch: how far it is from one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def truth(self) -> Reader:
+        return Reader()
+
+    def __call__(self, result: Tensor, batch: Any) -> Tensor:
+        return (result - 1).square().mean()
+
+
+class Teaching(nn.Module):
+    """A LiDAR backbone, and no `Part`: its contract asks for a plain module."""
+
+    def __init__(self, inside: Any, name: str) -> None:
+        super().__init__()
+        self.inside, self.feature_info, self.auxiliaries = inside, inside.feature_info, (Bright(name),)
+
+    def forward(self, canvas: Tensor) -> Any:
+        maps = self.inside(canvas)
+        hand_out("edge", maps[0])
+        return maps
+
+
+@pytest.mark.parametrize("name", ["edge", "box", "other"])
+def test_any_part_may_teach(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = type(lidar_only().lidar.backbone)  # type: ignore[union-attr]
+    build = config.build
+    monkeypatch.setattr(config, "build", lambda self, channels: Teaching(build(self, channels), name))
+    monkeypatch.setattr(config, "auxiliary", {"edge": 0.1, "box": 0.1})
+    if name == "edge":
+        assert Recipe(losses={"edge": 0.2}).of(lidar_only()).losses["edge"] == 0.2
+        module = TrainingModule(lidar_only(), Recipe(), total_steps=1)
+        assert [loss.name for loss in module.network.auxiliaries] == ["edge"] and module.weights["edge"] == 0.1
+        assert module.uses_all and not TrainingModule(lidar_only(), Recipe(losses={"edge": 0}), total_steps=1).uses_all
+        made = module.network.train()(inputs(lidar_only(), 2))
+        assert AUXILIARY + "edge" in made
+    else:
+        message = {"box": "found two losses called 'box'", "other": "found auxiliary loss 'other', which no"}[name]
+        with pytest.raises(ConfigError, match=message):
+            Detector(lidar_only())

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from bevlite.registry import Registry
 from bevlite.run_folder import Run
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
 from bevlite.training.loop import train
+from bevlite.training.recipe import known_losses
 from bevlite.variant import Variant, load_variant
 from search import run_search, search_winner
 from search.space.objectives import Objectives
@@ -156,9 +158,25 @@ def test_it_trains_and_its_weight_is_one_of_the_recipe(run: Run) -> None:
     assert [set(line["loss"]) for line in lines] == [{"ground"}] * 4
     assert lines[-1]["loss"]["ground"] < 0.8 * lines[0]["loss"]["ground"]
     assert short_recipe(losses={"ground": 0.3}).losses["ground"] == 0.3
-    assert set(as_dict(short_recipe())["losses"]) == {
-        "heatmap", "box", "velocity", "occupancy", "ground", "depth",
-    }  # fmt: skip
+    assert set(known_losses()) == {"heatmap", "box", "velocity", "occupancy", "ground", "depth"}
+    assert yaml.safe_load((run.path / "recipe.yaml").read_text())["losses"] == {"ground": 1.0}
+
+
+def test_it_changes_nothing_for_networks_without_it() -> None:
+    """Identities and files of other networks must not follow from what happens to be installed."""
+    known, text = lidar_only().network_hash, to_yaml(lidar_only())
+    assert "ground_height" not in text and "null" not in yaml.safe_dump(yaml.safe_load(text)["heads"])
+    TASKS.remove("ground_height")
+    assert (lidar_only().network_hash, to_yaml(lidar_only())) == (known, text)
+
+
+def test_a_task_with_a_loss_of_another_is_refused() -> None:
+    class Twice(GroundHeight):
+        name = "twice"
+        weights = {"box": 1.0}
+
+    with pytest.raises(ValueError, match="tasks detection and twice: two losses are called 'box'"):
+        TASKS.register(Twice)
 
 
 def test_it_is_exported_scored_and_drawn(run: Run, tmp_path: Path) -> None:

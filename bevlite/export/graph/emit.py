@@ -100,8 +100,14 @@ class LayerPaths:
         return self._found[path, scope]
 
 
-def require_buildable(variant: Variant, form: Form) -> None:
+def require_buildable(variant: Variant, form: Form, *, single_file: bool = False) -> None:
     """Refuse a precision plan that this form cannot carry (raises ExportError)."""
+    if single_file and form.emission == "weak" and not isinstance(variant.precision, str):
+        words = ", ".join(f"{module} {word}" for module, word in variant.precision.items())
+        raise ExportError(
+            f"compression.precision: found {words} in a single file; accepted: one precision, or one file a module "
+            "(TensorRT 8 builds an engine in one)"
+        )
     for pattern, precision in variant.compression.precision.items():
         if precision == "int8":
             raise ExportError(
@@ -128,7 +134,7 @@ def export_network(
     Raises:
         ExportError: a module cannot be exported in this form.
     """
-    require_buildable(network.variant, form)
+    require_buildable(network.variant, form, single_file=single_file)
     modules = [whole_module(network)] if single_file else modules_of(network)
     files = {}
     for module in modules:

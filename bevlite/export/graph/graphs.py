@@ -38,8 +38,9 @@ from bevlite.models.modules import (
     view_transform_module,
 )
 from bevlite.models.streams import FusionHeads, LidarModule, build_camera, build_view_transform
+from bevlite.registry import when_changed
 from bevlite.tensorrt import Form
-from bevlite.variant import Variant
+from bevlite.variant import EVERYTHING, Variant
 
 _PACKAGES = ("torch", "timm", "onnx", "onnxslim")
 _CODE = ("models", "tasks", "export", "runtime")
@@ -56,7 +57,7 @@ class ModuleGraph:
     @cached_property
     def key(self) -> str:
         """Equal for two variants only if their graphs of this module are equal (16 hexadecimal digits)."""
-        content = f"{self.name} {code_identity()} {_outside(self.given)} {_text(self.given)}"
+        content = f"{self.name} {made_by(self.given)} {_text(self.given)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def make(self, form: Form) -> onnx.ModelProto:
@@ -88,8 +89,8 @@ def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
     more: dict[str, Any] = {}
     if plan.widths:
         more["network"] = variant.network_hash
-    if len(set(plan.precision.values())) > 1:
-        more["precision"] = plan.precision
+    if set(plan.precision) != {EVERYTHING}:  # what no pattern names is FP16: one pattern is a mixed plan too
+        more["precision"] = dict(sorted(plan.precision.items()))
     channels: dict[str, int] = {}
     for name, given in _givens(variant, channels):
         yield ModuleGraph(name, given | more, variant)
@@ -148,6 +149,7 @@ _BUILDERS: dict[str, Callable[[Given], Module]] = {
 }
 
 _CHANNELS: dict[str, int] = {}
+when_changed(_CHANNELS.clear)
 
 
 def _channels(name: str, given: Given) -> int:
@@ -169,6 +171,11 @@ def _text(value: Any) -> str:
     return json.dumps(value)
 
 
+def made_by(value: Any) -> str:
+    """Identity of the code that makes graphs of a variant, or of what a module is made from."""
+    return f"{code_identity()} {_outside(value)}"
+
+
 def _outside(value: Any) -> str:
     """Identity of the code of parts that other packages brought; empty where all are ours."""
     if isinstance(value, BaseModel):
@@ -183,6 +190,9 @@ def _source_identity(module: str) -> str:
     file = getattr(sys.modules[module], "__file__", None)
     content = Path(file).read_bytes() if file else b""  # a notebook's cell has no file: its name alone
     return hashlib.sha256(module.encode() + content).hexdigest()[:16]
+
+
+when_changed(_source_identity.cache_clear)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import ExportError
 from bevlite.export.graph.emit import LayerPaths, emit, export_network, require_buildable
-from bevlite.export.graph.graphs import module_graphs
+from bevlite.export.graph.graphs import GraphStore, module_graphs
 from bevlite.export.of_variant import request_of_variant
 from bevlite.latency.device import find_device
 from bevlite.models.detector import Detector
@@ -142,3 +142,46 @@ def test_fp32_is_predicted_from_the_graph_that_is_built() -> None:
     weak = {m.name: m.make(FORMS["weak"]) for m in module_graphs(variant)}
     assert here == board.measure(weak, (), "fp32").total_ms
     assert request_of_variant(variant, "10.3", "fp16").form == STRONG  # as --precision asks
+
+
+def test_nothing_is_rounded_between_layers_in_fp32() -> None:
+    """A module in FP32 rounds its inputs and its outputs, and nothing in between."""
+    made = emitted(planned({"*": "fp16", "lidar": "fp32"}))["lidar"]
+    producer = {name: node for node in made.graph.node for name in node.output}
+    back_and_forth = [
+        node.name
+        for node in made.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+        if (before := producer.get(node.input[0])) is not None and before.op_type == "Cast"
+    ]
+    assert back_and_forth == []
+    ends = {value.name for value in (*made.graph.input, *made.graph.output)}
+    casts = [node for node in made.graph.node if node.op_type == "Cast"]
+    assert casts and all({*node.input, *node.output} & ends for node in casts)
+
+
+def test_one_pattern_alone_is_a_plan_of_its_own() -> None:
+    """What no pattern names is FP16, so `lidar: fp32` is another graph than FP16 throughout."""
+    store = GraphStore()
+    plans = ("fp16", {"lidar": "fp32"}, {"*": "fp16", "lidar": "fp32"})
+    kinds = [
+        conv_types(request_of_variant(planned(plan), "10.3", store=store).modules["lidar"], "lidar") for plan in plans
+    ]
+    assert kinds[0] != kinds[1] == kinds[2]
+
+
+def test_a_precision_for_all_is_the_graph_of_that_precision() -> None:
+    asked = request_of_variant(planned("fp32"), "10.3", "fp16")
+    own = request_of_variant(planned("fp16"), "10.3")
+    assert {name: model.SerializeToString() for name, model in asked.modules.items()} == {
+        name: model.SerializeToString() for name, model in own.modules.items()
+    }
+    assert planned({"*": "fp16", "lidar": "fp16"}).hash == planned("fp16").hash != planned({"lidar": "fp32"}).hash
+
+
+def test_a_plan_that_no_export_can_build_is_not_predicted() -> None:
+    for plan, tensorrt in (("int8", "10.3"), ({"*": "fp32", "lidar.backbone": "fp16"}, "10.3")):
+        with pytest.raises(ExportError, match=r"compression\.precision"):
+            request_of_variant(planned(plan), tensorrt)
+    with pytest.raises(ExportError, match="in a single file; accepted: one precision, or one file a module"):
+        require_buildable(planned({"*": "fp16", "lidar": "fp32"}), WEAK, single_file=True)
