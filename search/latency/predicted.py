@@ -78,6 +78,10 @@ class LatencySource:
         key = self.module_key(module, precision)
         report = self.known_module(key)
         if report is None:
+            from bevlite.export.graph.emit import require_buildable  # imports torch
+
+            if not self._choice.precision:  # as for a whole variant
+                require_buildable(module.variant, self.form(precision))
             model = self._graphs()(module, self.form(precision))
             own = module_precision(precision, module.name)
             report = self._predictor().measure({module.name: model}, (), own)
