@@ -42,6 +42,7 @@ FIGURES = ("NDS", "mAP", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "occ_miou")
 
 
 def main() -> None:
+    """Every step that is asked for, in order."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=60)
@@ -66,6 +67,7 @@ def main() -> None:
 
 
 def run_one(name: str, data: DataConfig, out: Path, epochs: list[str]) -> None:
+    """Train one of the networks and score it on the scenes it has not seen."""
     variant = load_variant(CONFIGS / "variants" / f"{NETWORKS[name]}.yaml")
     file = CONFIGS / "recipes" / ("reference-fusion.yaml" if name in START else "reference.yaml")
     recipe = load_recipe(file, [f"epochs={count}" for count in epochs])
@@ -79,6 +81,7 @@ def run_one(name: str, data: DataConfig, out: Path, epochs: list[str]) -> None:
 
 
 def print_table(data: DataConfig, out: Path, draws: int) -> None:
+    """Figures with their intervals, and the differences between networks from the same draws."""
     index = load_index(data)
     draws_of = {}
     rows = []

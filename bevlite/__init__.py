@@ -16,56 +16,35 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bevlite.api import FUNCTIONS
+
 if TYPE_CHECKING:
-    from bevlite.api import (
-        add_device,
-        build,
-        calibrate_latency,
-        check_data,
-        check_device,
-        check_engine,
-        data_statistics,
-        deploy,
-        emulate,
-        evaluate,
-        export,
-        latency,
-        latency_on_dla,
-        list_devices,
-        load_variant,
-        measure,
-        module_costs,
-        show,
-        synthesize,
-        train,
-    )
+    from bevlite.api.boards import add_device as add_device
+    from bevlite.api.boards import check_device as check_device
+    from bevlite.api.boards import check_engine as check_engine
+    from bevlite.api.boards import deploy as deploy
+    from bevlite.api.boards import emulate as emulate
+    from bevlite.api.boards import list_devices as list_devices
+    from bevlite.api.boards import measure as measure
+    from bevlite.api.networks import build as build
+    from bevlite.api.networks import evaluate as evaluate
+    from bevlite.api.networks import export as export
+    from bevlite.api.networks import load_variant as load_variant
+    from bevlite.api.networks import module_costs as module_costs
+    from bevlite.api.networks import show as show
+    from bevlite.api.networks import train as train
+    from bevlite.api.predicting import calibrate_latency as calibrate_latency
+    from bevlite.api.predicting import latency as latency
+    from bevlite.api.predicting import latency_on_dla as latency_on_dla
+    from bevlite.api.worlds import check_data as check_data
+    from bevlite.api.worlds import data_statistics as data_statistics
+    from bevlite.api.worlds import synthesize as synthesize
 
 __version__ = "0.1.0"
 ROOMS = ("deploy", "export", "latency")
 """Functions that bear the name of a room of the library: the room itself can be called (bevlite.callable_room)."""
 
-__all__ = [
-    "add_device",
-    "build",
-    "calibrate_latency",
-    "check_data",
-    "check_device",
-    "check_engine",
-    "data_statistics",
-    "deploy",
-    "emulate",
-    "evaluate",
-    "export",
-    "latency",
-    "latency_on_dla",
-    "list_devices",
-    "load_variant",
-    "measure",
-    "module_costs",
-    "show",
-    "synthesize",
-    "train",
-]
+__all__ = sorted(FUNCTIONS)
 
 
 def __getattr__(name: str) -> Any:

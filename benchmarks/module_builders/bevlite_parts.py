@@ -108,6 +108,7 @@ def build_lidar(
     bev_cell_m: float = 0.8,
     extent_m: float = 51.2,
 ) -> Built:
+    """A LiDAR stream over a square range: pillars, backbone and neck; sizes in cells, `cell_m` in m."""
     encoder = PFNConfig(cell_m=cell_m, max_pillars=pillars, max_points=points, channels=width).build(BEVGrid())
     second = SECONDConfig.model_validate({"channels": channels, "layers": layers, "strides": strides}).build(width)
     fpn = SECFPNConfig(channels=neck).build(second.feature_info, round(bev_cell_m / cell_m))
@@ -146,6 +147,7 @@ def build_flashocc(in_channels: int, channels: int, cell_m: float) -> Built:
 
 
 def build_variant(name: str, overrides: Sequence[str] = ()) -> Built:
+    """A whole network of the repository as one graph, with the inputs of a frame."""
     variant: Variant = load_variant(VARIANTS / f"{name}.yaml", overrides)
     camera = pool = lidar = None
     inputs: list[Tensor] = []

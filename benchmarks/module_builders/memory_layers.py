@@ -45,6 +45,7 @@ def build_gather(table: int, width: int, rows: int, local: bool = False) -> Buil
 
 
 def build_elementwise(kind: str, shape: Sequence[int]) -> Built:
+    """One elementwise function of one tensor of a shape, or of two."""
     functions: dict[str, Callable[..., Tensor]] = {
         "relu": torch.relu,
         "silu": functional.silu,

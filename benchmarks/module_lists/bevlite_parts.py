@@ -8,6 +8,7 @@ from module_lists.listing import Listing
 
 
 def bevlite_parts(out: Listing) -> None:
+    """Parts of this repository from camera backbones to heads, LiDAR streams, and whole variants."""
     for backbone, height, width, cameras, channels, stride in (
         ("r18", 128, 352, 6, 128, 16),
         ("henet", 256, 704, 6, 256, 16),

@@ -22,6 +22,7 @@ def _conv_spec(
 
 
 def convolutions(out: Listing) -> None:
+    """Single convolutions of every kind, separable pairs, and transposed ones."""
     for shape, cout in (
         ((1, 256, 128, 128), 128),
         ((6, 64, 64, 176), 256),
@@ -162,6 +163,7 @@ def convolutions(out: Listing) -> None:
 
 
 def blocks(out: Listing) -> None:
+    """Bottlenecks, plain and inverted, and squeeze-and-excitation blocks."""
     for batch, width, inner, size, kernel, depthwise, act in (
         (1, 256, 64, 56, 3, False, "relu"),
         (6, 256, 64, 96, 3, False, "relu"),

@@ -25,5 +25,6 @@ class Listing:
         channels_last: bool = True,
         unseen: bool = False,
     ) -> None:
+        """Add one; `label` tells it from others of its family, the rest is as in `ModuleSpec`."""
         key = f"{family}/{label}"
         self.specs.append(ModuleSpec(key, family, builder, arguments, heavy, cpu, channels_last, unseen))

@@ -8,6 +8,7 @@ from module_lists.listing import Listing
 
 
 def memory_layers(out: Listing) -> None:
+    """Layers that move more than they compute: norms, softmax, elementwise, pooling, resizing, copies."""
     for rows, width in ((197, 192), (4096, 96), (1024, 256), (50000, 128), (1576, 768), (262144, 256), (49, 1024)):
         settings = {"rows": rows, "width": width}
         out.add("layernorm", "layernorm", f"{rows}x{width}", settings, cpu=rows < 2000, channels_last=False)

@@ -6,6 +6,7 @@ from module_lists.listing import Listing
 
 
 def products(out: Listing) -> None:
+    """Matrix products, linear layers and pairs of them."""
     for rows, cin, cout, act in (
         (1024, 256, 256, "none"),
         (1, 512, 1000, "none"),
@@ -51,6 +52,7 @@ def products(out: Listing) -> None:
 
 
 def attentions(out: Listing) -> None:
+    """Attention of several heads, plain, fused or in windows."""
     for batch, heads, queries, keys, width in (
         (1, 12, 197, 197, 64),
         (1, 8, 1024, 1024, 32),

@@ -6,6 +6,7 @@ from module_lists.listing import Listing
 
 
 def networks(out: Listing) -> None:
+    """Whole networks by image size and batch."""
     for name, size, batch in (
         ("timm:resnet18", 224, 1),
         ("timm:mobilenetv2_100", 224, 1),

@@ -6,13 +6,7 @@ Every function is imported when it is first asked for, and imports what it needs
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bevlite.api.boards import add_device, check_device, check_engine, deploy, emulate, list_devices, measure
-    from bevlite.api.networks import build, evaluate, export, load_variant, module_costs, show, train
-    from bevlite.api.predicting import calibrate_latency, latency, latency_on_dla
-    from bevlite.api.worlds import check_data, data_statistics, synthesize
+from typing import Any
 
 FUNCTIONS = {
     "load_variant": "networks",
@@ -37,30 +31,6 @@ FUNCTIONS = {
     "data_statistics": "worlds",
 }
 """Every function, and the file of this folder that holds it."""
-
-__all__ = [
-    "FUNCTIONS",
-    "add_device",
-    "build",
-    "calibrate_latency",
-    "check_data",
-    "check_device",
-    "check_engine",
-    "data_statistics",
-    "deploy",
-    "emulate",
-    "evaluate",
-    "export",
-    "latency",
-    "latency_on_dla",
-    "list_devices",
-    "load_variant",
-    "measure",
-    "module_costs",
-    "show",
-    "synthesize",
-    "train",
-]
 
 
 def __getattr__(name: str) -> Any:

@@ -137,13 +137,9 @@ def _identity(
 
 
 def _modules(run: Run, tensorrt: str) -> tuple[Request, list[str]]:
-    """The exported modules for a version; exported now if there are none, or older ones than the weights."""
+    """The exported modules for a version; exported now if there are none of the last weights and plan."""
     try:
-        found = request_of_run(run, tensorrt)
-        weights = run.weights_file()
-        stale = weights.is_file() and any(f.stat().st_mtime < weights.stat().st_mtime for f in found.files.values())
-        if not stale:
-            return found, []
+        return request_of_run(run, tensorrt), []
     except BevliteError:
         run.weights(run.variant())  # without weights nothing can be exported: that is the error to name
     export_run(run.path, version_key(tensorrt))

@@ -12,7 +12,8 @@ from bevlite.export.check.operators import check_model
 from bevlite.export.of_variant import steps_of
 from bevlite.export.real import real_batches
 from bevlite.export.request import Request
-from bevlite.inference.onnx import OnnxNetwork, exported
+from bevlite.inference.exported import exported
+from bevlite.inference.onnx import OnnxNetwork
 from bevlite.models.modules import feeds_of
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run

@@ -16,7 +16,8 @@ from bevlite.export.check.operators import OperatorFinding, check_model
 from bevlite.export.graph.emit import export_network
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.real import real_batches
-from bevlite.inference.onnx import OnnxNetwork, identity_of_export
+from bevlite.inference.exported import identity_of_export
+from bevlite.inference.onnx import OnnxNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,10 @@ import numpy as np
 from bevlite.data.dataset import single
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.errors import BevliteError
-from bevlite.models.modules import WHOLE, feeds_of
+from bevlite.inference.exported import exported
+from bevlite.models.modules import feeds_of
 from bevlite.models.samples import outline
-from bevlite.run_folder import Run, Stage
+from bevlite.run_folder import Run
 from bevlite.tensorrt import EMISSIONS, Emission
 from bevlite.variant import Variant
 
@@ -55,38 +54,3 @@ class OnnxNetwork:
     def tensors(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Every input, border tensor and output of one sample by name; it begins a sequence."""
         return self.chain.frame(inputs)
-
-
-def identity_of_export(run: Run, variant: Variant, stage: Stage, emission: Emission) -> dict[str, str]:
-    """What the files of an emission are made from. A weak graph holds no precision."""
-    weights = run.weights_file(stage)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
-    return {"network": variant.hash if emission == "strong" else variant.network_hash, "weights": digest}
-
-
-def exported(run: Run, variant: Variant, emission: Emission) -> dict[str, Path] | None:
-    """The files of an emission by module (one `network` where they were exported as one).
-
-    None if there are none, or if they were made from other weights or another plan than the run's last stage.
-    """
-    folder = run.path / "onnx" / emission
-    files = {name: folder / f"{name}.onnx" for name in variant.modules}
-    if not all(file.is_file() for file in files.values()):
-        files = {WHOLE: folder / f"{WHOLE}.onnx"}
-    if not all(file.is_file() for file in files.values()):
-        return None
-    made_from = _made_from(run, emission)
-    if made_from is not None:
-        wanted = identity_of_export(run, variant, run.stage, emission)
-        if any(made_from.get(key) != value for key, value in wanted.items() if value):
-            return None
-    return files
-
-
-def _made_from(run: Run, emission: Emission) -> dict[str, str] | None:
-    """As the export wrote it down; None where nothing is known (a folder of modules, an earlier version)."""
-    try:
-        entries = json.loads((run.path / "onnx" / "export.json").read_text())
-        return next((entry.get("made_from") for entry in entries if entry["emission"] == emission), None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -105,7 +105,7 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
         index,
         rows,
         augmentation=recipe.augmentation,
-        auxiliaries=taught(network.auxiliaries, recipe),
+        auxiliaries=taught(network.auxiliaries, recipe.of(variant).losses),
         seed=recipe.seed,
     )
 

@@ -19,9 +19,9 @@ from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 
 
-def taught(auxiliaries: Sequence[AuxiliaryLoss], recipe: Recipe) -> tuple[AuxiliaryLoss, ...]:
-    """The auxiliary losses that a recipe gives a weight."""
-    return tuple(loss for loss in auxiliaries if recipe.weight(loss.name) > 0)
+def taught(auxiliaries: Sequence[AuxiliaryLoss], weights: Mapping[str, float]) -> tuple[AuxiliaryLoss, ...]:
+    """The auxiliary losses that have a weight."""
+    return tuple(loss for loss in auxiliaries if weights[loss.name] > 0)
 
 
 class TrainingModule(lightning.LightningModule):
@@ -43,7 +43,7 @@ class TrainingModule(lightning.LightningModule):
         Layers of an auxiliary result without weight get none, nor those that only the next frame's state comes from.
         """
         auxiliaries = self.network.auxiliaries
-        return not self.network.states and len(taught(auxiliaries, self.recipe)) == len(auxiliaries)
+        return not self.network.states and len(taught(auxiliaries, self.weights)) == len(auxiliaries)
 
     def setup(self, stage: str) -> None:
         """On a GPU, channels last: its tensor cores want it, and converting costs a fifth of a step.
@@ -85,7 +85,7 @@ class TrainingModule(lightning.LightningModule):
         terms: dict[str, Tensor] = {}
         for task in self.network.tasks:
             terms |= task.losses(outputs, batch, weights)
-        for auxiliary in taught(self.network.auxiliaries, self.recipe):
+        for auxiliary in taught(self.network.auxiliaries, self.weights):
             terms[auxiliary.name] = weights[auxiliary.name] * auxiliary(outputs[AUXILIARY + auxiliary.name], batch)
         return terms
 

@@ -71,13 +71,10 @@ class Recipe(Config):
                 raise ValueError(f"{name}: unknown key; accepted: {', '.join(known)}")
         return given
 
-    def weight(self, loss: str) -> float:
-        """The weight of a loss of a registered task or part."""
-        return self.losses[loss] if loss in self.losses else known_losses()[loss]
-
     def of(self, variant: Variant) -> Recipe:
         """As it teaches a variant: with the weight of each of its losses, and of no other."""
-        return self.model_copy(update={"losses": {loss: self.weight(loss) for loss in losses_of(variant)}})
+        weights = {loss: self.losses.get(loss, weight) for loss, weight in losses_of(variant).items()}
+        return self.model_copy(update={"losses": weights})
 
 
 def load_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.export.run import forms_for
 from bevlite.run_folder import Run
 from bevlite.tensorrt import form_for, version_key
+from bevlite.training.checkpoints import save_weights
 from tests.deploy.conftest import add_device
 from tests.devices.conftest import Served
 from tests.waiting import until
@@ -133,7 +133,8 @@ def test_a_board_that_cannot_be_reached_is_an_error(run: Run, device: BoardDevic
 
 def test_new_weights_are_exported_again(run: Run) -> None:
     assert module._modules(run, "10.3.0")[1] == []
-    os.utime(run.weights_file())
+    weights = {name: value * 1.01 for name, value in run.weights().items() if value.is_floating_point()}
+    save_weights(run, run.weights() | weights, run.variant(), {"epoch": 1})
     assert module._modules(run, "10.3.0")[1] == ["exported for TensorRT 10.3.0"]
     assert module._modules(run, "8.6.2")[1] == ["exported for TensorRT 8.6.2"]
 

@@ -105,6 +105,7 @@ class _Session:
         self._names = list(self.outputs)
 
     def run(self, known: dict[str, np.ndarray]) -> None:
+        """Add its outputs to the tensors that are known by name (raises BevliteError when an input is not)."""
         missing = [name for name in self.inputs if name not in known]
         if missing:
             raise BevliteError(

@@ -20,6 +20,7 @@ FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 UNTYPED = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Reshape", "Transpose", "Resize", "Upsample"})
 """What computes nothing, or nothing that depends on the type: no island is made of it alone."""
 MOVING = frozenset({"Reshape", "Transpose", "Resize", "Upsample"})
+"""What hands values on: behind a node that a plan keeps in FP32 it stays in FP32 too."""
 LARGEST = float(np.finfo(np.float16).max)
 
 
