@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "errors", "callable_room", "bounds", "config", "tensorrt", "grid", "registry", "agent", "runtime", "data",
+    "errors", "callable_room", "bounds", "config", "tensorrt", "grid", "registry", "rtx", "agent", "runtime", "data",
     "metrics", "losses", "tasks", "variant", "models", "run_folder", "latency", "devices", "inference", "reporting",
     "analysis", "export", "training", "evaluation", "deploy", "simulation", "testing", "api", "cli",
 )  # fmt: skip
