@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bevlite.api.networks import show as show
     from bevlite.api.networks import train as train
     from bevlite.api.predicting import calibrate_latency as calibrate_latency
+    from bevlite.api.predicting import compile_onnx as compile_onnx
     from bevlite.api.predicting import latency as latency
     from bevlite.api.predicting import latency_on_dla as latency_on_dla
     from bevlite.api.worlds import check_data as check_data

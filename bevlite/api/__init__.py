@@ -18,6 +18,7 @@ FUNCTIONS = {
     "export": "networks",
     "latency": "predicting",
     "latency_on_dla": "predicting",
+    "compile_onnx": "predicting",
     "calibrate_latency": "predicting",
     "list_devices": "boards",
     "add_device": "boards",

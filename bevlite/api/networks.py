@@ -225,8 +225,9 @@ def export(
     single_file: bool = False,
     samples: int = 4,
     stage: str | None = None,
+    check: str | None = None,
 ) -> list[ExportReport]:
-    """Export a run to ONNX for stock TensorRT, checked operator by operator and against torch.
+    """Export a run to ONNX for stock TensorRT, checked operator by operator, by NVIDIA's compiler and against torch.
 
     Args:
         run: a run, or its folder.
@@ -234,17 +235,20 @@ def export(
         single_file: one `network.onnx` instead of one file a module.
         samples: samples on which ONNX is compared with torch.
         stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
+        check: `rtx` asks NVIDIA's own compiler (`pip install 'bevlite[rtx]'`), `none` does not; None asks where it is
+            installed.
 
     Returns:
-        One report an emission; `.files` are the modules.
+        One report an emission; `.files` are the modules, `.witnesses` NVIDIA's word on them.
 
     Raises:
-        ExportError: an operator that a version would refuse or run wrongly, or an output that differs from torch.
-        BevliteError: not a run, no weights, an unknown version.
+        ExportError: an operator that a version would refuse or run wrongly, a refusal of NVIDIA's compiler, or an
+            output that differs from torch.
+        BevliteError: not a run, no weights, an unknown version, or `rtx` where it is not installed.
     """
     from bevlite.export.run import export_run
 
-    return export_run(run_path(run), tensorrt, single_file=single_file, samples=samples, stage=stage)
+    return export_run(run_path(run), tensorrt, single_file=single_file, samples=samples, stage=stage, check=check)
 
 
 def run_path(run: Run | PathLike) -> Path:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.on_dla import OnDla
     from bevlite.latency.coefficients import Calibration
+    from bevlite.rtx.graph import BuiltGraph
     from bevlite.run_folder import Run
     from bevlite.variant import Variant
 
@@ -36,6 +37,7 @@ def latency(
     overrides: Iterable[str] = (),
     json_path: PathLike | None = None,
     html_path: PathLike | None = None,
+    check: str | None = None,
 ) -> LatencyReport:
     """Predict the latency of a network on a board; nothing is measured.
 
@@ -51,6 +53,7 @@ def latency(
         overrides: settings of a variant or a run, `a.b=c`.
         json_path: also write the report there.
         html_path: also write one page with plots there.
+        check: `rtx` also asks NVIDIA's own compiler (`pip install 'bevlite[rtx]'`); its word is among the notes.
 
     Returns:
         The report, of kind `predicted`: `total_ms` with its interval, modules, kernels.
@@ -58,23 +61,50 @@ def latency(
     Raises:
         BevliteError: a network that cannot be read or predicted, an unknown device, precision or version.
     """
+    from bevlite.export.check.witness import wanted
     from bevlite.export.prediction import latency_of, predict_request
     from bevlite.export.sources import open_network
 
+    asked = check is not None and wanted(check)[0]
     board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
     request = open_network(_path_of(source), board.tensorrt, precision, list(overrides), shapes or {})
-    if html_path is None:
+    if html_path is None and not asked:
         report = latency_of(request, board)
     else:
+        found = predict_request(request, board, check=asked)
+        report = found.report
+    if html_path is not None:
         from bevlite.reporting.latency_page import write_page
         from bevlite.reporting.latency_support import support
 
-        found = predict_request(request, board)
-        report = found.report
         write_page(Path(html_path), report, support(found.findings, request.versions), _title(source), found.int8)
     if json_path is not None:
         report.write(Path(json_path))
     return report
+
+
+def compile_onnx(
+    file: PathLike, *, capability: str = "8.6", seconds: float = 300.0, memory_mib: int = 8192
+) -> BuiltGraph:
+    """Ask NVIDIA's own parser and compiler about an ONNX file (TensorRT for RTX, on a CPU); nothing is timed.
+
+    Args:
+        file: the ONNX file; weights in other files are found beside it.
+        capability: compute capability to compile for; 8.6 is the nearest to Orin's 8.7.
+        seconds: the most that it may take.
+        memory_mib: the most memory that it may take, MiB.
+
+    Returns:
+        Taken or refused with the errors of the parser by node, or no verdict; the layers that would run with types,
+        formats and their ONNX nodes; memory. `.int8_layers()` are the products in INT8.
+
+    Raises:
+        BevliteError: the compiler is not installed (`pip install 'bevlite[rtx]'`); no ONNX file; a limit that is none.
+    """
+    from bevlite.rtx.compiler import build
+    from bevlite.rtx.process import Limits
+
+    return build(Path(file), capability=capability, limits=Limits(seconds, memory_mib))
 
 
 def latency_on_dla(

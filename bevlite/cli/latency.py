@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
     from bevlite.devices.predicted import PredictedDevice
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.check.operators import OperatorFinding
+    from bevlite.export.check.witness import Witness
     from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
@@ -66,6 +67,9 @@ def _register_predict(group: typer.Typer) -> None:
         dla: bool = typer.Option(
             False, "--dla", help="On one DLA core instead: what runs there, what falls back, and how long it takes."
         ),
+        check: str = typer.Option(
+            "", "--check", metavar="rtx", help="rtx: also ask NVIDIA's own compiler whether it takes the network."
+        ),
         compare: tuple[str, str] = typer.Option(
             NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
         ),
@@ -77,12 +81,16 @@ def _register_predict(group: typer.Typer) -> None:
         `bevlite latency calibrate --help`: fit the model to what you have measured.
         """
         from bevlite.api.predicting import predicted_board
+        from bevlite.export.check.witness import wanted
         from bevlite.export.sources import open_network
         from bevlite.latency.onnx.shapes import parse_shapes
         from bevlite.reporting.latency_support import support
         from bevlite.tensorrt import version_key
 
         sizes = parse_shapes(shapes)
+        asked = bool(check) and wanted(check)[0]
+        if asked and (dla or compare != NEITHER):
+            raise BevliteError("--check: asks about one network on the GPU; accepted: no --dla, --compare")
         for path in (json_path, html_path):
             _require_writable(path)
         board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
@@ -109,7 +117,7 @@ def _register_predict(group: typer.Typer) -> None:
             return
         from bevlite.export.prediction import predict_request
 
-        predicted = predict_request(network, board)
+        predicted = predict_request(network, board, check=asked)
         report, int8 = predicted.report, predicted.int8
         rows = support(predicted.findings, network.versions)
         if json_path is not None:
@@ -118,7 +126,12 @@ def _register_predict(group: typer.Typer) -> None:
             from bevlite.reporting.latency_page import write_page
 
             write_page(html_path, report, rows, source.name or str(source), int8)
-        _show(report, rows, int8)
+        _show(predicted.without_witnesses, rows, int8)
+        if asked:
+            from bevlite.reporting.witness_text import show_witnesses
+
+            show_witnesses(predicted.witnesses, "", _console())
+        _warn_refused(predicted.witnesses)
         _warn(predicted.findings, version_key(tensorrt), tensorrt)
 
 
@@ -164,6 +177,14 @@ def _warn(findings: Findings, version: str, tensorrt: str) -> None:
             verb = "does not take" if row.worst == WORDS["error"] else "runs wrongly"
             what = f"{row.op or next(iter(row.nodes)) or 'the file'}{nodes}"
             typer.echo(f"warning: TensorRT {tensorrt} {verb} {what}: {row.reason}; {row.remedy}", err=True)
+
+
+def _warn_refused(found: Mapping[str, Witness]) -> None:
+    """Say it on stderr too when NVIDIA's compiler refuses the network."""
+    from bevlite.export.check.witness import refusals
+
+    for line in refusals(found.values()):
+        typer.echo(f"warning: {line}", err=True)
 
 
 def _console() -> Console:

@@ -1,12 +1,13 @@
-"""A request predicted for a board: latency, what speaks against its operators, and what INT8 does to it."""
+"""A request predicted for a board: latency, what speaks against its operators, what INT8 does, NVIDIA's word."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bevlite.export.check.operators import OperatorFinding, check_model
+from bevlite.export.check.witness import Witness, notes, witnesses
 from bevlite.export.request import Request
 from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
 from bevlite.latency.gpu.quantization import Int8Findings, findings, scales_of
@@ -27,17 +28,34 @@ class Predicted:
         report: its latency.
         findings: by module, what speaks against it on the versions that it is meant for and on the chosen one.
         int8: by module that has INT8, what it does there.
+        witnesses: by module, what NVIDIA's compiler says of it; empty where it was not asked.
     """
 
     request: Request
     report: LatencyReport
     findings: Mapping[str, list[OperatorFinding]]
     int8: Mapping[str, Int8Findings]
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)
+
+    @property
+    def without_witnesses(self) -> LatencyReport:
+        """The report without NVIDIA's word among its notes, for whoever shows that apart."""
+        apart = notes(self.witnesses.values())
+        return self.report.model_copy(update={"notes": tuple(n for n in self.report.notes if n not in apart)})
 
 
-def predict_request(request: Request, board: PredictedDevice) -> Predicted:
-    """Predict all of it (raises BevliteError, as `PredictedDevice.measure`)."""
-    return Predicted(request, latency_of(request, board), _findings(request, board), _int8(request, board))
+def predict_request(request: Request, board: PredictedDevice, *, check: bool = False) -> Predicted:
+    """Predict all of it (raises BevliteError, as `PredictedDevice.measure`).
+
+    Args:
+        request: what is asked.
+        board: for which board.
+        check: ask NVIDIA's compiler too; its word is among the notes of the report.
+    """
+    report = latency_of(request, board)
+    found = witnesses(request.modules, tensorrt=board.tensorrt) if check else {}
+    report = report.model_copy(update={"notes": (*report.notes, *notes(found.values()))})
+    return Predicted(request, report, _findings(request, board), _int8(request, board), found)
 
 
 def latency_of(request: Request, board: PredictedDevice) -> LatencyReport:

@@ -1,4 +1,4 @@
-"""Export a run: modules, operator check, parity, one report."""
+"""Export a run: modules, operator check, NVIDIA's own compiler, parity, one report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 from bevlite.config import write_atomic
 from bevlite.errors import BevliteError, ExportError
 from bevlite.export.check.operators import OperatorFinding, check_model
+from bevlite.export.check.witness import Witness, refusals, wanted, witnesses
 from bevlite.export.graph.emit import export_network
+from bevlite.export.manual import manual
 from bevlite.export.parity import OutputParity, compare
 from bevlite.export.real import real_batches
 from bevlite.inference.exported import identity_of_export
@@ -31,13 +33,20 @@ CLASSES_LIMIT = {"weak": 1e-3, "strong": 2e-2}
 
 @dataclass
 class ExportReport:
-    """What was exported in one emission, and what speaks for and against it."""
+    """What was exported in one emission, and what speaks for and against it.
+
+    `witnesses` is NVIDIA's word by module, or empty, and `witness_note` says why; `manual` is what a person needs to
+    build the files by hand.
+    """
 
     emission: Emission
     opset: int
     tensorrt: tuple[str, ...]
     files: dict[str, Path]
     made_from: dict[str, str]
+    manual: dict[str, dict[str, Any]] = field(default_factory=dict)
+    witnesses: dict[str, Witness] = field(default_factory=dict)
+    witness_note: str = ""
     findings: list[OperatorFinding] = field(default_factory=list)
     parity: list[OutputParity] = field(default_factory=list)
     parity_note: str = ""
@@ -50,6 +59,7 @@ class ExportReport:
             for f in self.findings
             if f.severity in ("error", "silent_wrong") and f.version in self.tensorrt
         ]
+        found += refusals(self.witnesses.values())
         for row in self.parity:
             limits = CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT
             if not row.relative <= limits[self.emission] or not np.isfinite(row.largest):
@@ -65,6 +75,9 @@ class ExportReport:
             "tensorrt": list(self.tensorrt),
             "made_from": self.made_from,
             "files": {name: file.name for name, file in self.files.items()},
+            "modules": self.manual,
+            "nvidia": {name: witness.as_json() for name, witness in self.witnesses.items()},
+            "nvidia_note": self.witness_note,
             "parity": [asdict(row) for row in self.parity],
             "parity_note": self.parity_note,
             "findings": [asdict(finding) for finding in self.findings],
@@ -90,6 +103,7 @@ def export_run(
     single_file: bool = False,
     samples: int = 4,
     stage: str | None = None,
+    check: str | None = None,
 ) -> list[ExportReport]:
     """Write `onnx/<emission>/<module>.onnx` and `onnx/export.json`.
 
@@ -100,16 +114,19 @@ def export_run(
         single_file: one `network.onnx` instead of one file a module.
         stage: weights of which stage; None for the last one.
         samples: samples of the validation split (or else the training split) to compare with torch.
+        check: `rtx` asks NVIDIA's own compiler about every file, `none` does not; None asks where it is installed.
 
     Returns:
         One report an emission.
 
     Raises:
-        ExportError: an operator that the version would refuse or run wrongly, or an output that differs from torch;
-            the files and the report are written all the same, so that they can be looked at.
-        BevliteError: not a run, no weights, an unknown version.
+        ExportError: an operator that the version would refuse or run wrongly, a refusal of NVIDIA's compiler, or an
+            output that differs from torch; the files and the report are written all the same, so that they can be
+            looked at.
+        BevliteError: not a run, no weights, an unknown version, or `rtx` where it is not installed.
     """
     forms_for(tensorrt, "fp16")  # a wrong version is said before anything is read
+    asked, witness_note = wanted(check)
     run = Run(path)
     chosen = run.chosen(stage)
     variant = run.variant(chosen)
@@ -126,8 +143,11 @@ def export_run(
             stale.unlink()
         made_from = identity_of_export(run, variant, chosen, form.emission)
         report = ExportReport(form.emission, form.opset, versions, files, made_from, parity_note=note)
+        report.manual, report.witness_note = manual(files, versions, variant.precision), witness_note
         for file in files.values():
             report.findings += check_model(file, versions)
+        if asked:
+            report.witnesses = witnesses(files, tensorrt=versions[0])
         if batches:
             report.parity = compare(network, OnnxNetwork(variant, files), batches, maps)
         reports.append(report)

@@ -22,7 +22,7 @@ def show_int8(modules: Mapping[str, Int8Findings], console: Console) -> None:
     if not rows:
         return
     table = Table("module", "operator", "nodes", "what", "why; what to do", "first of them", box=SIMPLE_HEAD)
-    table.title, table.title_justify = "INT8: what stays FP16, and what is requantised (predicted)", "left"
+    table.title, table.title_justify = "INT8: what stays FP16, gains nothing, or is requantised (predicted)", "left"
     table.columns[2].justify = "right"
     for name, row in rows:
         more = ", ..." if len(row.nodes) > NAMED else ""

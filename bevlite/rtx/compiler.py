@@ -22,6 +22,7 @@ from bevlite.rtx.weights import filled, is_complete
 
 ORIN_LIKE = "8.6"
 """The nearest to Orin's 8.7 that it compiles for: the same Ampere, and no FP8 either."""
+CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 PROTOBUF_LIMIT = 2**31 - 1
 _UNREADABLE = "MODEL_DESERIALIZE_FAILED"
 _MISSING_FILE = re.compile(r"Failed to open file: (.*)$", re.MULTILINE)
@@ -43,9 +44,12 @@ def build(
         NVIDIA's word. What the compiler says against a file is a result, not an exception.
 
     Raises:
-        BevliteError: the compiler is not installed; the file is missing, over 2 GB, or no ONNX model.
+        BevliteError: the compiler is not installed; the file is missing, over 2 GB, or no ONNX model; an
+            unknown compute capability.
     """
     require()
+    if capability not in CAPABILITIES:
+        raise BevliteError(f"compute capability: found '{capability}'; accepted: {', '.join(CAPABILITIES)}")
     path, name = Path(source), name or str(source)
     _require_file(path)
     bound = limits or Limits()

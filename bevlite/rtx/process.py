@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bevlite.errors import BevliteError
 from bevlite.rtx import worker
 
 _POLL_S = 0.02
@@ -24,10 +25,15 @@ Messages = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take: seconds, and MiB of memory."""
+    """What one file may take: seconds, and MiB of memory (raises BevliteError for what is no limit)."""
 
     seconds: float = 300.0
     memory_mib: int = 8192
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("seconds", self.seconds, 1e6), ("memory_mib", self.memory_mib, 10**7)):
+            if not 0 < value <= most:
+                raise BevliteError(f"{name}: found {value:g}; accepted: more than 0, up to {most:g}")
 
 
 @dataclass(frozen=True)

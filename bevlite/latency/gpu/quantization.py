@@ -3,7 +3,9 @@
 The rules are those of NVIDIA's TensorRT documentation on explicit quantisation and of the quantisation of
 CUDA-BEVFusion: Q/DQ on every input of a product, weights included; on the skip branch of a residual addition and not
 on the branch of the convolution; one scale for all operands of a concatenation. DequantizeLinear moves forward over
-layers that only pick or move values.
+layers that only pick or move values. Q/DQ binds: a product with both is built in INT8 whether that helps or not (a
+depthwise one is, padded to four channels a group), or the build fails. `benchmarks/rtx_agreement.py` holds the rules
+against NVIDIA's compiler.
 """
 
 from __future__ import annotations
@@ -15,19 +17,27 @@ import onnx
 from onnx import numpy_helper
 
 from bevlite.latency.gpu.fusion import INT8_GROUP, FusedGraph
+from bevlite.latency.gpu.qdq import Dequantizers
 from bevlite.latency.onnx.graph import Graph, Node
-from bevlite.latency.onnx.operators import COMMUTING_OPS, CONV_OPS, GEMM_OPS
+from bevlite.latency.onnx.operators import CONV_OPS, GEMM_OPS
 from bevlite.tensorrt import Version, is_strongly_typed
 
 BETWEEN = frozenset({"BatchNormalization", "Add", "Sub", "Cast"})
 """What may stand between a convolution and the addition of a skip branch."""
+EPILOGUE = BETWEEN | {"Relu", "Clip"}
+"""What a convolution takes in before its result is quantised."""
+FLOAT_ONLY = frozenset({"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum", "GridSample",
+                        "Softmax", "LayerNormalization"})  # fmt: skip
+"""Layers that have no INT8 kernel: global pooling is imported as a reduction."""
+ONE_SCALE = frozenset({"MaxPool"})
+"""Layers that compute on quantised values as they are, if the scale stays."""
 NAMED = 8
 """Nodes that a note names."""
 
 
 @dataclass(frozen=True)
 class Int8Row:
-    """Nodes with the same finding. `effect` is `stays FP16` or `requantised`."""
+    """Nodes with the same finding. `effect` is `stays FP16`, `gains nothing` or `requantised`."""
 
     effect: str
     op: str
@@ -91,6 +101,8 @@ def findings(graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> In
         if why is not None:
             stay += 1
             found.setdefault(("stays FP16", node.op, *why), []).append(node.name)
+        elif (idle := reader.why_no_gain(node)) is not None:
+            found.setdefault(("gains nothing", node.op, *idle), []).append(node.name)
     if fused.quantized:
         for node in graph.nodes:
             why = reader.why_requantised(node)
@@ -102,19 +114,20 @@ def findings(graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> In
 
 class _Reader:
     def __init__(self, graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> None:
-        self.graph, self.scales = graph, scales
+        self.graph, self.qdq = graph, Dequantizers(graph, scales)
         self.explicit, self.constants = fused.quantized, fused.constants
         self.writer = {name: node for node in graph.nodes for name in node.outputs if name}
+        self.readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in dict.fromkeys(node.inputs):
+                self.readers.setdefault(name, []).append(node)
         self.attention = {id(node) for group in fused.groups for node in group.attention or ()}
 
     def why_fp16(self, node: Node) -> tuple[str, str] | None:
         """Reason and remedy, or None when the product runs in INT8."""
-        channels = self._group_channels(node)
-        if channels % INT8_GROUP:
-            kind = "depthwise" if channels == 1 else f"grouped, {channels} channels a group"
-            reason = f"{kind}: INT8 kernels exist for multiples of {INT8_GROUP}"
-            return reason, "leave its Q/DQ nodes out, FP16 is as fast"
-        missing = [word for word, name in self._operands(node) if self._dequantize(name) is None]
+        if not self.explicit and (idle := self.why_no_gain(node)) is not None:
+            return idle
+        missing = self.qdq.missing(node)
         if id(node) in self.attention and (missing or not self.explicit):
             return "inside attention", "as NVIDIA recommends"
         if not self.explicit:
@@ -124,21 +137,59 @@ class _Reader:
             return None
         return f"no Q/DQ on {' and '.join(missing)}", "quantise all inputs of a product, or none"
 
+    def why_no_gain(self, node: Node) -> tuple[str, str] | None:
+        """Reason and remedy for a product that is no faster in INT8, or None."""
+        channels = self._group_channels(node)
+        if channels % INT8_GROUP == 0:
+            return None
+        kind = "depthwise" if channels == 1 else f"grouped, {channels} channels a group"
+        reason = f"{kind}: INT8 kernels take multiples of {INT8_GROUP} and pad the rest"
+        return reason, "leave its Q/DQ nodes out, FP16 is as fast"
+
     def why_requantised(self, node: Node) -> tuple[str, str] | None:
         """Reason and remedy for a layer at which scales are changed or a fusion is lost."""
         if node.op == "Concat":
             return self._different_scales(node)
-        return self._residual(node) if node.op == "Add" else None
+        if node.op == "Add":
+            return self._residual(node)
+        if node.op in ONE_SCALE:
+            return self._changed_scale(node)
+        if node.op in FLOAT_ONLY and self.qdq.before(node.inputs[0]) is not None:
+            return "no INT8 kernel: it is dequantised before", "leave its Q/DQ nodes out"
+        return self._fork(node) if node.op == "QuantizeLinear" else None
+
+    def _changed_scale(self, node: Node) -> tuple[str, str] | None:
+        """A pooling that would run on INT8 values as they are, between two scales."""
+        before = self.qdq.before(node.inputs[0])
+        after = [n for n in self.readers.get(node.outputs[0], ()) if n.op == "QuantizeLinear"]
+        if before is None or not after:
+            return None
+        scales = {self.qdq.scale(n) for n in (before, *after)}
+        if len(scales) == 1:
+            return None
+        return "another scale behind than before", "give both the same scale, or leave the second Q/DQ out"
+
+    def _fork(self, node: Node) -> tuple[str, str] | None:
+        """A tensor of a product that is read quantised and in float: it is written in float, and quantised apart.
+
+        Additions and concatenations among its readers have findings of their own.
+        """
+        source = node.inputs[0]
+        others = [n for n in self.readers.get(source, ()) if n.op not in ("QuantizeLinear", "Add", "Concat")]
+        if not others or self._product(source, EPILOGUE) is None:
+            return None
+        names = ", ".join(sorted({n.op for n in others}))
+        return f"its tensor is read in float too (by {names})", "quantise it for all its readers, with one scale"
 
     def _different_scales(self, node: Node) -> tuple[str, str] | None:
-        sources = [self._dequantize(name) for name in node.inputs if name not in self.constants]
+        sources = [self.qdq.before(name) for name in node.inputs if name not in self.constants]
         found = [dq for dq in sources if dq is not None]
         if not found:
             return None
         if len(found) < len(sources):
             reason = f"{len(found)} of {len(sources)} operands have Q/DQ"
             return reason, "quantise all operands with one scale, or none"
-        scales = {self.scales.get(dq.inputs[1], dq.inputs[1]) for dq in found}
+        scales = {self.qdq.scale(dq) for dq in found}
         if len(scales) == 1:
             return None
         return f"{len(scales)} different scales", "give all operands the scale of the largest range"
@@ -148,7 +199,7 @@ class _Reader:
         operands = [name for name in node.inputs if name not in self.constants]
         if len(operands) != 2:
             return None
-        quantized = [self._dequantize(name) is not None for name in operands]
+        quantized = [self.qdq.before(name) is not None for name in operands]
         behind = [self._product_before(name, over) for name, over in zip(operands, quantized, strict=True)]
         if not any(product is not None and self.why_fp16(product) is None for product in behind):
             return None
@@ -171,21 +222,17 @@ class _Reader:
         groups = int(node.attribute("group", 1)) if node.op in CONV_OPS else 1
         return self.graph.tensor(node.inputs[0]).shape[1] // groups if groups > 1 else INT8_GROUP
 
-    def _dequantize(self, name: str) -> Node | None:
-        """The DequantizeLinear that a tensor comes out of, over layers that it moves across."""
-        node = self.writer.get(name)
-        while node is not None and node.op in COMMUTING_OPS:
-            node = self.writer.get(node.inputs[0])
-        return node if node is not None and node.op == "DequantizeLinear" else None
-
     def _product_before(self, name: str, over_quantizer: bool) -> Node | None:
         """The convolution or matrix product whose result a tensor is, behind its norm and bias, and its Q/DQ."""
-        node = self.writer.get(name)
         if over_quantizer:
-            dequantize = self._dequantize(name)
+            dequantize = self.qdq.before(name)
             quantize = self.writer.get(dequantize.inputs[0]) if dequantize is not None else None
-            node = self.writer.get(quantize.inputs[0]) if quantize is not None else None
-        while node is not None and node.op in BETWEEN:
+            name = quantize.inputs[0] if quantize is not None else ""
+        return self._product(name, BETWEEN)
+
+    def _product(self, name: str, over: frozenset[str]) -> Node | None:
+        node = self.writer.get(name)
+        while node is not None and node.op in over:
             rest = [n for n in node.inputs if n not in self.constants]
             node = self.writer.get(rest[0]) if len(rest) == 1 else None
         return node if node is not None and node.op in GEMM_OPS else None

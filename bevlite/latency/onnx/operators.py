@@ -28,7 +28,9 @@ POINTWISE_OPS = _names(
 VIEW_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 """Another reading of the same memory: no kernel."""
 
-COMMUTING_OPS = VIEW_OPS | frozenset({"MaxPool", "Relu", "Transpose", "Slice", "Split"})
+COMMUTING_OPS = VIEW_OPS | frozenset(
+    {"MaxPool", "Relu", "Transpose", "Slice", "Split", "Gather", "Pad", "DepthToSpace", "SpaceToDepth"}
+)
 """They pick or move values: DequantizeLinear may as well stand behind them."""
 
 REDUCE_OPS = _names(

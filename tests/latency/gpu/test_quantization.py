@@ -91,12 +91,37 @@ def test_dequantisation_moves_over_layers_that_only_pick_or_move(op: str) -> Non
     assert only(net.read(last)) == ("stays FP16", "no Q/DQ on input", (last,))
 
 
-@pytest.mark.parametrize(("groups", "stays"), [(16, "depthwise"), (8, "grouped, 2 channels a group"), (4, "")])
-def test_grouped_convolutions(groups: int, stays: str) -> None:
+@pytest.mark.parametrize(("groups", "idle"), [(16, "depthwise"), (8, "grouped, 2 channels a group"), (4, "")])
+def test_grouped_convolutions_run_in_int8_and_gain_nothing(groups: int, idle: str) -> None:
+    """Q/DQ binds: NVIDIA's compiler pads a depthwise convolution and runs it in INT8 (tests/export/check/test_int8)."""
     net = Net()
     found = net.read(net.conv(net.qdq("x"), groups=groups))
-    assert bool(found.rows) == bool(stays)
-    assert not stays or found.rows[0].reason.startswith(f"{stays}: INT8 kernels exist for multiples of 4")
+    assert (found.int8_products, found.products) == (1, 1)
+    assert [(row.effect, row.reason.split(":")[0]) for row in found.rows] == ([("gains nothing", idle)] if idle else [])
+
+
+@pytest.mark.parametrize(("scale", "rows"), [(0.1, 0), (0.2, 1)])
+def test_a_pooling_between_two_scales(scale: float, rows: int) -> None:
+    net = Net()
+    pooled = net.node("MaxPool", net.qdq("x"), kernel_shape=[2, 2], strides=[2, 2])
+    found = net.read(net.conv(net.qdq(pooled, scale)))
+    assert [row.reason for row in found.rows] == ["another scale behind than before"] * rows
+
+
+def test_what_has_no_int8_kernel_is_named() -> None:
+    net = Net()
+    pooled = net.node("GlobalAveragePool", net.qdq("x"))
+    found = net.read(net.conv(net.qdq(pooled)))
+    assert only(found) == ("requantised", "no INT8 kernel: it is dequantised before", (pooled,))
+
+
+def test_a_tensor_that_is_read_quantised_and_in_float() -> None:
+    net = Net()
+    x = net.node("Relu", net.conv(net.qdq("x")))
+    held, free = net.conv(net.qdq(x)), net.conv(x, held=False)
+    rows = {row.effect: row.reason for row in net.read(held, free).rows}
+    assert rows["requantised"] == "its tensor is read in float too (by Conv)"
+    assert rows["stays FP16"] == "no Q/DQ on input and weight"
 
 
 def attention(net: Net, quantised: bool) -> str:
@@ -187,7 +212,7 @@ def test_the_command_and_the_page_name_them(tmp_path: Path) -> None:
     arguments = ["latency", str(file), "--precision", "int8", "--html", str(page), "--json", str(report)]
     result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "INT8: what stays FP16, and what is requantised" in result.output and last in result.output
+    assert "INT8: what stays FP16, gains nothing, or is requantised" in result.output and last in result.output
     assert "INT8: 1 of 2 products run in INT8" in result.output
     assert "what stays FP16" in page.read_text() and f'<td class="long">{last}</td>' in page.read_text()
     assert f"no Q/DQ on input and weight): {last}" in report.read_text()

@@ -1,0 +1,137 @@
+"""INT8 as the Q/DQ nodes of a file ask for it, as NVIDIA's compiler grants it, and as our own rules place it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx
+
+from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+from bevlite.latency.gpu.qdq import Dequantizers
+from bevlite.latency.gpu.quantization import Int8Findings, findings, scales_of
+from bevlite.latency.onnx.graph import Node, read_graph
+from bevlite.latency.onnx.operators import CONV_OPS, GEMM_OPS
+from bevlite.rtx.graph import BuiltGraph, BuiltLayer
+from bevlite.tensorrt import DEFAULT_VERSION, parse_version
+
+WORDS = {"Conv": "convolution", "ConvTranspose": "transposed convolution", "MatMul": "matrix product",
+         "Gemm": "matrix product"}  # fmt: skip
+
+_WITHOUT_INT8 = frozenset({"ConvTranspose"})
+"""Products that the compiler was never seen to run in INT8, wherever their Q/DQ stand."""
+
+
+@dataclass(frozen=True)
+class Int8Product:
+    """One convolution or matrix product of a file with Q/DQ nodes.
+
+    Attributes:
+        node: its name, as NVIDIA's parser gives it.
+        op: its operator.
+        asked: what the Q/DQ nodes ask for: both its operands come out of DequantizeLinear.
+        runs: the type that the compiler multiplies in (`int8`, `fp16`, ...); empty where no layer names it.
+        kernel: the layer that it runs in.
+        reason: why what was asked was not given, or why it was not asked; empty where all is said.
+        placed: whether our own rules place it in INT8.
+        placed_reason: why they do not, or what they say against it.
+    """
+
+    node: str
+    op: str
+    asked: bool
+    runs: str
+    kernel: str
+    reason: str
+    placed: bool
+    placed_reason: str
+
+    @property
+    def granted(self) -> bool:
+        """Whether it runs in INT8."""
+        return self.runs == "int8"
+
+    @property
+    def denied(self) -> bool:
+        """Whether INT8 was asked for and not given."""
+        return self.asked and not self.granted
+
+    @property
+    def agrees(self) -> bool:
+        """Whether our rules say what the compiler does."""
+        return self.placed == self.granted
+
+    def note(self) -> str:
+        """What was asked and not given, in a sentence."""
+        return (
+            f"{self.node} ({self.op}) was asked for INT8 and runs in {self.runs.upper() or 'no layer'}: {self.reason}"
+        )
+
+
+def parser_name(node: Node) -> str:
+    """What NVIDIA's parser calls a node: one without name after what it writes."""
+    return node.name or f"node_of_{node.outputs[0]}"
+
+
+def int8_products(
+    model: onnx.ModelProto, built: BuiltGraph, tensorrt: str = DEFAULT_VERSION
+) -> tuple[Int8Product, ...]:
+    """Every product of a file: what was asked, what the compiler gave, what our rules say.
+
+    Args:
+        model: the file, with its scales.
+        built: what the compiler made of it.
+        tensorrt: version that our own rules are asked for.
+
+    Raises:
+        BevliteError: shapes of the file that cannot be found.
+    """
+    graph = read_graph(model)
+    placed = findings(graph, fuse(graph, tensorrt_rules(parse_version(tensorrt))), scales_of(model))
+    asked = Dequantizers(graph, scales_of(model))
+    said = _by_node(placed)
+    products = [node for node in graph.nodes if node.op in GEMM_OPS]
+    return tuple(_product(node, asked, built, placed.explicit, said.get(node.name, ("", ""))) for node in products)
+
+
+def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
+    """The products that were asked for INT8 and did not get it."""
+    return [product for product in products if product.denied]
+
+
+def _by_node(placed: Int8Findings) -> dict[str, tuple[str, str]]:
+    """Effect and reason of our rules by the name of the node."""
+    return {name: (row.effect, row.reason) for row in placed.rows if row.op in GEMM_OPS for name in row.nodes}
+
+
+def _product(node: Node, asked: Dequantizers, built: BuiltGraph, explicit: bool, said: tuple[str, str]) -> Int8Product:
+    missing = asked.missing(node)
+    layer = built.layer_of(parser_name(node))
+    runs = layer.inputs[0].dtype if layer is not None and layer.inputs else ""
+    effect, why = said
+    return Int8Product(
+        node=parser_name(node),
+        op=node.op,
+        asked=not missing,
+        runs=runs,
+        kernel=layer.name if layer is not None else "",
+        reason=f"no Q/DQ on {' and '.join(missing)}" if missing else _reason(node, layer, runs, asked.crossed(node)),
+        placed=explicit and effect != "stays FP16",
+        placed_reason=why,
+    )
+
+
+def _reason(node: Node, layer: BuiltLayer | None, runs: str, crossed: list[str]) -> str:
+    """Why a product that was asked for INT8 runs in something else."""
+    if runs == "int8":
+        return ""
+    if layer is None:
+        return "no layer of the compiler names it: it was computed while building, or is not needed"
+    if not layer.is_product:
+        return f"it became part of the generated kernel {layer.name}"
+    if crossed and node.op not in _WITHOUT_INT8:
+        return f"its DequantizeLinear stands before {', '.join(crossed)}, over which the compiler does not move it"
+    what = WORDS.get(node.op, node.op)
+    if node.op in CONV_OPS and int(node.attribute("group", 1)) > 1:
+        what = f"grouped {what}"
+    return f"the compiler has no INT8 kernel for this {what} and dequantises its operands to {runs.upper()} before it"
