@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from bevlite.errors import BevliteError
 from bevlite.rtx.complaints import builder_errors, parser_error, unfinished
@@ -18,7 +17,7 @@ from bevlite.rtx.graph import BuiltGraph, CompilerError, Memory, Verdict
 from bevlite.rtx.installed import installed_version, require
 from bevlite.rtx.log import UnknownLog, read_listing, read_memory
 from bevlite.rtx.process import Limits, Messages, read_messages, read_result, run_worker
-from bevlite.rtx.weights import filled, is_complete
+from bevlite.rtx.weights import filled, full_bytes
 
 ORIN_LIKE = "8.6"
 """The nearest to Orin's 8.7 that it compiles for: the same Ampere, and no FP8 either."""
@@ -79,15 +78,15 @@ def build_model(
     """
     require()
     name = name or model.graph.name or "model"
-    whole = model if is_complete(model) else filled(model)
+    size = full_bytes(model)
+    if size > PROTOBUF_LIMIT:
+        raise BevliteError(
+            f"{name}: found {size / 1e9:.1f} GB with its weights, and an ONNX model holds at most 2 GB; accepted: a file "
+            "with weights in files beside it"
+        )
     with tempfile.TemporaryDirectory(prefix="bevlite-rtx-") as folder:
         file = Path(folder) / "model.onnx"
-        try:
-            file.write_bytes(whole.SerializeToString())
-        except (EncodeError, ValueError):
-            raise BevliteError(
-                f"{name}: over 2 GB with its weights; accepted: a file with weights in files beside it"
-            ) from None
+        file.write_bytes(filled(model).SerializeToString())
         return build(file, name=name, capability=capability, limits=limits)
 
 

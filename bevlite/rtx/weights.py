@@ -33,6 +33,12 @@ def is_complete(model: onnx.ModelProto) -> bool:
     return all(_has_values(tensor) for tensor in _constants(model.graph))
 
 
+def full_bytes(model: onnx.ModelProto) -> int:
+    """Size of a model once every constant has values."""
+    missing = [tensor for tensor in _constants(model.graph) if not _has_values(tensor)]
+    return model.ByteSize() + sum(prod(tensor.dims) * _width(tensor.data_type) for tensor in missing)
+
+
 def filled(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which every constant has values: its own, or small positive ones (integers: 0).
 
@@ -64,6 +70,12 @@ def _has_values(tensor: onnx.TensorProto) -> bool:
         return False
     stored = (tensor.raw_data, tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data)
     return prod(tensor.dims) == 0 or any(map(len, (*stored, tensor.string_data, tensor.uint64_data)))
+
+
+def _width(kind: int) -> int:
+    """Bytes an element (4 where that is not known)."""
+    known = {**_FLOATS, **_INTEGERS}
+    return np.dtype(known[kind]).itemsize if kind in known else _RAW_BYTES.get(kind, 4)
 
 
 def _fill(tensor: onnx.TensorProto, block: np.ndarray) -> None:

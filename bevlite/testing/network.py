@@ -1,4 +1,4 @@
-"""A part inside a network: counted, exported, run by ONNX Runtime, checked for TensorRT, predicted."""
+"""A part inside a network: counted, exported, run by ONNX Runtime, checked for TensorRT by rules and by NVIDIA."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bevlite.analysis.cost import module_costs
 from bevlite.config import merge
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.export.check.operators import check_model
+from bevlite.export.check.witness import refusals, witnesses
 from bevlite.export.graph.emit import export_network
 from bevlite.models.contracts import (
     BackboneConfig,
@@ -31,6 +32,7 @@ from bevlite.models.contracts import (
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, feeds_of, modules_of
+from bevlite.rtx.installed import is_installed
 from bevlite.tasks.contract import TASKS
 from bevlite.tasks.detection import Detection
 from bevlite.tasks.occupancy import Occupancy
@@ -85,8 +87,8 @@ def small_variant(**changes: Any) -> Variant:
 def check_in_network(part: PartConfig, **changes: Any) -> None:
     """A part in the small network, whatever its kind.
 
-    It is counted without computing; exported in both forms with operators that every TensorRT version of a form takes;
-    and ONNX Runtime gives, for two frames of a sequence and for another calibration, what torch does: nothing of
+    It is counted without computing; exported in both forms with operators that every TensorRT version of a form takes,
+    and that NVIDIA's own compiler takes where it is installed (`pip install 'bevlite[rtx]'`); and ONNX Runtime gives, for two frames of a sequence and for another calibration, what torch does: nothing of
     geometry, motion or past is frozen in the file.
 
     Args:
@@ -108,6 +110,8 @@ def check_in_network(part: PartConfig, **changes: Any) -> None:
             for name, file in files.items():
                 bad = [f for f in check_model(file, versions) if f.severity in ("error", "silent_wrong")]
                 expect(not bad, part, f"{name}, {emission}: " + "; ".join(f"{f.op}: {f.reason}" for f in bad[:2]))
+            refused = refusals(witnesses(files).values()) if is_installed() else []
+            expect(not refused, part, f"{emission}: " + "; ".join(refused[:2]))
             _compare(part, network, modules, files, emission)
 
 
