@@ -250,6 +250,15 @@ def _output() -> onnx.ModelProto:
     return net.model(net.qdq(net.relu(net.conv(net.qdq("x"), name="first"))))
 
 
+def _between(op: str, channels: int, **attributes: Any) -> onnx.ModelProto:
+    """An operator between DequantizeLinear and a convolution, with no Q/DQ behind it."""
+    net = Network()
+    x = net.qdq(net.relu(net.conv(net.qdq("x"), name="before")))
+    made = net.node(op, x, name="between", **attributes)
+    net.channels[made] = channels
+    return net.model(net.conv(made, 64, name="after"))
+
+
 def _sampled() -> onnx.ModelProto:
     net = Network(inputs={"x": MAP, "grid": (1, 20, 20, 2)})
     x = net.qdq(net.relu(net.conv(net.qdq("x"), name="before")))
@@ -297,6 +306,12 @@ GRAPHS = (
     QuantizedGraph("resize", "bilinear resize before Q/DQ", _resize),
     QuantizedGraph("silu", "two convolutions and SiLU", _activation),
     QuantizedGraph("output", "Q/DQ on the last output", _output),
+    QuantizedGraph("relu-behind", "ReLU between DQ and a convolution", lambda: _between("Relu", 64)),
+    QuantizedGraph(
+        "pixel-shuffle",
+        "depth to space between DQ and a convolution",
+        lambda: _between("DepthToSpace", 16, blocksize=2),
+    ),
     QuantizedGraph("grid-sample", "GridSample between Q/DQ", _sampled),
 )  # fmt: skip
 """Every network that is compared."""

@@ -81,8 +81,8 @@ def build_model(
     size = full_bytes(model)
     if size > PROTOBUF_LIMIT:
         raise BevliteError(
-            f"{name}: found {size / 1e9:.1f} GB with its weights, and an ONNX model holds at most 2 GB; accepted: a file "
-            "with weights in files beside it"
+            f"{name}: found {size / 1e9:.1f} GB with its weights, and an ONNX model holds at most 2 GB; accepted: a "
+            "file with weights in files beside it"
         )
     with tempfile.TemporaryDirectory(prefix="bevlite-rtx-") as folder:
         file = Path(folder) / "model.onnx"

@@ -63,14 +63,12 @@ class Int8Product:
 
     def note(self) -> str:
         """What was asked and not given, in a sentence."""
-        return (
-            f"{self.node} ({self.op}) was asked for INT8 and runs in {self.runs.upper() or 'no layer'}: {self.reason}"
-        )
+        return f"{self.node} ({self.op}) was asked for INT8 and runs in {self.runs.upper() or 'no layer of its own'}: {self.reason}"
 
 
-def parser_name(node: Node) -> str:
-    """What NVIDIA's parser calls a node: one without name after what it writes."""
-    return node.name or f"node_of_{node.outputs[0]}"
+def parser_names(model: onnx.ModelProto) -> dict[str, str]:
+    """What NVIDIA's parser calls the node that writes a tensor: one without name after what it writes."""
+    return {name: node.name or f"node_of_{node.output[0]}" for node in model.graph.node for name in node.output}
 
 
 def int8_products(
@@ -90,8 +88,12 @@ def int8_products(
     placed = findings(graph, fuse(graph, tensorrt_rules(parse_version(tensorrt))), scales_of(model))
     asked = Dequantizers(graph, scales_of(model))
     said = _by_node(placed)
-    products = [node for node in graph.nodes if node.op in GEMM_OPS]
-    return tuple(_product(node, asked, built, placed.explicit, said.get(node.name, ("", ""))) for node in products)
+    names = parser_names(model)
+    return tuple(
+        _product(node, names.get(node.outputs[0], node.name), asked, built, placed.explicit, said)
+        for node in graph.nodes
+        if node.op in GEMM_OPS
+    )
 
 
 def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
@@ -106,11 +108,11 @@ def _by_node(placed: Int8Findings) -> dict[str, tuple[str, str]]:
 
 def _product(node: Node, asked: Dequantizers, built: BuiltGraph, explicit: bool, said: tuple[str, str]) -> Int8Product:
     missing = asked.missing(node)
-    layer = built.layer_of(parser_name(node))
+    layer = built.layer_of(name)
     runs = layer.inputs[0].dtype if layer is not None and layer.inputs else ""
-    effect, why = said
+    effect, why = said.get(node.name, ("", ""))
     return Int8Product(
-        node=parser_name(node),
+        node=name,
         op=node.op,
         asked=not missing,
         runs=runs,

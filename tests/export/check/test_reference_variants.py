@@ -1,0 +1,31 @@
+"""Every variant that comes with the repository, in every form, taken by NVIDIA's own parser and builder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bevlite.export.check.witness import refusals, witnesses
+from bevlite.export.graph.graphs import GraphStore, module_graphs
+from bevlite.tensorrt import OPSET_TENSORRT_8_5, STRONG, WEAK, Form
+from bevlite.variant import load_variant
+from tests.rtx.conftest import needs_compiler
+
+VARIANTS = sorted((Path(__file__).resolve().parents[3] / "configs" / "variants").glob("*.yaml"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("form", [WEAK, STRONG, Form("weak", OPSET_TENSORRT_8_5)], ids=str)
+@pytest.mark.parametrize("file", VARIANTS, ids=lambda file: file.stem)
+def test_it_is_taken(file: Path, form: Form) -> None:
+    store = GraphStore()
+    variant = load_variant(file)
+    found = witnesses({module.name: store(module, form) for module in module_graphs(variant)})
+    assert tuple(found) == variant.modules and refusals(found.values()) == []
+    for name, witness in found.items():
+        built = witness.built
+        assert built.accepted and built.kernels and not built.unread, name
+        wanted = "fp16" if form is STRONG else "fp32"
+        floats = {t.dtype for t in built.outputs if t.dtype.startswith(("fp", "bf"))}
+        assert floats <= {wanted}, name
