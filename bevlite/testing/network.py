@@ -88,8 +88,9 @@ def check_in_network(part: PartConfig, **changes: Any) -> None:
     """A part in the small network, whatever its kind.
 
     It is counted without computing; exported in both forms with operators that every TensorRT version of a form takes,
-    and that NVIDIA's own compiler takes where it is installed (`pip install 'bevlite[rtx]'`); and ONNX Runtime gives, for two frames of a sequence and for another calibration, what torch does: nothing of
-    geometry, motion or past is frozen in the file.
+    and that NVIDIA's own compiler takes where it is installed (`pip install 'bevlite[rtx]'`); and ONNX Runtime gives,
+    for two frames of a sequence and for another calibration, what torch does: nothing of geometry, motion or past is
+    frozen in the file.
 
     Args:
         part: the configuration of a registered part; keys that it does not set keep those of the small network's

@@ -41,7 +41,7 @@ COMMANDS = {
     "data_statistics": "data stats",
 }
 WITHOUT_COMMAND = {"build", "compile_onnx"}
-"""A network in torch and a graph of layers are nothing for a shell (`latency --check rtx` prints what it amounts to)."""
+"""A network in torch and a graph of layers are nothing for a shell (`latency --check rtx` prints the sum of it)."""
 TALK = {"say", "progress", "advance"}
 """What a function reports to its caller, and a command to the terminal."""
 OTHER_NAMES = {"module_costs": {"variant": "file"}}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
+from bevlite.latency.gpu.fusion import FusedGraph, fuse, tensorrt_rules
 from bevlite.latency.gpu.qdq import Dequantizers
-from bevlite.latency.gpu.quantization import Int8Findings, findings, scales_of
-from bevlite.latency.onnx.graph import Node, read_graph
+from bevlite.latency.gpu.quantization import findings, scales_of
+from bevlite.latency.onnx.graph import Graph, Node, read_graph
 from bevlite.latency.onnx.operators import CONV_OPS, GEMM_OPS
 from bevlite.rtx.graph import BuiltGraph, BuiltLayer
 from bevlite.tensorrt import DEFAULT_VERSION, parse_version
@@ -63,7 +63,8 @@ class Int8Product:
 
     def note(self) -> str:
         """What was asked and not given, in a sentence."""
-        return f"{self.node} ({self.op}) was asked for INT8 and runs in {self.runs.upper() or 'no layer of its own'}: {self.reason}"
+        runs = self.runs.upper() or "no layer of its own"
+        return f"{self.node} ({self.op}) was asked for INT8 and runs in {runs}: {self.reason}"
 
 
 def parser_names(model: onnx.ModelProto) -> dict[str, str]:
@@ -85,15 +86,8 @@ def int8_products(
         BevliteError: shapes of the file that cannot be found.
     """
     graph = read_graph(model)
-    placed = findings(graph, fuse(graph, tensorrt_rules(parse_version(tensorrt))), scales_of(model))
-    asked = Dequantizers(graph, scales_of(model))
-    said = _by_node(placed)
-    names = parser_names(model)
-    return tuple(
-        _product(node, names.get(node.outputs[0], node.name), asked, built, placed.explicit, said)
-        for node in graph.nodes
-        if node.op in GEMM_OPS
-    )
+    comparison = _Comparison(model, graph, built, fuse(graph, tensorrt_rules(parse_version(tensorrt))))
+    return tuple(comparison.product(node) for node in graph.nodes if node.op in GEMM_OPS)
 
 
 def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
@@ -101,39 +95,47 @@ def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
     return [product for product in products if product.denied]
 
 
-def _by_node(placed: Int8Findings) -> dict[str, tuple[str, str]]:
-    """Effect and reason of our rules by the name of the node."""
-    return {name: (row.effect, row.reason) for row in placed.rows if row.op in GEMM_OPS for name in row.nodes}
+class _Comparison:
+    """The three views of one file: its Q/DQ nodes, the compiler's layers, our placement."""
 
+    def __init__(self, model: onnx.ModelProto, graph: Graph, built: BuiltGraph, fused: FusedGraph) -> None:
+        scales = scales_of(model)
+        placed = findings(graph, fused, scales)
+        self._asked, self._built, self._explicit = Dequantizers(graph, scales), built, placed.explicit
+        self._names = parser_names(model)
+        self._said = {name: row for row in placed.rows if row.op in GEMM_OPS for name in row.nodes}
 
-def _product(node: Node, asked: Dequantizers, built: BuiltGraph, explicit: bool, said: tuple[str, str]) -> Int8Product:
-    missing = asked.missing(node)
-    layer = built.layer_of(name)
-    runs = layer.inputs[0].dtype if layer is not None and layer.inputs else ""
-    effect, why = said.get(node.name, ("", ""))
-    return Int8Product(
-        node=name,
-        op=node.op,
-        asked=not missing,
-        runs=runs,
-        kernel=layer.name if layer is not None else "",
-        reason=f"no Q/DQ on {' and '.join(missing)}" if missing else _reason(node, layer, runs, asked.crossed(node)),
-        placed=explicit and effect != "stays FP16",
-        placed_reason=why,
-    )
+    def product(self, node: Node) -> Int8Product:
+        """What each of the three says of one product."""
+        name = self._names.get(node.outputs[0], node.name)
+        missing, layer = self._asked.missing(node), self._built.layer_of(name)
+        runs = layer.inputs[0].dtype if layer is not None and layer.inputs else ""
+        said = self._said.get(node.name)
+        return Int8Product(
+            node=name,
+            op=node.op,
+            asked=not missing,
+            runs=runs,
+            kernel=layer.name if layer is not None else "",
+            reason=f"no Q/DQ on {' and '.join(missing)}" if missing else self._why_denied(node, layer, runs),
+            placed=self._explicit and (said is None or said.effect != "stays FP16"),
+            placed_reason=said.reason if said is not None else "",
+        )
 
-
-def _reason(node: Node, layer: BuiltLayer | None, runs: str, crossed: list[str]) -> str:
-    """Why a product that was asked for INT8 runs in something else."""
-    if runs == "int8":
-        return ""
-    if layer is None:
-        return "no layer of the compiler names it: it was computed while building, or is not needed"
-    if not layer.is_product:
-        return f"it became part of the generated kernel {layer.name}"
-    if crossed and node.op not in _WITHOUT_INT8:
-        return f"its DequantizeLinear stands before {', '.join(crossed)}, over which the compiler does not move it"
-    what = WORDS.get(node.op, node.op)
-    if node.op in CONV_OPS and int(node.attribute("group", 1)) > 1:
-        what = f"grouped {what}"
-    return f"the compiler has no INT8 kernel for this {what} and dequantises its operands to {runs.upper()} before it"
+    def _why_denied(self, node: Node, layer: BuiltLayer | None, runs: str) -> str:
+        """Why a product that was asked for INT8 runs in something else; empty where it does not."""
+        if runs == "int8":
+            return ""
+        if layer is None:
+            return "no layer of the compiler names it: it was computed while building, or is not needed"
+        if not layer.is_product:
+            return f"it became part of the generated kernel {layer.name}"
+        crossed = self._asked.crossed(node)
+        if crossed and node.op not in _WITHOUT_INT8:
+            return f"its DequantizeLinear stands before {', '.join(crossed)}, over which the compiler does not move it"
+        what = WORDS.get(node.op, node.op)
+        if node.op in CONV_OPS and int(node.attribute("group", 1)) > 1:
+            what = f"grouped {what}"
+        return (
+            f"the compiler has no INT8 kernel for this {what} and dequantises its operands to {runs.upper()} before it"
+        )
