@@ -15,6 +15,7 @@ from bevlite.data.config import DataConfig, load_data_config
 from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
 from bevlite.latency.device import DeviceConfig, find_device
+from bevlite.rtx.installed import why_missing
 from bevlite.training.recipe import Recipe, load_recipe
 from search.latency.choice import DeviceChoice
 from search.space.constraints import Limits
@@ -120,6 +121,8 @@ def load_search(
         content = merge(content, {"constraints": dict(limits)})
     folder = path.parent
     config = validate(content, SearchConfig, str(path))
+    if need_data and config.device.check == "rtx" and (missing := why_missing()) is not None:
+        raise ConfigError(f"{path}: device.check: found rtx; {missing}")
     config = config.model_copy(update={"device": config.device.with_files_of(folder)})
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")

@@ -11,6 +11,7 @@ from bevlite.config import Config, as_dict, stable_hash, validate
 from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import DEFAULT, PREDICTOR_VERSION, Calibration, Coefficients, load_calibration
 from bevlite.tensorrt import DEFAULT_VERSION
+from search.latency.check import Check
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -22,6 +23,9 @@ class DeviceChoice(Config):
     conditions that the boards are in: all alike. `unmeasured` says what happens when no board answers: `fail` waits
     for up to `wait_s` and then ends the search, which goes on later; `predict` takes predictions meanwhile. `replay`
     reads the measurements from the log of another study and needs no board.
+
+    `check: rtx` asks NVIDIA's own compiler about every network before it is trained, `none` does not; by default it is
+    asked where it is installed.
 
     Predictions are for `name` with `tensorrt`. `calibration` is the path of a file of `bevlite latency calibrate`,
     relative to the search file, or its content; without it the shipped coefficients count.
@@ -36,6 +40,7 @@ class DeviceChoice(Config):
     unmeasured: Literal["fail", "predict"] = "fail"
     wait_s: Seconds = 3600.0
     replay: str | None = None
+    check: Check | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> DeviceChoice:
@@ -91,7 +96,7 @@ class DeviceChoice(Config):
         return own.coefficients
 
     def identity(self) -> dict[str, Any]:
-        """What two latencies must share to be comparable: of a calibration its coefficients.
+        """What two latencies must share to be comparable: of a calibration its coefficients. `check` changes none.
 
         Boards are not in it, because a pool may grow: that they are alike is checked at every measurement.
         """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search.latency.check import Verdict
+
 if TYPE_CHECKING:
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.training.recipe import Recipe
@@ -16,6 +18,9 @@ class Backend(Protocol):
 
     def latency(self, variant: Variant) -> LatencyReport:
         """Latency on the search's device; nothing is trained for it. NoLatency says that no trial can have one now."""
+
+    def check(self, variant: Variant) -> Verdict | None:
+        """What NVIDIA's compiler says of a network that nobody has trained; None where it is not asked."""
 
     def whole(self, variant: Variant) -> LatencyReport | None:
         """The network measured as one engine; None where nothing measures."""

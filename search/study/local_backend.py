@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bevlite.data.config import DataConfig
 from search.config import ResolvedSearch
 from search.latency.boards import BoardLatency
+from search.latency.check import NetworkCheck, Verdict, why_unchecked
 from search.latency.predicted import LatencySource
 from search.study.backend import Backend, Latencies
 
@@ -18,17 +19,37 @@ if TYPE_CHECKING:  # imports torch
 
 
 class LocalBackend:
-    """Latency, training, evaluation and export on this machine."""
+    """Latency, training, evaluation and export on this machine.
 
-    def __init__(self, data: DataConfig, latency: Latencies, devices: int = 1, progress: bool = False) -> None:
+    Args:
+        data: what is trained on.
+        latency: where latencies come from.
+        devices: GPUs (or CPU processes) a network.
+        progress: print a line an epoch.
+        check: asks NVIDIA's compiler about a network; None asks nobody.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        latency: Latencies,
+        devices: int = 1,
+        progress: bool = False,
+        check: NetworkCheck | None = None,
+    ) -> None:
         self._data = data
         self._latency = latency
+        self._check = check
         self._devices = devices
         self._progress = progress
 
     def latency(self, variant: Variant) -> LatencyReport:
         """What was known before, else measured or predicted."""
         return self._latency(variant)
+
+    def check(self, variant: Variant) -> Verdict | None:
+        """By the graphs of its modules, weights as type and shape alone."""
+        return self._check(variant, self._latency.tensorrt) if self._check is not None else None
 
     def whole(self, variant: Variant) -> LatencyReport | None:
         """Measured where the search measures."""
@@ -65,7 +86,7 @@ class LocalBackend:
         """For the TensorRT that the search is for, predicted or of its boards."""
         from bevlite.export.run import export_run
 
-        export_run(run, self._latency.tensorrt)
+        export_run(run, self._latency.tensorrt, check="rtx" if self._check is not None else "none")
 
 
 def make_backend(search: ResolvedSearch, folder: Path, devices: int = 1) -> Backend:
@@ -82,4 +103,6 @@ def make_backend(search: ResolvedSearch, folder: Path, devices: int = 1) -> Back
         if choice.measures
         else LatencySource(search.device, choice, kept)
     )
-    return LocalBackend(search.data, latency, devices)
+    asks = why_unchecked(choice.check) is None
+    check = NetworkCheck(folder / "nvidia", kept / "graphs") if asks else None
+    return LocalBackend(search.data, latency, devices, check=check)

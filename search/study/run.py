@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.config import ResolvedSearch
+from search.latency.check import why_unchecked
 from search.locks import FileLock
 from search.study.backend import Backend
 from search.study.study import Study
@@ -37,6 +38,9 @@ def run_to_the_winner(
         f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.title}, "
         f"{search.config.trials} trials"
     )
+    unchecked = why_unchecked(search.config.device.check)
+    if unchecked is not None:
+        say(f"networks are not checked by NVIDIA's compiler before they are trained: {unchecked}")
     if workers > 1:
         run_workers(study, workers, devices, say)
     else:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from bevlite.errors import BevliteError, ConfigError, DataError
 from search.config import ResolvedSearch
+from search.latency.check import Verdict
 from search.latency.log import NoLatency
 from search.latency.summary import Basis, LatencySummary
 from search.space.fidelity import RungPoint, stop_reason
@@ -47,6 +48,7 @@ class TrialRunner:
         self.search, self.study, self.trial, self.folder, self.backend = search, study, trial, folder, backend
         self._say = say
         self._began = time.monotonic()
+        self._checked: Verdict | None = None
         self._spent_before = float(trial.user_attrs.get("seconds", 0.0))
 
     @property
@@ -101,7 +103,13 @@ class TrialRunner:
         return self._finish(original.state, f"{reason}: {original.reason}" if original.reason else reason)
 
     def _measure(self, variant: Variant) -> str | None:
-        """Latency and size before any training; the reason for which the network is rejected."""
+        """Latency, size and whether it can be built, before any training; the reason for which it is rejected.
+
+        A board is not asked to build what NVIDIA's compiler refuses; a prediction is quicker than the compiler.
+        """
+        on_boards = self.search.config.device.measures
+        if on_boards and (refusal := self._refusal(variant)) is not None:
+            return refusal
         report = self.backend.latency(variant)
         parameters = self.backend.parameters(variant)
         basis: Basis = "" if report.kind == "predicted" else "engines"
@@ -112,10 +120,27 @@ class TrialRunner:
         assert summary is not None
         self._constrain(limits.violations(summary, parameters))
         reason = limits.reason(summary, parameters)
+        if reason is None and not on_boards:
+            reason = self._refusal(variant)
         if reason is None:
             size = f"{parameters / 1e6:.2f} M parameters"
-            self._event("starts", f"{summary.text}, {size}  {self.record.params_text}")
+            checked = f", {self._checked.words}" if self._checked is not None else ""
+            self._event("starts", f"{summary.text}, {size}{checked}  {self.record.params_text}")
         return reason
+
+    def _refusal(self, variant: Variant) -> str | None:
+        """Why NVIDIA's compiler refuses a network; None where it takes it, has no word on it, or is not asked."""
+        self._checked = self.backend.check(variant)
+        if self._checked is None:
+            return None
+        for line in self._checked.unsaid:
+            self._event("unchecked", line)
+        if not self._checked.refusals:
+            return None
+        self._constrain({"buildable": 1.0})
+        first, *others = self._checked.refusals
+        more = f" (and {len(others)} more)" if others else ""
+        return f"{self._checked.words}: {first}{more}"
 
     def _train(self, variant: Variant) -> TrialRecord:
         rule = self.search.config.fidelity

@@ -12,6 +12,7 @@ from bevlite.errors import TrainingError
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
+from search.latency.check import Verdict
 from search.study.study import Study
 from tests.search.waiting import wait_until
 
@@ -91,10 +92,13 @@ class FakeBackend:
     A process that logs a call which matches `hold` stands still there until there is a file `go` in the folder.
     """
 
-    def __init__(self, folder: Path, hold: str | None = None, nan_depth: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, hold: str | None = None, nan_depth: int | None = None, verdict: Verdict | None = None
+    ) -> None:
         self.log_file, self._go = folder / "calls.log", folder / "go"
         self._hold = hold
         self.nan_depth = nan_depth
+        self._verdict = verdict
 
     def log(self, text: str) -> None:
         with self.log_file.open("a") as stream:
@@ -120,6 +124,10 @@ class FakeBackend:
             lower_ms=value * 0.8,
             upper_ms=value * 1.3,
         )
+
+    def check(self, variant: Variant) -> Verdict | None:
+        self.log(f"check {variant.hash}")
+        return self._verdict
 
     def whole(self, variant: Variant) -> LatencyReport | None:
         return None
