@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import onnx
 
-from bevlite.export.check.operator_rules import RULES, Context, build_context, graph_problems
+from bevlite.export.check.context import Context, build_context, inner_contexts
+from bevlite.export.check.graph_rules import graph_problems
+from bevlite.export.check.operator_rules import RULES
 from bevlite.latency.onnx.graph import load_model
 from bevlite.tensorrt import VERSIONS, version_key
 
@@ -56,6 +58,7 @@ def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = V
     columns = [(version, version_key(version)) for version in versions]
     context = build_context(proto)
     findings: list[OperatorFinding] = []
+    bodies = list(inner_contexts(context))
     for version, key in columns:
         findings += _opset_findings(context, version, key)
         for problem in graph_problems(context):
@@ -63,8 +66,10 @@ def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = V
                 findings.append(
                     OperatorFinding(problem.severity, version, problem.node, "", problem.reason, problem.remedy)
                 )
-        for node in context.nodes:
-            findings += _node_findings(context, node, version, key)
+        for where, inside in (("", context), *bodies):
+            for node in inside.nodes:
+                found = _node_findings(inside, node, version, key)
+                findings += [replace(f, node=f"{f.node} (inside {where})") for f in found] if where else found
     return findings
 
 
@@ -93,11 +98,16 @@ def _opset_findings(context: Context, version: str, key: str) -> list[OperatorFi
 
 
 def _node_findings(context: Context, node: onnx.NodeProto, version: str, key: str) -> list[OperatorFinding]:
-    if node.domain not in ("", "ai.onnx"):
+    known = _table()["operators"].get(node.op_type)
+    if known is None and node.op_type in _table()["plugins"]["names"]:
+        reason = "no part of ONNX: it runs through a plugin that TensorRT ships and trtexec loads"
+        remedy = "ship libnvinfer_plugin with the engine, or express it in stock operators"
+        return [OperatorFinding("warning", version, node.name, node.op_type, reason, remedy)]
+    if known is None and node.domain not in ("", "ai.onnx"):
         reason = f"domain '{node.domain}' is no part of ONNX: TensorRT would look for a plugin"
         remedy = "express it in stock operators"
         return [OperatorFinding("error", version, node.name, node.op_type, reason, remedy)]
-    entry = next((e for e in _table()["operators"].get(node.op_type, ()) if key in e["versions"]), None)
+    entry = next((e for e in known or () if key in e["versions"]), None)
     if entry is None or not entry["supported"]:
         remedy = REMEDIES.get(node.op_type, "rewrite it in operators that the version supports")
         reason = f"{node.op_type} has no importer in TensorRT {key}"

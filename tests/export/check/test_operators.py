@@ -102,7 +102,10 @@ def test_topk_limit_and_constant_k() -> None:
     assert check_model(topk(500)) == []
     assert severities(topk(3840)) == every("warning")
     assert severities(topk(3841)) == every("error")
-    assert severities(topk(None), "K is no constant") == every("error")
+    assert severities(topk(None), "K is no constant") == every("error", ("8.5",))
+    empty = topk(None)
+    next(n for n in empty.graph.node if n.op_type == "TopK").input[1] = ""
+    assert severities(empty, "K is missing") == every("error")
 
 
 def quantized(scale: np.ndarray, zero: np.ndarray | None, **attributes: object) -> onnx.ModelProto:
@@ -147,14 +150,86 @@ def test_single_operators() -> None:
     assert check_model(single("Einsum", pair, equation="bij,bjk->bik")) == []
     ellipsis = single("Einsum", pair, equation="...ij,...jk->...ik")
     assert severities(ellipsis) == every("error", OLD) | every("warning", NEW)
-    assert severities(single("Mod", {"a": (2,), "b": (2,)}, fmod=1)) == every("error")
+    assert check_model(single("Mod", {"a": (2,), "b": (2,)}, fmod=1)) == []
     assert severities(single("NonZero", {"x": (2, 3)}), "depends on the data") == every("error")
     assert severities(single("CumSum", {"x": (4, 4)}, constants=[integers("axis", 1)])) == every("warning")
     assert severities(single("Softmax", {"x": (1, 65536)}), "NaN") == every("silent_wrong")
     assert check_model(single("Softmax", {"x": (1, 40000)})) == []  # the largest map that the design allows
     m = model([node("Pool", ["x"], ["y"], domain="acme")], {"x": (1, 4)}, ["y"], extra_domains=("acme",))
     assert severities(m, "plugin") == every("error")
-    assert severities(single("Resize", {"x": (1, 1, 4, 4)}, mode="cubic"), "cubic") == every("error")
+    assert check_model(single("Resize", {"x": (1, 1, 4, 4)}, mode="cubic")) == []
+    assert severities(single("Softmax", {"x": (1, 8)}, axis=5), "axis 5 of a tensor of 2 axes") == every("error")
+
+
+def test_training_mode() -> None:
+    stats = [weight(name, 4) for name in ("s", "b", "m", "v")]
+    batch_norm = single("BatchNormalization", {"x": (1, 4, 8, 8)}, constants=stats, training_mode=1)
+    assert severities(batch_norm, "training mode") == every("error")
+    switches = [numpy_helper.from_array(np.float32(0.5), "r"), numpy_helper.from_array(np.bool_(True), "t")]
+    dropout = single("Dropout", {"x": (1, 4)}, constants=switches)
+    assert severities(dropout, "training mode") == every("error", NEW) | every("silent_wrong", OLD)
+
+
+def test_the_float_bias_that_onnx_runtime_quantises() -> None:
+    """Its static quantisation stores biases in INT32 behind DequantizeLinear, which no TensorRT takes."""
+    scale = numpy_helper.from_array(np.float32(0.1), "s")
+    bias = numpy_helper.from_array(np.zeros(4, np.int32), "bias")
+    m = model([node("DequantizeLinear", ["bias", "s"], ["d"], name="dq"), node("Add", ["x", "d"], ["y"])],
+              {"x": (1, 4)}, ["y"], [scale, bias])  # fmt: skip
+    assert severities(m, "its input is INT32: only activation types") == every("error")
+    assert all("leave the bias in float" in f.remedy for f in check_model(m) if "INT32" in f.reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "versions"),
+    [(TensorProto.INT16, VERSIONS), (TensorProto.UINT8, NEW), (TensorProto.BFLOAT16, OLD),
+     (TensorProto.FLOAT8E4M3FN, VERSIONS), (TensorProto.STRING, VERSIONS), (TensorProto.INT32, ())],
+)  # fmt: skip
+def test_types_inside_the_graph(kind: int, versions: tuple[str, ...]) -> None:
+    nodes = [node("Cast", ["x"], ["inner"], name="there", to=kind), node("Cast", ["inner"], ["y"], name="back", to=1)]
+    m = model(nodes, {"x": (1, 4)}, ["y"], opset=19)
+    found = severities(m, "'inner', written by there,")
+    assert found == (every("error", versions) if versions else {})
+
+
+def test_branches_and_bodies_count() -> None:
+    """LayerNormalization inside a branch of If, inside a Loop: refused by 8.5, named with where it is."""
+    norm = node("LayerNormalization", ["x", "s"], ["z"], name="norm")
+    out = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    branch = helper.make_graph([norm], "branch", [], [out])
+    choice = node("If", ["c"], ["z"], name="choice", then_branch=branch, else_branch=branch)
+    flag = helper.make_tensor_value_info("c", TensorProto.BOOL, ())
+    given = [helper.make_tensor_value_info("i", TensorProto.INT64, ()), flag]
+    results = [helper.make_tensor_value_info("d", TensorProto.BOOL, ()), out]
+    body = helper.make_graph([choice, node("Identity", ["c"], ["d"])], "body", given, results)
+    loop = node("Loop", ["n", "t"], ["y"], name="loop", body=body)
+    constants = [integers("n", 3), numpy_helper.from_array(np.bool_(True), "t"), weight("s", 8)]
+    m = model([loop], {"x": (1, 8)}, ["y"], constants)
+    assert severities(m, "LayerNormalization has no importer") == every("error", ("8.5",))
+    assert {f.node for f in check_model(m) if f.op == "LayerNormalization"} == {"norm (inside loop, choice)"}
+
+
+def test_nodes_in_a_circle_and_inputs_that_are_too_large() -> None:
+    circle = model([node("Add", ["x", "b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second")],
+                   {"x": (1, 4)}, ["a"])  # fmt: skip
+    assert severities(circle, "its nodes form a circle") == every("error")
+    assert severities(single("Relu", {"x": (1, 10**9, 4)}), "over 2^31 - 1 elements") == every("error")
+
+
+def test_plugins_that_tensorrt_ships_and_others() -> None:
+    m = model([node("EfficientNMS_TRT", ["x"], ["y"], domain="TRT")], {"x": (1, 4)}, ["y"], extra_domains=("TRT",))
+    assert severities(m, "a plugin that TensorRT ships") == every("warning")
+    # The parser finds importers by the name of the operator, whatever its domain.
+    gelu = model([node("Gelu", ["x"], ["y"], domain="com.microsoft")], {"x": (1, 4)}, ["y"],
+                 extra_domains=("com.microsoft",))  # fmt: skip
+    assert severities(gelu) == every("error", OLD)
+
+
+def test_attention_in_fp32_has_no_kernel() -> None:
+    maps: Shapes = {name: (1, 2, 16, 32) for name in "qkv"}
+    assert severities(single("Attention", maps, opset=23), "no kernel") == every("error", ("10.16", "11.1"))
+    half = model([node("Attention", [*"qkv"], ["y"])], maps, ["y"], opset=23, input_type=TensorProto.FLOAT16)
+    assert severities(half, "no kernel") == {}
 
 
 def test_deform_conv_needs_10_1() -> None:

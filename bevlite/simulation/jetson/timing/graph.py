@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
 
+SMALL = 1 << 16
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"})
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 BYTES = {"FLOAT": 4, "FLOAT16": 2, "BFLOAT16": 2, "INT8": 1, "UINT8": 1, "INT32": 4, "INT64": 8, "BOOL": 1, "DOUBLE": 8}
@@ -30,7 +32,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator. `inputs` are names as in the file."""
+    """One operator. `inputs` are names as in the file; `inner` are the operators of its branches or its body."""
 
     index: int
     name: str
@@ -39,6 +41,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    inner: tuple[Node, ...] = ()
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Graph:
         constants: names of tensors known at build time (weights, folded shapes, weights behind Q/DQ).
         source: for the output of a view or of Q/DQ the tensor that it shows; other names map to themselves.
         dequantized: activations that come out of a DequantizeLinear.
+        values: small constants of the file.
     """
 
     nodes: list[Node]
@@ -61,6 +65,7 @@ class Graph:
     constants: set[str] = field(default_factory=set)
     source: dict[str, str] = field(default_factory=dict)
     dequantized: set[str] = field(default_factory=set)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
 
     def resolve(self, name: str) -> str:
         """The tensor behind views and Q/DQ."""
@@ -113,18 +118,7 @@ def read_graph(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) ->
     weights = {w.name for w in model.graph.initializer}
     for w in model.graph.initializer:
         tensors[w.name] = Tensor(w.name, tuple(w.dims), onnx.TensorProto.DataType.Name(w.data_type))
-    nodes = [
-        Node(
-            index=i,
-            name=n.name or f"node_of_{n.output[0]}",
-            op=n.op_type,
-            domain=n.domain,
-            inputs=tuple(n.input),
-            outputs=tuple(n.output),
-            attributes={a.name: onnx.helper.get_attribute_value(a) for a in n.attribute},
-        )
-        for i, n in enumerate(model.graph.node)
-    ]
+    nodes = [_node(index, node) for index, node in enumerate(model.graph.node)]
     graph = Graph(
         nodes=nodes,
         tensors=tensors,
@@ -134,9 +128,41 @@ def read_graph(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) ->
         ir_version=model.ir_version,
         producer=(model.producer_name, model.producer_version),
         constants=set(weights),
+        values=_small_constants(model.graph),
     )
     _fold(graph)
     return graph
+
+
+def _node(index: int, node: onnx.NodeProto) -> Node:
+    bodies = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return Node(
+        index=index,
+        name=node.name or f"node_of_{node.output[0] if node.output else index}",
+        op=node.op_type,
+        domain=node.domain,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
+        inner=tuple(found for body in bodies for part in body.node for found in _with_inner(_node(index, part))),
+    )
+
+
+def _with_inner(node: Node) -> tuple[Node, ...]:
+    return (node, *node.inner)
+
+
+def _small_constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """Constants that a parser looks into: scales, zero points, K, switches."""
+    tensors = [(t.name, t) for t in graph.initializer]
+    tensors += [
+        (n.output[0], a.t) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"
+    ]
+    return {
+        name: onnx.numpy_helper.to_array(tensor)
+        for name, tensor in tensors
+        if math.prod(tensor.dims) <= SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL
+    }
 
 
 def _fold(graph: Graph) -> None:

@@ -63,11 +63,18 @@ def check_names(log: Log, options: Options, model: onnx.ModelProto) -> None:
 
 
 def check_types(log: Log, graph: Graph, options: Options, release: Release) -> None:
-    """Precision flags against the network.
+    """Precision flags against the network, and the types of the network against the hardware.
 
     Raises:
-        Failure: a network with Q/DQ on weak typing without --int8.
+        Failure: a network with Q/DQ on weak typing without --int8, with FP8, which no Orin has, or with an attention in
+            FP32, which has no kernel.
     """
+    if any(tensor.dtype.startswith(("FLOAT8", "FLOAT4")) for tensor in graph.tensors.values()):
+        text = "[TRT] Error Code 9: API Usage Error (Networks with FP8 Q/DQ layers require hardware with FP8 support.)"
+        raise Failure(text, *NO_ENGINE)
+    if any(n.op == "Attention" and graph.tensors[n.inputs[0]].dtype == "FLOAT" for n in graph.nodes):
+        text = "[TRT] Error Code 1: Myelin (Attention operation was not supported by a dedicated kernel.)"
+        raise Failure(text, *NO_ENGINE)
     if options.strongly_typed:
         if options.fp16 or options.int8:
             log.warn("[TRT] Precision flags are ignored for a strongly typed network.")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import bevlite
 from bevlite.simulation.jetson.releases import Release
-from bevlite.simulation.jetson.timing.graph import QUANTIZERS, Graph, Node
+from bevlite.simulation.jetson.timing.graph import Graph, Node
+from bevlite.simulation.jetson.trtexec.importer_rules import NO_PLUGIN, assertions
 from bevlite.simulation.jetson.trtexec.log import Failure, Log
 
 TABLE = Path(bevlite.__file__).parent / "export" / "check" / "tensorrt_operators.json"
+PARSING_FAILED = ("Parsing model failed", "Failed to create engine from model or file.", "Engine set up failed")
 RULE = "----------------------------------------------------------------"
-TOPK_LIMIT = 3840
+LARGEST_INPUT = 2**31 - 1
+"""Elements of an input."""
 
 
 @lru_cache(maxsize=1)
@@ -23,22 +27,32 @@ def _table() -> dict[str, Any]:
     return table
 
 
+def _is_shipped_plugin(node: Node) -> bool:
+    """Whether a node runs through libnvinfer_plugin, which trtexec loads."""
+    return node.op in _table()["plugins"]["names"] and node.op not in _table()["operators"]
+
+
 def _refusal(graph: Graph, node: Node, release: Release) -> str | None:
-    """Why the parser of this release refuses a node, in its words; None if it takes it."""
+    """Why the parser of this release refuses a node, in its words; None if it takes it.
+
+    An importer is found by the name of the operator alone, whatever its domain.
+    """
+    if _is_shipped_plugin(node):
+        return None
     supported = any(
         entry["supported"] for entry in _table()["operators"].get(node.op, ()) if release.operators in entry["versions"]
     )
-    if node.domain not in ("", "ai.onnx") or not supported:
-        return 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
-    if release.major == 8 and node.op in QUANTIZERS:
-        if len([n for n in node.inputs if n]) < 3:
-            return 'inputs.size() == 3 && "This version of TensorRT requires an explicit zero point"'
-        scale = graph.tensors.get(node.inputs[1])
-        if scale is not None and scale.dtype != "FLOAT":
-            return 'scale.type() == DataType::kFLOAT && "Only FP32 scales are supported"'
-    reduction = node.attributes.get("reduction")
-    if node.op == "ScatterND" and reduction is not None and release.operators == "10.3":
-        return '!attrs.count("reduction") && "Attribute reduction is not supported."'
+    if not supported:
+        return NO_PLUGIN
+    return next(assertions(graph, node, release), None)
+
+
+def _refused_node(graph: Graph, release: Release) -> tuple[Node, str] | None:
+    """The first node that is refused, inside branches and loops as well, with the reason."""
+    for node in graph.nodes:
+        for inner in (node, *node.inner):
+            if (reason := _refusal(graph, inner, release)) is not None:
+                return inner, reason
     return None
 
 
@@ -81,7 +95,7 @@ def check(log: Log, graph: Graph, release: Release, path: Path, parse_s: float) 
     """Print what the parser prints.
 
     Raises:
-        Failure: an operator that it does not take.
+        Failure: an operator that it does not take, nodes in a circle, or an input that is too large.
     """
     old = release.number < 8600
     log.info("Start parsing network model" + ("" if old else "."))
@@ -92,8 +106,33 @@ def check(log: Log, graph: Graph, release: Release, path: Path, parse_s: float) 
             "does not natively support INT64. Attempting to cast down to INT32."
         )
     finished = "Finish parsing network model" if old else f"Finished parsing network model. Parse time: {parse_s:g}"
-    for node in graph.nodes:
-        if (reason := _refusal(graph, node, release)) is not None:
-            _refuse(log, node, reason, finished)
-            raise Failure("Parsing model failed", "Failed to create engine from model or file.", "Engine set up failed")
+    problem = _problem(graph)
+    if problem is not None:
+        log.error(f"[TRT] ModelImporter.cpp:945: ERROR: {problem}", "Failed to parse onnx file")
+        log.info(finished)
+        raise Failure(*PARSING_FAILED)
+    found = _refused_node(graph, release)
+    if found is not None:
+        _refuse(log, *found, finished)
+        raise Failure(*PARSING_FAILED)
+    for node in filter(_is_shipped_plugin, graph.nodes):
+        log.library(
+            f"No importer registered for op: {node.op}. Attempting to import as plugin.",
+            f"Searching for plugin: {node.op}, plugin_version: 1, plugin_namespace: ",
+            f"Successfully created plugin: {node.op}",
+        )
     log.info(finished)
+
+
+def _problem(graph: Graph) -> str | None:
+    """What is wrong with the file as a whole."""
+    large = next((tensor for tensor in graph.inputs if tensor.elements > LARGEST_INPUT), None)
+    if large is not None:
+        return f'Assertion failed: *tensor && "Failed to add input to the network.": {large.name}'
+    sources = {name: node.index for node in graph.nodes for name in node.outputs if name}
+    before = {n.index: {sources[name] for name in n.inputs if name in sources} for n in graph.nodes}
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError:
+        return "Assertion failed: toposort(graph.node(), &topoOrder): Failed to sort the model topologically."
+    return None

@@ -1,0 +1,85 @@
+"""What is wrong with a file whatever its operators are: inputs, types inside, nodes in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from math import prod
+from typing import Literal
+
+from onnx import TensorProto
+
+from bevlite.export.check.context import Context, Problem
+from bevlite.tensorrt import LATER, TENSORRT_8
+
+_KNOWN = {"FLOAT", "FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT32", "INT64", "BOOL", "DOUBLE", "INT4"}
+_FP8 = ("FLOAT8", "FLOAT4")
+LARGEST_INPUT = 2**31 - 1
+"""Elements of an input."""
+
+
+def graph_problems(context: Context) -> Iterator[Problem]:
+    """What is wrong with the file, whatever its nodes."""
+    yield from _inputs(context)
+    yield from _types(context)
+    yield from _circle(context)
+
+
+def _inputs(context: Context) -> Iterator[Problem]:
+    for info in context.inputs:
+        kind = info.type.tensor_type
+        where = f"input '{info.name}'"
+        if not kind.HasField("shape") or any(d.dim_value <= 0 for d in kind.shape.dim):
+            yield Problem("error", f"{where} has a dynamic shape", "export with static shapes", node=info.name)
+        if kind.elem_type in (TensorProto.INT64, TensorProto.DOUBLE):
+            narrow = "INT32" if kind.elem_type == TensorProto.INT64 else "FLOAT"
+            wide = "INT64" if narrow == "INT32" else "DOUBLE"
+            reason = f"{where} is {wide}: TensorRT 8 casts it to {narrow}, later versions do not"
+            yield Problem("warning", reason, f"make it {narrow}", node=info.name)
+        if prod(max(d.dim_value, 1) for d in kind.shape.dim) > LARGEST_INPUT:
+            yield Problem("error", f"{where} has over 2^31 - 1 elements", "make it smaller", node=info.name)
+        readers = context.consumers.get(info.name, ())
+        if kind.elem_type == TensorProto.UINT8 and any(n.op_type != "Cast" for n in readers):
+            reason = f"{where} is UINT8 and read by {', '.join(sorted({n.op_type for n in readers}))}"
+            yield Problem("error", reason, "cast it to a float type first", node=info.name)
+        if kind.elem_type == TensorProto.BFLOAT16:
+            yield Problem("error", f"{where} is BFLOAT16", "use FP16 or FP32", TENSORRT_8, info.name)
+
+
+def _types(context: Context) -> Iterator[Problem]:
+    """Types of tensors inside: the first node that writes one stands for all of its type."""
+    ends = {info.name for info in context.inputs} | set(context.outputs)
+    seen: set[str] = set()
+    for node in context.nodes:
+        for name in node.output:
+            kind = context.types.get(name, TensorProto.UNDEFINED)
+            word = TensorProto.DataType.Name(kind)
+            if kind == TensorProto.UNDEFINED or word in seen:
+                continue
+            found = list(_type_problems(word, inside=name not in ends, by=node.op_type))
+            seen |= {word} if found else set()
+            for severity, reason, remedy, versions in found:
+                where = f"'{name}', written by {node.name or node.op_type},"
+                yield Problem(severity, f"{where} {reason}", remedy, versions, node.name)
+
+
+def _type_problems(word: str, *, inside: bool, by: str) -> Iterator[tuple[Literal["error"], str, str, tuple[str, ...]]]:
+    if word.startswith(_FP8):
+        yield "error", f"is {word}, which an Orin (compute capability 8.7) has no hardware for", "use INT8 or FP16", ()
+    elif word not in _KNOWN:
+        yield "error", f"is {word}, which TensorRT does not have", "use INT32, INT8, FP16 or FP32", ()
+    elif word in ("BFLOAT16", "INT4"):
+        yield "error", f"is {word}, which TensorRT 8 does not have", "use FP16 or FP32", TENSORRT_8
+    elif word == "UINT8" and inside and by != "QuantizeLinear":
+        yield "error", "is UINT8, which is for inputs and outputs of the network alone", "cast to a float type", LATER
+
+
+def _circle(context: Context) -> Iterator[Problem]:
+    sources = {name: index for index, node in enumerate(context.nodes) for name in node.output if name}
+    before = {i: {sources[name] for name in n.input if name in sources} for i, n in enumerate(context.nodes)}
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        names = [context.nodes[index].name or context.nodes[index].op_type for index in error.args[1][:3]]
+        reason = f"its nodes form a circle ({' after '.join(names)})"
+        yield Problem("error", reason, "export it again: such a graph computes nothing")

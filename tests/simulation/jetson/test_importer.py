@@ -1,0 +1,58 @@
+"""What the emulated trtexec refuses: the newest release against NVIDIA's own parser and builder, older ones by facts."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from benchmarks.edge_graphs import EDGES
+from bevlite.rtx.compiler import build_model
+from tests.rtx.conftest import needs_compiler
+from tests.simulation.jetson.conftest import Answer, Bench
+
+TAKEN_ALL_THE_SAME = {"a shipped plugin", "non zero", "roi align"}
+"""NVIDIA's compiler for CPUs comes without plugins; trtexec loads those of TensorRT."""
+OLDER_THAN_THE_COMPILER = {"top k, unsorted"}
+"""NVIDIA's table for 11.1 says that it is refused; the compiler is newer."""
+
+
+def built(bench: Bench, name: str) -> Answer:
+    onnx.save(EDGES[name](), "edge.onnx")
+    major = bench.state.release.major
+    quantized = ["--int8"] if "DQ" in name and major < 11 else []
+    return bench.run("--onnx=edge.onnx", "--buildOnly" if bench.state.release.number < 8600 else "--skipInference",
+                     *quantized)  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("bench", ["11.4.1"], indirect=True)
+@pytest.mark.parametrize("name", EDGES)
+def test_the_newest_release_says_what_nvidia_says(bench: Bench, name: str) -> None:
+    verdict = build_model(EDGES[name]()).verdict
+    answer = built(bench, name)
+    wanted = (verdict == "taken" or name in TAKEN_ALL_THE_SAME) and name not in OLDER_THAN_THE_COMPILER
+    assert (answer.code == 0) == wanted, answer.err
+    assert wanted or "[E]" in answer.err
+
+
+@pytest.mark.parametrize("bench", ["8.5.2", "8.6.2", "10.3.0", "10.16.2"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "taken_by"),
+    [
+        ("batch norm, training", set()),
+        ("INT32 bias through DQ", set()),
+        ("type inside: INT16", set()),
+        ("type inside: BF16", {"10.3.0", "10.16.2"}),
+        ("max pool, dilated", {"8.5.2", "8.6.2"}),
+        ("max pool, dilated, in a branch", {"8.5.2", "8.6.2"}),
+        ("einsum, ellipsis", {"10.3.0", "10.16.2"}),
+        ("layer norm", {"8.6.2", "10.3.0", "10.16.2"}),
+        ("a shipped plugin", {"8.5.2", "8.6.2", "10.3.0", "10.16.2"}),
+        ("a foreign plugin", set()),
+        ("Q/DQ, FP8", set()),
+        ("Q/DQ, UINT8", {"10.3.0", "10.16.2"}),
+        ("nodes in a circle", set()),
+    ],
+)
+def test_older_releases(bench: Bench, name: str, taken_by: set[str]) -> None:
+    assert (built(bench, name).code == 0) == (bench.state.release.version in taken_by)
