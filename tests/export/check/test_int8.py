@@ -56,7 +56,7 @@ def test_a_transposed_convolution_is_denied_and_named() -> None:
     (product,) = denied(compared("transposed").values())
     assert product.note() == (
         "/up (ConvTranspose) was asked for INT8 and runs in FP32: the compiler has no INT8 kernel for this transposed "
-        "convolution and dequantises its operands to FP32 before"
+        "convolution and dequantises its operands to FP32 before it"
     )
     assert not product.agrees
 

@@ -13,6 +13,8 @@ import onnx
 SMALL = 1 << 16
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"})
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+MOVES = VIEWS | {"MaxPool", "Transpose", "Slice", "Split", "Gather", "Pad", "DepthToSpace", "SpaceToDepth"}
+"""DequantizeLinear moves behind them: they pick and move values as they are."""
 BYTES = {"FLOAT": 4, "FLOAT16": 2, "BFLOAT16": 2, "INT8": 1, "UINT8": 1, "INT32": 4, "INT64": 8, "BOOL": 1, "DOUBLE": 8}
 
 
@@ -51,7 +53,7 @@ class Graph:
     Attributes:
         constants: names of tensors known at build time (weights, folded shapes, weights behind Q/DQ).
         source: for the output of a view or of Q/DQ the tensor that it shows; other names map to themselves.
-        dequantized: activations that come out of a DequantizeLinear.
+        dequantized: tensors that come out of a DequantizeLinear, weights too.
         values: small constants of the file.
     """
 
@@ -173,8 +175,8 @@ def _fold(graph: Graph) -> None:
             graph.constants.update(node.outputs)
         elif node.op in VIEWS | QUANTIZERS:
             graph.source[node.outputs[0]] = node.inputs[0]
-            if node.op == "DequantizeLinear" or (node.op in VIEWS and node.inputs[0] in graph.dequantized):
-                graph.dequantized.add(node.outputs[0])
+        if node.op == "DequantizeLinear" or (node.op in MOVES and node.inputs[0] in graph.dequantized):
+            graph.dequantized.update(node.outputs)
         for name in node.outputs:
             if name and name not in graph.tensors:  # shape inference gave up: as large as what came in
                 shown = next((graph.tensors[n] for n in given if n in graph.tensors), None)

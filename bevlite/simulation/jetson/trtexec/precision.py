@@ -9,7 +9,7 @@ from bevlite.simulation.jetson.timing.fusion import Layer
 from bevlite.simulation.jetson.timing.graph import Graph
 from bevlite.simulation.jetson.trtexec.options import Options
 
-INT8_KINDS = frozenset({"convolution", "depthwise", "matmul", "pool"})
+INT8_KINDS = frozenset({"convolution", "depthwise", "matmul", "attention", "pool"})
 FLOATS = {"FLOAT": "Float", "FLOAT16": "Half", "BFLOAT16": "Half", "DOUBLE": "Float"}
 NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8", "bf16": "Half"}
 NOISE = {"Float": 2e-5, "Half": 6e-4, "Int8": 0.0}
@@ -35,8 +35,8 @@ def _asked(layer: Layer, options: Options) -> str | None:
 
 
 def _is_quantized(graph: Graph, layer: Layer) -> bool:
-    """Whether the activations of the layer's first operator all come out of DequantizeLinear."""
-    given = [n for n in layer.head.inputs if n and n not in graph.constants]
+    """Whether both operands of a product, or the input of a pooling, come out of DequantizeLinear."""
+    given = [n for n in layer.head.inputs[:2] if n]
     return bool(given) and all(n in graph.dequantized for n in given)
 
 
@@ -61,6 +61,8 @@ def assign(graph: Graph, layers: Sequence[Layer], options: Options, calibrated: 
             continue
         if graph.has_quantizers:
             int8 = quantizable and _is_quantized(graph, layer)
+        elif layer.kind == "attention":
+            int8 = False  # INT8 attention takes Q/DQ nodes
         elif calibrated is not None:
             int8 = quantizable and all(n in calibrated for n in layer.inputs)
         else:
