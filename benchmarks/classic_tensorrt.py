@@ -66,6 +66,8 @@ CLASSIC = {
                                 "modelopt, graph_utils; DL4AGX BEVFormer", "documented"),
     "heads": Classic("in INT8 with padded channels, and a reformat at the output", "TensorRT#2592, #1310", "reported"),
     "no-weight": Classic("in float; the Q and DQ of the input stay as kernels", f"{GUIDE} (all inputs)", "inferred"),
+    "no-weight-linear": Classic("in float; the Q and DQ stay as kernels", f"{GUIDE} (all inputs); TensorRT#4322",
+                                "inferred"),
     "no-input": Classic("in float, the weights dequantised at build time", GUIDE, "inferred"),
     "fork": Classic("the producer writes float, its Q is a pass of its own", "TensorRT#2627", "reported"),
     "shared-scale": Classic("one Q for both readers", f"{GUIDE}; CUDA-BEVFusion qat", "documented"),

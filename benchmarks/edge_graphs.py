@@ -81,6 +81,14 @@ def _branch() -> onnx.ModelProto:
     return model
 
 
+def _given(op: str, value: Any, opset: int) -> onnx.ModelProto:
+    """An operator whose last input is an input of the network too."""
+    model = _model([helper.make_node(op, ["x", "given"], ["y"], name="node")], {"x": MAP}, opset=opset)
+    kind = helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
+    model.graph.input.append(helper.make_tensor_value_info("given", kind, np.shape(value)))
+    return model
+
+
 def _top(k: int | None, **how: Any) -> onnx.ModelProto:
     node = helper.make_node("TopK", ["x", "" if k is None else "k"], ["y", "places"], name="node", **how)
     return _model([node], {"x": (1, 8000)}, constants={} if k is None else {"k": np.array([k])})
@@ -115,6 +123,18 @@ EDGES: dict[str, Callable[[], onnx.ModelProto]] = {
     "scatter nd, add": lambda: _one(
         "ScatterND", "i", "u", inputs={"x": (4, 4)}, opset=18, reduction="add",
         constants={"i": np.zeros((2, 1), np.int64), "u": np.ones((2, 4), np.float32)}),
+    "layer norm, mean named": lambda: _model(
+        [helper.make_node("LayerNormalization", ["x", "s"], ["y", "mean"], name="node")], {"x": MAP},
+        constants={"s": np.ones(16, np.float32)}),
+    "reduce sum, axes given": lambda: _given("ReduceSum", np.int64([1]), opset=13),
+    "reduce sum, axes known": lambda: _one("ReduceSum", "a", opset=13, constants={"a": np.int64([1])}),
+    "resize, aspect ratio kept": lambda: _one(
+        "Resize", "", "", "k", opset=18, constants={"k": np.int64([1, 8, 20, 40])}, mode="nearest",
+        keep_aspect_ratio_policy="not_larger"),
+    "an input of INT16": lambda: _model(
+        [helper.make_node("Cast", ["x"], ["y"], name="node", to=_F)], {"x": MAP}, kind=TensorProto.INT16, out=_F),
+    "a name that nothing makes": lambda: _model(
+        [helper.make_node("Add", ["x", "lost"], ["y"], name="node")], {"x": MAP}),
     "cumulative sum": lambda: _one("CumSum", "a", constants={"a": np.int64(1)}),
     "instance norm": lambda: _one("InstanceNormalization", "s", "b", constants={k: _STATS[k] for k in "sb"}),
     "group norm, opset 21": lambda: _one(

@@ -209,6 +209,12 @@ def _half_held(*, activation: bool) -> onnx.ModelProto:
     return net.model(net.conv(net.qdq(x) if activation else x, held=not activation, name="half_held"))
 
 
+def _half_held_linear() -> onnx.ModelProto:
+    net = Network(inputs={"x": (256, 64)}, channels={"x": 64})
+    x = net.relu(net.linear(net.qdq("x"), 64, 64, name="before"))
+    return net.model(net.linear(net.qdq(x), 64, 64, held=False, name="half_held"))
+
+
 def _fork() -> onnx.ModelProto:
     net = Network()
     x = net.relu(net.conv(net.qdq("x"), name="before"))
@@ -299,6 +305,7 @@ GRAPHS = (
     QuantizedGraph("attention-linear", "attention, only the linear layers held", lambda: _attention(products=False)),
     QuantizedGraph("heads", "heads of 10 and 2 channels", _heads),
     QuantizedGraph("no-weight", "Q/DQ on the input alone", lambda: _half_held(activation=True)),
+    QuantizedGraph("no-weight-linear", "linear layer, Q/DQ on the input alone", _half_held_linear),
     QuantizedGraph("no-input", "Q/DQ on the weight alone", lambda: _half_held(activation=False)),
     QuantizedGraph("fork", "Q/DQ missing on one of two readers", _fork),
     QuantizedGraph("shared-scale", "two readers, a pair each, one scale", _shared_scale),

@@ -27,9 +27,8 @@ def export_command(
     from bevlite.api.networks import export
 
     console = Console()
-    for report in export(
-        run, tensorrt=tensorrt, single_file=single_file, samples=samples, stage=stage, check=check
-    ):  # fmt: skip
+    reports = export(run, tensorrt=tensorrt, single_file=single_file, samples=samples, stage=stage, check=check)
+    for report in reports:
         _show(report, console)
 
 

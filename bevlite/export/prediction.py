@@ -53,7 +53,7 @@ def predict_request(request: Request, board: PredictedDevice, *, check: bool = F
         check: ask NVIDIA's compiler too; its word is among the notes of the report.
     """
     report = latency_of(request, board)
-    found = witnesses(request.modules, tensorrt=board.tensorrt) if check else {}
+    found = witnesses(request.modules, tensorrt=board.tensorrt, origins=request.origins) if check else {}
     report = report.model_copy(update={"notes": (*report.notes, *notes(found.values()))})
     return Predicted(request, report, _findings(request, board), _int8(request, board), found)
 

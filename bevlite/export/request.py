@@ -26,6 +26,8 @@ class Request:
         steps: the steps around the engines.
         feeds: inputs that are fed by an output of the frame before, and by which.
         notes: what a report should say of them.
+        origins: the files that modules in memory were read from, where they are still the same but for sizes given to
+            dynamic inputs; weights in other files lie beside them.
     """
 
     modules: Mapping[str, Path | ModelProto]
@@ -34,6 +36,7 @@ class Request:
     steps: tuple[PipelineStep, ...] = ()
     feeds: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    origins: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, Path]:

@@ -49,7 +49,8 @@ def _open_file(source: Path, precision: str, overrides: list[str], shapes: Mappi
         model = with_shapes(model, shapes, name)
         given = ", ".join(f"{key or 'input'} {'x'.join(map(str, sizes))}" for key, sizes in shapes.items())
         notes = (f"sizes given by --shape ({given}): the engine must be built for the same",)
-    return Request({source.stem: model}, None, precision or "fp16", notes=notes)
+    origins = {source.stem: source}
+    return Request({source.stem: model}, None, precision or "fp16", notes=notes, origins=origins)
 
 
 def _open_run(path: Path, tensorrt: str, precision: str, overrides: list[str]) -> Request:
@@ -94,4 +95,5 @@ def _open_variant(source: Path | Variant, tensorrt: str, precision: str, overrid
 def _read(request: Request) -> Request:
     from bevlite.latency.onnx.graph import load_model
 
-    return replace(request, modules={name: load_model(file)[0] for name, file in request.files.items()})
+    models = {name: load_model(file)[0] for name, file in request.files.items()}
+    return replace(request, modules=models, origins=request.files)

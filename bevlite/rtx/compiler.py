@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import onnx
 
 from bevlite.errors import BevliteError
-from bevlite.rtx.complaints import builder_errors, parser_error, unfinished
+from bevlite.rtx.complaints import builder_errors, parser_error, tidy, unfinished
 from bevlite.rtx.graph import BuiltGraph, CompilerError, Memory, Verdict
 from bevlite.rtx.installed import installed_version, require
 from bevlite.rtx.log import UnknownLog, read_listing, read_memory
-from bevlite.rtx.process import Limits, Messages, read_messages, read_result, run_worker
+from bevlite.rtx.process import Limits, Messages, read_messages, read_result, run_worker, scratch_folder
 from bevlite.rtx.weights import filled, full_bytes
 
 ORIN_LIKE = "8.6"
@@ -53,10 +52,10 @@ def build(
     _require_file(path)
     bound = limits or Limits()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bevlite-rtx-") as folder:
-        ended = run_worker([str(path.resolve()), capability, folder], bound)
-        messages = read_messages(Path(folder) / "log.jsonl")
-        result = read_result(Path(folder) / "result.json")
+    with scratch_folder() as scratch:
+        ended = run_worker([str(path.resolve()), capability, str(scratch)], bound)
+        messages = read_messages(scratch / "log.jsonl")
+        result = read_result(scratch / "result.json")
     seconds = time.monotonic() - began
     if result is None:
         version = installed_version() or "?"
@@ -69,9 +68,21 @@ def build(
 
 
 def build_model(
-    model: onnx.ModelProto, *, name: str = "", capability: str = ORIN_LIKE, limits: Limits | None = None
+    model: onnx.ModelProto,
+    *,
+    name: str = "",
+    folder: Path | None = None,
+    capability: str = ORIN_LIKE,
+    limits: Limits | None = None,
 ) -> BuiltGraph:
     """Parse and compile a model in memory; weights that are type and shape alone get values.
+
+    Args:
+        model: the model.
+        name: what messages call it; empty for the name of its graph.
+        folder: where weights in other files lie.
+        capability: compute capability to compile for.
+        limits: of time and memory.
 
     Raises:
         BevliteError: as `build`, or a model over 2 GB.
@@ -84,27 +95,38 @@ def build_model(
             f"{name}: found {size / 1e9:.1f} GB with its weights, and an ONNX model holds at most 2 GB; accepted: a "
             "file with weights in files beside it"
         )
-    with tempfile.TemporaryDirectory(prefix="bevlite-rtx-") as folder:
-        file = Path(folder) / "model.onnx"
-        file.write_bytes(filled(model).SerializeToString())
+    with scratch_folder() as scratch:
+        file = scratch / "model.onnx"
+        file.write_bytes(filled(model, folder).SerializeToString())
         return build(file, name=name, capability=capability, limits=limits)
 
 
 def _require_readable(result: dict[str, Any], messages: Messages, name: str) -> None:
     """What is no network at all is an error of the caller, not a verdict."""
     if result["parsed"] and not result["outputs"]:
-        raise BevliteError(f"{name}: not an ONNX model (no graph inside); accepted: an ONNX model")
+        raise BevliteError(f"{name}: found no output; accepted: an ONNX model with one")
     if any(entry["code"] == _UNREADABLE for entry in result["errors"]):
         raise BevliteError(f"{name}: not a readable ONNX file (NVIDIA's parser); accepted: an ONNX model")
+    if result["parsed"]:
+        return
     missing = next((match[1] for _, text in messages if (match := _MISSING_FILE.search(text))), None)
-    if missing is not None and not result["parsed"]:
+    if missing is not None:
         raise BevliteError(f"{name}: its weights in {Path(missing).name} cannot be read; accepted: that file beside it")
+    if any("Failed to import initializer" in entry["reason"] for entry in result["errors"]):
+        lost = next((text for _, text in messages if "WeightsContext" in text), "")
+        raise BevliteError(f"{name}: its weights cannot be read ({tidy(lost)}); accepted: files that hold all of them")
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+        size = path.stat().st_size if there else 0
+    except (OSError, ValueError) as error:
+        raise BevliteError(f"{str(path)[:80]}: cannot be read ({error}); accepted: the path of an ONNX file") from None
+    if not there:
         raise BevliteError(f"{path}: no such file; accepted: the path of an ONNX file")
-    size = path.stat().st_size
+    if size == 0:
+        raise BevliteError(f"{path}: not an ONNX model (empty); accepted: an ONNX model")
     if size > PROTOBUF_LIMIT:
         raise BevliteError(
             f"{path}: found {size / 1e9:.1f} GB in one file, and an ONNX file holds at most 2 GB; accepted: weights in "

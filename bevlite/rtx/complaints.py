@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import signal
 
+import onnx
+
 from bevlite.rtx.graph import CompilerError, Stage
 from bevlite.rtx.process import Ended, Limits, Messages
 
-_PLUGIN_SOUGHT = re.compile(
-    r"plugin .*not found|Plugin not found|Unsupported reduction type", re.IGNORECASE | re.DOTALL
+_PLUGIN_SOUGHT = re.compile(r"plugin .*not found|Unsupported reduction type", re.IGNORECASE | re.DOTALL)
+_BY_PLUGIN = frozenset(
+    {"DeformConv", "NonZero", "RoiAlign", "ScatterElements", "NonMaxSuppression", "InstanceNormalization"}
 )
-"""Operators that TensorRT runs through its plugin library: RoiAlign, NonZero, reductions of ScatterElements..."""
+"""Operators of ONNX that TensorRT runs through its plugin library."""
 _NO_WORD = "runs through a plugin, and this compiler comes without any: it has no word on it"
+_LONGEST_TEXT = 8192
 _NO_SIZES = "no optimization profile has been defined"
 _LONGEST_REASON = 400
 
@@ -50,8 +54,11 @@ def _last_node(messages: Messages) -> tuple[Stage, str, str]:
 def parser_error(entry: dict[str, str]) -> CompilerError:
     """One error of the parser, as the worker wrote it down; of a plugin, that there is no word on it."""
     op, code, reason = entry["op"], entry["code"], tidy(entry["reason"])
-    if _PLUGIN_SOUGHT.search(entry["reason"]):
-        code, reason = "PLUGIN", _NO_WORD
+    if _PLUGIN_SOUGHT.search(entry["reason"][:_LONGEST_TEXT]):
+        if onnx.defs.has(op) and op not in _BY_PLUGIN:
+            reason = f"{op} has no importer"
+        else:
+            code, reason = "PLUGIN", _NO_WORD
     elif reason == "false":
         reason = f"{op} is not supported"
     return CompilerError(stage="parse", code=code, node=entry["node"], op=op, reason=reason)
@@ -71,6 +78,7 @@ def tidy(text: str) -> str:
 
     `isTraining && "not in training"` is `not in training`.
     """
+    text = text[:_LONGEST_TEXT]
     lines = [line for line in text.splitlines() if "Cuda Runtime" not in line] or text.splitlines()
     joined = " ".join(" ".join(lines).split())
     joined = re.sub(r"\(In (\w|::)+ at /[^)]*\)|\.? In (\w|::)+ at /[^ )]*(?=\))", "", joined)

@@ -83,8 +83,22 @@ class BuiltLayer(Config):
 
     @property
     def runs_int8(self) -> bool:
-        """Whether it is a product of INT8 operands."""
-        return self.is_product and bool(self.inputs) and self.inputs[0].dtype == "int8"
+        """Whether it is a product whose operands are both INT8: input and weight, or two inputs (attention: all)."""
+        if not self.is_product or not self.inputs or self.inputs[0].dtype != "int8":
+            return False
+        if self.name.startswith(GENERATED_PRODUCT):
+            return all(tensor.dtype == "int8" for tensor in self.inputs)
+        others = (*self.inputs[1:2], *self.constants[:1])
+        return any(tensor.dtype == "int8" for tensor in others)
+
+    @property
+    def multiplies_in(self) -> str:
+        """The type that it computes in: `int8`, or that of its first operand in float; empty where it has none."""
+        if self.runs_int8:
+            return "int8"
+        tensors = (*self.inputs, *self.constants, *self.outputs)
+        floats = (tensor.dtype for tensor in tensors if tensor.dtype.startswith(("fp", "bf")))
+        return next(floats, self.inputs[0].dtype if self.inputs else "")
 
     @property
     def bytes(self) -> float:

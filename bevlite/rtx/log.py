@@ -11,9 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from bevlite.rtx.graph import BuiltLayer, BuiltTensor, Memory
 
 HEAD = "Layers:"
+_LONGEST_FIGURE = 15
+"""Digits of a memory figure in bytes."""
 DTYPES = {
     "Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8", "UInt8": "uint8", "Int32": "int32",
     "Int64": "int64", "Bool": "bool", "FP8": "fp8", "Int4": "int4", "FP4": "fp4", "E8M0": "e8m0",
@@ -62,6 +66,13 @@ def read_listing(messages: Iterable[str]) -> Listing:
     Raises:
         UnknownLog: there is no list, or one in another form.
     """
+    try:
+        return _listing(messages)
+    except ValidationError:
+        raise UnknownLog("a figure of the list is no size of a tensor") from None
+
+
+def _listing(messages: Iterable[str]) -> Listing:
     text = next((m for m in messages if m.startswith(HEAD)), None)
     if text is None:
         raise UnknownLog(f"no message of the log begins with '{HEAD}'")
@@ -78,12 +89,12 @@ def read_listing(messages: Iterable[str]) -> Listing:
 
 
 def read_memory(messages: Iterable[str]) -> Memory:
-    """The memory figures of a build; those that the log does not have are None."""
+    """The memory figures of a build; those that the log does not have, or that are none, are None."""
     found: dict[str, int] = {}
     for message in messages:
         for key, pattern in _MEMORY.items():
             match = pattern.match(message)
-            if match is not None:
+            if match is not None and len(match[1]) <= _LONGEST_FIGURE:
                 found[key] = int(match[1])
     return Memory(**found)
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bevlite.errors import BevliteError
 from bevlite.rtx import worker
 
 _POLL_S = 0.02
+_JOIN_S = 5.0
+_TAIL_BYTES = 1 << 16
+_PREFIX = "bevlite-rtx-"
 Messages = Sequence[tuple[str, str]]
 """Severity and text of what the library said."""
 
@@ -32,8 +37,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value, most in (("seconds", self.seconds, 1e6), ("memory_mib", self.memory_mib, 10**7)):
-            if not 0 < value <= most:
-                raise BevliteError(f"{name}: found {value:g}; accepted: more than 0, up to {most:g}")
+            if not (isinstance(value, (int, float)) and 0 < value <= most):
+                raise BevliteError(f"{name}: found {value!r}; accepted: a number over 0, up to {most:g}")
 
 
 @dataclass(frozen=True)
@@ -45,35 +50,96 @@ class Ended:
     stderr: str
 
 
+_running: set[int] = set()
+_lock = threading.Lock()
+
+
+def end_all() -> None:
+    """Kill every compiler that this process has started; whoever waits for one finds it ended."""
+    with _lock:
+        for group in _running:
+            with contextlib.suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards; those of processes that were killed before they could are swept first."""
+    above = Path(tempfile.gettempdir())
+    for left in above.glob(f"{_PREFIX}*"):
+        owner = left.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
 def run_worker(arguments: Sequence[str], limits: Limits) -> Ended:
     """Run the worker; it is killed with all its children when it is over a limit, or when this process goes on."""
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            [sys.executable, worker.__file__, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        limit = ""
-        try:
-            deadline = time.monotonic() + limits.seconds
-            while child.poll() is None:
-                if time.monotonic() > deadline:
-                    limit = "time"
-                elif _resident_mib(child.pid) > limits.memory_mib:
-                    limit = "memory"
-                if limit:
-                    break
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_POLL_S)
-        finally:
-            if child.poll() is None:
-                with contextlib.suppress(OSError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-        said.seek(0)
-        return Ended(child.returncode, limit, said.read().decode("utf-8", "replace"))
+    child = subprocess.Popen(
+        [sys.executable, worker.__file__, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    with _lock:
+        _running.add(child.pid)
+    assert child.stdout is not None
+    said = _Tail(child.stdout)
+    limit = ""
+    try:
+        deadline = time.monotonic() + limits.seconds
+        while child.poll() is None:
+            if time.monotonic() > deadline:
+                limit = "time"
+            elif _resident_mib(child.pid) > limits.memory_mib:
+                limit = "memory"
+            if limit:
+                break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_POLL_S)
+    finally:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)  # children of it as well, which may hold the pipe
+        child.wait()
+        with _lock:
+            _running.discard(child.pid)
+    return Ended(child.returncode, limit, said.text())
+
+
+class _Tail:
+    """The end of what a program writes, read as it comes: a pipe that nobody reads would stop it.
+
+    A pipe and no file, so that a full disk can still be told of.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._kept = stream, b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while piece := self._stream.read1(_TAIL_BYTES):  # type: ignore[attr-defined]
+                self._kept = (self._kept + piece)[-_TAIL_BYTES:]
+
+    def text(self) -> str:
+        """What is kept, once the program has ended."""
+        self._thread.join(_JOIN_S)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        return self._kept.decode("utf-8", "replace")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of somebody else
+        return True
+    return True
 
 
 def _resident_mib(pid: int) -> float:

@@ -11,15 +11,21 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_STACK_BYTES = 1 << 30
+_STARTED = "BEVLITE_RTX_STARTED"
+_MOST_LOG_BYTES = 1 << 28
+"""Of messages that are no list of layers and no error: a log without end must not fill a disk."""
 
 
 def main(file: str, capability: str, folder: str) -> None:
     """Parse and compile `file` for compute capability `capability` (`8.6`) into what `folder` then holds."""
+    _with_deep_stack()
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or os.curdir) != here]
     with contextlib.suppress(OSError, AttributeError):
@@ -37,12 +43,27 @@ def main(file: str, capability: str, folder: str) -> None:
     os.replace(written, os.path.join(folder, "result.json"))
 
 
+def _with_deep_stack() -> None:
+    """Start anew with a deep stack: the compiler recurses along a graph, and thousands of nodes overflow 8 MiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
+    if _STARTED in os.environ or (soft != resource.RLIM_INFINITY and soft >= wanted) or soft == resource.RLIM_INFINITY:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, _STARTED: "1"})
+
+
 def _logger(trt: Any, log: Any) -> Any:
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.written = 0
 
         def log(self, severity: Any, message: str) -> None:
+            self.written += len(message)
+            if self.written > _MOST_LOG_BYTES and severity.name in ("VERBOSE", "INFO") and message[:7] != "Layers:":
+                return
             log.write(json.dumps([severity.name, message]) + "\n")
             log.flush()
 

@@ -57,6 +57,9 @@ class NetworkCheck:
     def __init__(self, folder: Path, graphs: Path) -> None:
         self._folder, self._graphs = folder, graphs
         self._store: GraphStore | None = None
+        self._unsaid: dict[
+            str, dict[str, Any]
+        ] = {}  # of this process alone: what ran out of time may not the next time
 
     def __call__(self, variant: Variant, tensorrt: str) -> Verdict:
         """The word on a network, in the form that a TensorRT version takes.
@@ -94,6 +97,8 @@ class NetworkCheck:
         return stable_hash(own, length=16)
 
     def _kept(self, key: str) -> dict[str, Any] | None:
+        if key in self._unsaid:
+            return self._unsaid[key]
         try:
             entry: dict[str, Any] = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
             return {"refusals": list(entry["refusals"]), "unsaid": list(entry["unsaid"])}
@@ -102,7 +107,9 @@ class NetworkCheck:
 
     def _keep(self, key: str, witness: Witness) -> dict[str, Any]:
         entry = {"refusals": witness.refusals, "unsaid": witness.unsaid, **witness.as_json()}
-        if witness.built.verdict != "none":  # what ran out of time may not the next time
+        if witness.built.verdict == "none":
+            self._unsaid[key] = entry
+        else:
             write_atomic(self._folder / f"{key}.json", json.dumps(entry, indent=1) + "\n")
         return entry
 

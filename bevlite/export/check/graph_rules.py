@@ -23,13 +23,26 @@ def graph_problems(context: Context) -> Iterator[Problem]:
     yield from _inputs(context)
     yield from _types(context)
     yield from _circle(context)
+    yield from _dangling(context)
+
+
+def _dangling(context: Context) -> Iterator[Problem]:
+    """Names that nothing makes: of an input of a node, or of an output of the network."""
+    made = {info.name for info in context.inputs} | context.constants | set(context.producers)
+    for node in context.nodes:
+        lost = [name for name in node.input if name and name not in made]
+        if lost:
+            reason = f"'{lost[0]}', read by {node.name or node.op_type}, is made by nothing"
+            yield Problem("error", reason, "export it again", node=node.name)
+    for name in (name for name in context.outputs if name not in made):
+        yield Problem("error", f"output '{name}' is made by nothing", "export it again", node=name)
 
 
 def _inputs(context: Context) -> Iterator[Problem]:
     for info in context.inputs:
         kind = info.type.tensor_type
         where = f"input '{info.name}'"
-        if not kind.HasField("shape") or any(d.dim_value <= 0 for d in kind.shape.dim):
+        if not kind.HasField("shape") or any(not d.HasField("dim_value") or d.dim_value < 0 for d in kind.shape.dim):
             yield Problem("error", f"{where} has a dynamic shape", "export with static shapes", node=info.name)
         if kind.elem_type in (TensorProto.INT64, TensorProto.DOUBLE):
             narrow = "INT32" if kind.elem_type == TensorProto.INT64 else "FLOAT"
@@ -38,6 +51,10 @@ def _inputs(context: Context) -> Iterator[Problem]:
             yield Problem("warning", reason, f"make it {narrow}", node=info.name)
         if prod(max(d.dim_value, 1) for d in kind.shape.dim) > LARGEST_INPUT:
             yield Problem("error", f"{where} has over 2^31 - 1 elements", "make it smaller", node=info.name)
+        word = TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else ""
+        if word and word not in _KNOWN and not word.startswith(_FP8):
+            yield Problem("error", f"{where} is {word}, which TensorRT does not have", "use INT32 or a float type",
+                          node=info.name)  # fmt: skip
         readers = context.consumers.get(info.name, ())
         if kind.elem_type == TensorProto.UINT8 and any(n.op_type != "Cast" for n in readers):
             reason = f"{where} is UINT8 and read by {', '.join(sorted({n.op_type for n in readers}))}"

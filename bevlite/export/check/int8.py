@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import onnx
 
 from bevlite.latency.gpu.fusion import FusedGraph, fuse, tensorrt_rules
 from bevlite.latency.gpu.qdq import Dequantizers
-from bevlite.latency.gpu.quantization import findings, scales_of
+from bevlite.latency.gpu.quantization import findings, is_product, scales_of
 from bevlite.latency.onnx.graph import Graph, Node, read_graph
 from bevlite.latency.onnx.operators import CONV_OPS, GEMM_OPS
 from bevlite.rtx.graph import BuiltGraph, BuiltLayer
@@ -18,6 +19,8 @@ from bevlite.tensorrt import DEFAULT_VERSION, parse_version
 WORDS = {"Conv": "convolution", "ConvTranspose": "transposed convolution", "MatMul": "matrix product",
          "Gemm": "matrix product"}  # fmt: skip
 
+_MARK = "[ONNX Layer: "
+_UNCLEAR = "its name is that of another node too, or looks like the compiler's own marks: the list cannot tell"
 _WITHOUT_INT8 = frozenset({"ConvTranspose"})
 """Products that the compiler was never seen to run in INT8, wherever their Q/DQ stand."""
 
@@ -53,13 +56,18 @@ class Int8Product:
 
     @property
     def denied(self) -> bool:
-        """Whether INT8 was asked for and not given."""
-        return self.asked and not self.granted
+        """Whether INT8 was asked for and something else is known to run."""
+        return self.asked and self.known and not self.granted
+
+    @property
+    def known(self) -> bool:
+        """Whether the compiler's list says what it runs in."""
+        return bool(self.runs)
 
     @property
     def agrees(self) -> bool:
-        """Whether our rules say what the compiler does."""
-        return self.placed == self.granted
+        """Whether our rules say what the compiler does, as far as that is known."""
+        return not self.known or self.placed == self.granted
 
     def note(self) -> str:
         """What was asked and not given, in a sentence."""
@@ -87,7 +95,7 @@ def int8_products(
     """
     graph = read_graph(model)
     comparison = _Comparison(model, graph, built, fuse(graph, tensorrt_rules(parse_version(tensorrt))))
-    return tuple(comparison.product(node) for node in graph.nodes if node.op in GEMM_OPS)
+    return tuple(comparison.product(node) for node in graph.nodes if is_product(node))
 
 
 def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
@@ -103,13 +111,15 @@ class _Comparison:
         placed = findings(graph, fused, scales)
         self._asked, self._built, self._explicit = Dequantizers(graph, scales), built, placed.explicit
         self._names = parser_names(model)
+        self._shared = {name for name, count in Counter(node.name for node in model.graph.node).items() if count > 1}
         self._said = {name: row for row in placed.rows if row.op in GEMM_OPS for name in row.nodes}
 
     def product(self, node: Node) -> Int8Product:
         """What each of the three says of one product."""
         name = self._names.get(node.outputs[0], node.name)
-        missing, layer = self._asked.missing(node), self._built.layer_of(name)
-        runs = layer.inputs[0].dtype if layer is not None and layer.inputs else ""
+        unclear = name in self._shared or _MARK in name
+        missing, layer = self._asked.missing(node), None if unclear else self._built.layer_of(name)
+        runs = layer.multiplies_in if layer is not None else ""
         said = self._said.get(node.name)
         return Int8Product(
             node=name,
@@ -117,13 +127,15 @@ class _Comparison:
             asked=not missing,
             runs=runs,
             kernel=layer.name if layer is not None else "",
-            reason=f"no Q/DQ on {' and '.join(missing)}" if missing else self._why_denied(node, layer, runs),
+            reason=_UNCLEAR if unclear else self._why(node, layer, runs, missing),
             placed=self._explicit and (said is None or said.effect != "stays FP16"),
             placed_reason=said.reason if said is not None else "",
         )
 
-    def _why_denied(self, node: Node, layer: BuiltLayer | None, runs: str) -> str:
-        """Why a product that was asked for INT8 runs in something else; empty where it does not."""
+    def _why(self, node: Node, layer: BuiltLayer | None, runs: str, missing: list[str]) -> str:
+        """Why a product runs in something else than INT8; empty where it was asked for and given."""
+        if missing:
+            return f"no Q/DQ on {' and '.join(missing)}"
         if runs == "int8":
             return ""
         if layer is None:

@@ -149,10 +149,36 @@ def _resize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     mode = attribute(node, "mode", "nearest")
     if mode not in ("nearest", "linear", "cubic"):  # cubic is in the importers, not in the documents
         yield Problem("error", f"mode '{mode}' is not supported", "use nearest, linear or cubic")
-    if attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-        yield Problem("error", "tf_crop_and_resize is not supported", "use half_pixel or align_corners")
+    transform = attribute(node, "coordinate_transformation_mode", "half_pixel")
+    if transform in ("tf_crop_and_resize", "half_pixel_symmetric"):
+        yield Problem("error", f"{transform} is not supported", "use half_pixel or align_corners")
     if attribute(node, "antialias", 0):
         yield Problem("error", "antialiasing is not supported", "resize without it", LATER)
+    if attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        yield Problem("error", "its aspect ratio policy is not supported", "give the sizes themselves (stretch)", LATER)
+    loose = [name for name in node.input[2:4] if name and not _is_known(c, name)]
+    if loose:
+        yield Problem("error", f"'{loose[0]}' is no constant", "give scales or sizes as an initializer")
+
+
+def _is_known(c: Context, name: str) -> bool:
+    """Whether a tensor is known when an engine is built: a constant, or arithmetic on constants and shapes."""
+    waiting, seen = [name], set()
+    while waiting:
+        one = waiting.pop()
+        node = c.producers.get(one)
+        if one in c.constants or one in seen or not one:
+            continue
+        if node is None:
+            return False
+        seen.add(one)
+        waiting += [] if node.op_type in ("Shape", "Size") else list(node.input)
+    return True
+
+
+def _reduce_axes(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1]):
+        yield Problem("error", "its axes are no constant", "give the axes as an initializer")
 
 
 def _batch_norm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -175,7 +201,7 @@ def _attention(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
 
 
 def _layer_norm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if any(c.consumers.get(name) for name in node.output[1:]):
+    if any(node.output[1:]):  # named is enough, read or not
         yield Problem("error", "only the first output is supported", "compute mean and variance apart", LATER)
 
 
@@ -199,7 +225,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "NonZero": (_data_dependent,),
     "NonMaxSuppression": (_data_dependent,),
     "Softmax": (_softmax,),
-    "ReduceMean": (_reduce_mean,),
+    **dict.fromkeys(
+        (
+            "ReduceSum",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceSumSquare",
+            "ReduceLogSum",
+            "ReduceLogSumExp",
+        ),
+        (_reduce_axes,),
+    ),
+    "ReduceMean": (_reduce_mean, _reduce_axes),
     "MaxPool": (_max_pool,),
     "Resize": (_resize,),
     "LayerNormalization": (_layer_norm,),

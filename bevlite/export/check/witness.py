@@ -19,7 +19,7 @@ from bevlite.latency.onnx.operators import QUANTIZE_OPS
 from bevlite.rtx.compiler import build, build_model
 from bevlite.rtx.graph import BuiltGraph, CompilerError
 from bevlite.rtx.installed import require, why_missing
-from bevlite.rtx.process import Limits
+from bevlite.rtx.process import Limits, end_all
 from bevlite.tensorrt import DEFAULT_VERSION
 
 Check = Literal["rtx", "none"]
@@ -35,11 +35,13 @@ class Witness:
         module: its name.
         built: the compiler's word.
         int8: every product of a module with Q/DQ nodes; empty for others.
+        inner: whether there are Q/DQ nodes in branches or loops, where products are not compared.
     """
 
     module: str
     built: BuiltGraph
     int8: tuple[Int8Product, ...] = ()
+    inner: bool = False
 
     @property
     def title(self) -> str:
@@ -55,7 +57,10 @@ class Witness:
     def unsaid(self) -> list[str]:
         """Why there is no word on it, or not all of it."""
         found = [self._line(error) for error in self.built.errors] if self.built.verdict == "none" else []
-        return found + ([f"{self.module}: {self.built.unread}"] if self.built.unread else [])
+        found += [f"{self.module}: {self.built.unread}"] if self.built.unread else []
+        found += [f"{self.module}: {p.node} ({p.op}): {p.reason}" for p in self.int8 if not p.known]
+        inner = f"{self.module}: products in branches and loops are not compared with their Q/DQ nodes"
+        return found + ([inner] if self.inner else [])
 
     @property
     def words(self) -> str:
@@ -66,10 +71,12 @@ class Witness:
             return "no verdict"
         if self.built.unread:
             return "taken"
-        kernels = len(self.built.kernels)
+        words = f"taken: {_count(len(self.built.kernels), 'kernel')}"
         asked = sum(product.asked for product in self.int8)
-        given = sum(product.granted for product in self.int8)
-        return f"taken: {kernels} kernels" + (f", {given} products in INT8 of {asked} asked" if self.int8 else "")
+        given = sum(product.granted for product in self.int8 if product.asked)
+        more = sum(product.granted for product in self.int8 if not product.asked)
+        words += f", {given} of {_count(asked, 'product')} that ask for INT8 run in it" if self.int8 else ""
+        return words + (f", and {more} that do not" if more else "")
 
     def as_json(self) -> dict[str, Any]:
         """The word as plain JSON: kernels by type, not one by one."""
@@ -85,7 +92,7 @@ class Witness:
             "unread": built.unread,
             "int8": {
                 "asked": sum(product.asked for product in self.int8),
-                "given": sum(product.granted for product in self.int8),
+                "given": sum(product.granted for product in self.int8 if product.asked),
                 "denied": [product.note() for product in denied(self.int8)],
             },
         }
@@ -116,27 +123,44 @@ def wanted(check: str | None) -> tuple[bool, str]:
 
 
 def witnesses(
-    modules: Mapping[str, Path | onnx.ModelProto], *, tensorrt: str = DEFAULT_VERSION, limits: Limits | None = None
+    modules: Mapping[str, Path | onnx.ModelProto],
+    *,
+    tensorrt: str = DEFAULT_VERSION,
+    limits: Limits | None = None,
+    origins: Mapping[str, Path] | None = None,
 ) -> dict[str, Witness]:
-    """Ask NVIDIA's compiler about modules, a few at a time.
+    """Ask NVIDIA's compiler about modules, a few at a time. Ctrl-C ends it at once.
 
     Args:
         modules: files, or models whose weights may be type and shape alone.
         tensorrt: version that our own INT8 rules are asked for.
         limits: of each.
+        origins: files of models in memory; weights in other files lie beside them.
 
     Raises:
         BevliteError: the compiler is not installed; a module that is no ONNX model.
     """
     require()
+    known = origins or {}
 
     def ask(item: tuple[str, Path | onnx.ModelProto]) -> Witness:
         name, module = item
-        word = build(module, limits=limits) if isinstance(module, Path) else build_model(module, limits=limits)
-        return Witness(name, word, _int8(module, word, tensorrt))
+        if isinstance(module, Path):
+            word = build(module, limits=limits)
+        else:
+            folder = known[name].absolute().parent if name in known else None
+            word = build_model(module, folder=folder, limits=limits)
+        return _witness(name, module, word, tensorrt)
 
-    with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1))
+    try:
         return {witness.module: witness for witness in pool.map(ask, modules.items())}
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_all()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def refusals(found: Iterable[Witness]) -> list[str]:
@@ -158,9 +182,22 @@ def notes(found: Iterable[Witness]) -> list[str]:
     return said
 
 
-def _int8(module: Path | onnx.ModelProto, word: BuiltGraph, tensorrt: str) -> tuple[Int8Product, ...]:
+def _witness(name: str, module: Path | onnx.ModelProto, word: BuiltGraph, tensorrt: str) -> Witness:
     if not word.accepted or word.unread:
-        return ()
+        return Witness(name, word)
     model, _ = load_model(module)
-    quantized = any(node.op_type in QUANTIZE_OPS for node in model.graph.node)
-    return int8_products(model, word, tensorrt) if quantized else ()
+    if not any(node.op_type in QUANTIZE_OPS for node in model.graph.node):
+        return Witness(name, word, inner=_has_inner(model.graph))
+    return Witness(name, word, int8_products(model, word, tensorrt), _has_inner(model.graph))
+
+
+def _has_inner(graph: onnx.GraphProto) -> bool:
+    """Whether Q/DQ nodes stand in a branch or a body."""
+    bodies = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return any(
+        any(node.op_type in QUANTIZE_OPS for node in body.node) or _has_inner(body) for body in bodies
+    )  # fmt: skip
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

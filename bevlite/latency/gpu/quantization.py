@@ -78,6 +78,11 @@ class Int8Findings:
         return [head, *(row.note() for row in self.rows)]
 
 
+def is_product(node: Node) -> bool:
+    """Whether a node multiplies two tensors: an Einsum of one only picks and adds."""
+    return node.op in GEMM_OPS and len(node.inputs) >= 2
+
+
 def scales_of(model: onnx.ModelProto) -> dict[str, float]:
     """The scalar constants of a file by name: scales of Q/DQ nodes are among them."""
     tensors = [(tensor.name, tensor) for tensor in model.graph.initializer]
@@ -93,7 +98,7 @@ def scales_of(model: onnx.ModelProto) -> dict[str, float]:
 def findings(graph: Graph, fused: FusedGraph, scales: Mapping[str, float]) -> Int8Findings:
     """What INT8 does to a graph. Without Q/DQ nodes: what NVIDIA's own placement would leave in FP16."""
     reader = _Reader(graph, fused, scales)
-    products = [node for group in fused.groups for node in group.nodes if node.op in GEMM_OPS]
+    products = [node for group in fused.groups for node in group.nodes if is_product(node)]
     found: dict[tuple[str, str, str, str], list[str]] = {}
     stay = 0
     for node in products:

@@ -24,6 +24,8 @@ from bevlite.latency.onnx.shapes import example_setting
 MAX_KEPT_ELEMENTS = 4096
 """Integer constants up to this size keep their values; no shape or index list of a network is longer."""
 
+PROTOBUF_LIMIT = 2**31 - 1
+"""Bytes that one ONNX file holds."""
 FLOAT_TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _INTEGER_TYPES = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT8}
 _BYTES: dict[int, int] = {
@@ -117,6 +119,12 @@ def load_model(source: onnx.ModelProto | Path | str) -> tuple[onnx.ModelProto, s
     path = Path(source)
     if not path.is_file():
         raise BevliteError(f"{path}: no such file; accepted: the path of an ONNX file")
+    size = path.stat().st_size
+    if size > PROTOBUF_LIMIT:
+        raise BevliteError(
+            f"{path}: found {size / 1e9:.1f} GB in one file, and an ONNX file holds at most 2 GB; accepted: weights in "
+            "files beside it (onnx.save with save_as_external_data=True)"
+        )
     try:
         model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, ValueError, TypeError, RuntimeError) as error:

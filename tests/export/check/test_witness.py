@@ -83,7 +83,7 @@ def test_several_modules_at_once(tmp_path: Path) -> None:
     assert list(found) == ["taken", "refused", "quantized"]
     assert found["taken"].words.startswith("taken: ") and found["taken"].int8 == ()
     assert found["refused"].words == "refused" and "pool (MaxPool)" in found["refused"].refusals[0]
-    assert found["quantized"].words.endswith("2 products in INT8 of 3 asked")
+    assert found["quantized"].words.endswith("2 of 3 products that ask for INT8 run in it")
     assert any("/up (ConvTranspose) was asked for INT8" in note for note in notes(found.values()))
     kept = found["quantized"].as_json()["int8"]
     assert (kept["asked"], kept["given"], len(kept["denied"])) == (3, 2, 1)

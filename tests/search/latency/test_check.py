@@ -69,6 +69,8 @@ def test_a_broken_file_is_asked_again_and_a_missing_verdict_is_not_kept(
     check = NetworkCheck(tmp_path / "nvidia", tmp_path / "graphs")
     first = check(lidar_only(), "10.3")
     assert (len(first.refusals), len(first.unsaid), first.asked) == (1, 1, 2)
+    assert (check(lidar_only(), "10.3").asked, len(check(lidar_only(), "10.3").unsaid)) == (0, 1)  # of one process
+    check = NetworkCheck(tmp_path / "nvidia", tmp_path / "graphs")
     second = check(lidar_only(), "10.3")
     assert (len(second.refusals), len(second.unsaid), second.asked) == (2, 0, 1)
     for file in (tmp_path / "nvidia").glob("*.json"):

@@ -129,6 +129,11 @@ def _problem(graph: Graph) -> str | None:
     large = next((tensor for tensor in graph.inputs if tensor.elements > LARGEST_INPUT), None)
     if large is not None:
         return f'Assertion failed: *tensor && "Failed to add input to the network.": {large.name}'
+    made = {tensor.name for tensor in graph.inputs} | graph.constants
+    made |= {name for node in graph.nodes for name in node.outputs}
+    for name in (name for node in graph.nodes for name in node.inputs):
+        if name and name not in made:
+            return f"Assertion failed: tensors.count(name): {name} is not produced by any node"
     sources = {name: node.index for node in graph.nodes for name in node.outputs if name}
     before = {n.index: {sources[name] for name in n.inputs if name in sources} for n in graph.nodes}
     try:

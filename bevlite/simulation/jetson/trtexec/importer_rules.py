@@ -132,7 +132,43 @@ def _softmax(graph: Graph, node: Node, release: Release) -> Iterator[str]:
         yield f'(axis >= 0 && axis <= nbDims) && "{span}"'
 
 
+def _one_output(graph: Graph, node: Node, release: Release) -> Iterator[str]:
+    if release.major >= 10 and any(node.outputs[1:]):
+        yield f'nonEmptyOutputs == 1 && "This version of TensorRT supports one output of {node.op} nodes"'
+
+
+def _axes(graph: Graph, node: Node, release: Release) -> Iterator[str]:
+    if len(node.inputs) > 1 and node.inputs[1] and node.inputs[1] not in graph.constants:
+        yield 'inputs.at(1).is_weights() && "Axis input must be an initializer!"'
+
+
+def _resize(graph: Graph, node: Node, release: Release) -> Iterator[str]:
+    policy = node.attributes.get("keep_aspect_ratio_policy", b"stretch")
+    if release.major >= 10 and policy != b"stretch":
+        yield f'policy == "stretch" && "keep_aspect_ratio_policy {policy.decode()} is not supported"'
+    mode = node.attributes.get("coordinate_transformation_mode", b"half_pixel")
+    if mode in (b"tf_crop_and_resize", b"half_pixel_symmetric"):
+        yield f'"Unsupported coordinate transformation mode: {mode.decode()}"'
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
+    **dict.fromkeys(
+        (
+            "ReduceMean",
+            "ReduceSum",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceSumSquare",
+            "ReduceLogSum",
+            "ReduceLogSumExp",
+        ),
+        (_axes,),
+    ),
+    "LayerNormalization": (_one_output,),
+    "Resize": (_resize,),
     "QuantizeLinear": (_quantizer,),
     "DequantizeLinear": (_quantizer,),
     "BatchNormalization": (_batch_norm,),
