@@ -13,6 +13,7 @@ from bevlite.data.config import DataConfig
 from bevlite.data.index import Index
 from bevlite.errors import BevliteError
 from bevlite.evaluation.run import accuracy_table, evaluate_run, evaluation_folder, ledger_line
+from bevlite.export.run import export_run
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import dataset_of, droppable
 from bevlite.run_folder import Run
@@ -89,3 +90,10 @@ def test_what_cannot_be_missing_is_refused(run: Run) -> None:
     assert droppable(tiny(lidar=None))[:2] == ("CAM_FRONT", "CAM_FRONT_RIGHT")
     assert droppable(tiny(lidar=None, camera={"images": {"cameras": 1}})) == ()
     assert droppable(tiny(camera={"images": {"cameras": 1}})) == ("camera", "lidar", "CAM_FRONT")
+
+
+def test_exported_modules_lose_the_same_sensor(run: Run) -> None:
+    export_run(run.path, "8.6", samples=1, check="none")
+    found = evaluate_run(run.path, backend="onnx", workers=0, drop="lidar")
+    assert found["NDS"] == pytest.approx(evaluate_run(run.path, workers=0, drop="lidar")["NDS"], abs=5e-3)
+    assert set(json.loads((run.path / "ledger.json").read_text())) == {"onnx/without lidar", "float/without lidar"}

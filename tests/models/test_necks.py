@@ -90,13 +90,18 @@ def bifpn_by_hand(network: Any, given: list[np.ndarray]) -> dict[int, np.ndarray
     return level
 
 
+def trained(network: nn.Module) -> None:
+    """Shares of attention as they may become: a negative one counts as nothing."""
+    for number, (name, value) in enumerate(network.named_parameters()):
+        if name.endswith(".weights"):
+            value.data.copy_(torch.linspace(-0.3, 1.0 + number, len(value)))
+
+
 @pytest.mark.parametrize("fusion", ["sum", "attention"])
 @pytest.mark.parametrize("last", [None, 0, 2])
 def test_bifpn_against_a_loop(fusion: Any, last: int | None) -> None:
     network = live(BiFPN([c for c, _ in MAPS], 4, 5, 2, fusion, last)).double()
-    for number, (name, value) in enumerate(network.named_parameters()):
-        if name.endswith("weights"):  # one of them negative: it counts as nothing
-            value.data.copy_(torch.linspace(-0.3, 1.0 + number, len(value)))
+    trained(network)
     given = maps()
     found = network(given)
     expected = bifpn_by_hand(network, in_numpy(given))
@@ -112,7 +117,9 @@ def test_attention_is_a_constant_in_the_graph() -> None:
     for fusion in ("sum", "attention"):
         neck = {"type": "bifpn", "channels": 8, "stack": 1, "fusion": fusion}
         variant = tiny(camera=images | {"neck": neck}, lidar=None)
-        model = emit(modules_of(Detector(variant).eval())[0])
+        network = Detector(variant).eval()
+        trained(network)
+        model = emit(modules_of(network)[0])
         hollow = emit_shapes(build(lambda v=variant: modules_of(Detector(v).eval())[0]))
         assert canonical(strip_weights(model)) == canonical(hollow)
         found[fusion] = [node.op_type for node in model.graph.node]
