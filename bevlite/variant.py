@@ -155,18 +155,15 @@ class Variant(Config):
             names = " nor ".join(type(self.heads).model_fields)
             raise ValueError(f"heads: found neither {names}; accepted: at least one head")
         if self.camera is not None:
-            self._check_camera(self.camera)
+            stream = self.camera
+            stream.neck.check(stream.backbone.strides, stream.images.height, stream.images.width)
         if self.lidar is not None:
             self._check_lidar(self.lidar)
         for task in self.heads:
             self.heads[task].check(self.bev)
         self._check_precision()
-        divisor = self.bev_encoder.total_stride
-        if self.bev.ny % divisor or self.bev.nx % divisor:
-            raise ValueError(
-                f"bev_encoder: found total stride {divisor} on a BEV grid of {self.bev.ny} x {self.bev.nx} cells; "
-                "accepted: a stride that divides the grid"
-            )
+        self.fusion.check((self.camera is not None) + (self.lidar is not None))
+        self.bev_encoder.check(self.bev)
         return self
 
     def _check_precision(self) -> None:
@@ -177,14 +174,6 @@ class Variant(Config):
                     f"compression.precision: found pattern '{pattern}', which no module of this variant begins with; "
                     f"accepted: {EVERYTHING}, {', '.join(self.modules)}, or layers below them"
                 )
-
-    def _check_camera(self, camera: CameraStream) -> None:
-        strides = camera.backbone.strides
-        if camera.neck.out_stride not in strides:
-            raise ValueError(
-                f"camera.neck.out_stride: found {camera.neck.out_stride}; "
-                f"accepted: {', '.join(map(str, strides))} (the strides of the backbone)"
-            )
 
     def _check_lidar(self, lidar: LidarStream) -> None:
         cell_m, strides = lidar.pillars.cell_m, lidar.backbone.cumulative_strides
@@ -252,6 +241,8 @@ class Variant(Config):
 def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
     """What makes a variant another one. Its name is no part of it."""
     content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
+    if not content["fusion"]["modality_dropout"]:  # without it a network is the one that it was before there was any
+        del content["fusion"]["modality_dropout"]
     content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
     return content | ({"precision": _plan(variant)} if with_precision else {})
 

@@ -151,6 +151,7 @@ def evaluate(
     batch_size: int | None = None,
     data: DataConfig | PathLike | None = None,
     stage: str | None = None,
+    drop: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score a run over a split: NDS, mAP, the five errors, occupancy mIoU, and what other tasks have.
@@ -163,6 +164,8 @@ def evaluate(
         batch_size: samples at a time; None for 4, on a board 16.
         data: other data than the run was trained on.
         stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
+        drop: what gives nothing: `camera`, `lidar`, or one camera by its channel (`CAM_FRONT`). The figures then stand
+            under a name of their own.
         progress: show it.
 
     Returns:
@@ -190,6 +193,7 @@ def evaluate(
             data=where,
             batch_size=batch_size,
             stage=stage,
+            drop=drop,
             progress=progress,
         )
 

@@ -23,6 +23,7 @@ def eval_command(
     batch_size: int | None = typer.Option(None, "--batch", min=1, help="Samples at a time: 4, on a board 16."),
     stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
     data: str | None = typer.Option(None, "--data", help="Another data root or data YAML file than the run's."),
+    drop: str | None = typer.Option(None, "--drop", help="Without a sensor: camera, lidar, or one camera (CAM_FRONT)."),
 ) -> None:
     """NDS, mAP, the five errors and occupancy mIoU of a run."""
     from bevlite.data.config import load_data_config
@@ -44,6 +45,7 @@ def eval_command(
             data=load_data_config(data) if data else None,
             batch_size=batch_size,
             stage=stage,
+            drop=drop,
             progress=True,
         )
     if summary.get("emulated"):
@@ -51,7 +53,7 @@ def eval_command(
     typer.echo(accuracy_table(summary))
     if summary.get("runner_note"):
         typer.echo(f"note: {summary['runner_note']}")
-    folder = evaluation_folder(run, summary["split"], kind, board, summary.get("stage", FLOAT))
+    folder = evaluation_folder(run, summary["split"], kind, board, summary.get("stage", FLOAT), drop)
     typer.echo(f"written: {folder / 'metrics.json'}")
 
 

@@ -27,12 +27,13 @@ Item = int | tuple[int, int] | tuple[int, int, bool]
 @dataclass(frozen=True)
 class CameraInput:
     """The images that a network takes: height and width in px, cameras, and whether ego motion between camera and LiDAR
-    times is corrected in `pixel_to_bev`."""
+    times is corrected in `pixel_to_bev`. Cameras that are `dark`, by number, give black images."""
 
     height: int
     width: int
     cameras: int
     ego_motion: bool = False
+    dark: frozenset[int] = frozenset()
 
 
 class BEVDataset(Dataset[Sample]):
@@ -143,7 +144,8 @@ class BEVDataset(Dataset[Sample]):
         for n in range(camera.cameras):
             image = read_image(self.root / str(self.index.camera_files[row, n]))
             warp = image_warp((image.height, image.width), (camera.height, camera.width), augmentation, rng)
-            images.append(warp_image(image, warp))
+            seen = warp_image(image, warp)
+            images.append(np.zeros_like(seen) if n in camera.dark else seen)
             unproject = np.eye(4)
             unproject[:3, :3] = np.linalg.inv(warp.matrix() @ self.index.intrinsics[row, n])
             pixel_to_bev.append(bev @ poses[row, n] @ unproject)

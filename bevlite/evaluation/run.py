@@ -19,7 +19,7 @@ from bevlite.evaluation.samples import KeptSamples, SampleResult, result_of
 from bevlite.inference.contract import Network
 from bevlite.inference.engines import EngineNetwork
 from bevlite.inference.torch import TorchNetwork
-from bevlite.models.samples import dataset_of, outline
+from bevlite.models.samples import dataset_of, droppable, outline
 from bevlite.reporting.progress import file_progress
 from bevlite.run_folder import FLOAT, Run, Stage
 from bevlite.tasks.contract import TASKS, Scored, Task
@@ -37,11 +37,14 @@ def evaluate_run(
     device: BoardDevice | None = None,
     data: DataConfig | None = None,
     stage: str | None = None,
+    drop: str | None = None,
     batch_size: int | None = None,
     workers: int = 2,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Score a run over a split; writes `eval/<split>-<backend>[-<device>]/metrics.json` and the ledger.
+
+    What it is worth without a sensor (`drop`) has a folder and a line of its own.
 
     With engines, samples that are finished are kept until the figures are written: after an interruption they are not
     run again.
@@ -53,6 +56,7 @@ def evaluate_run(
         device: the board.
         data: another data set than the run was trained on.
         stage: weights of which stage torch takes; None for the last one.
+        drop: what gives nothing: `camera`, `lidar`, or one camera by its channel (`CAM_FRONT`).
         batch_size: samples at a time; ONNX Runtime takes one.
         workers: loader processes.
         progress: show it.
@@ -62,7 +66,7 @@ def evaluate_run(
         mASE, mAOE, mAVE, mAAE, per_class; occ_miou.
 
     Raises:
-        BevliteError: not a run, no weights, no such split, unusable data; a fault of the board.
+        BevliteError: not a run, no weights, no such split or sensor, unusable data; a fault of the board.
     """
     run = Run(path)
     chosen = run.chosen(stage)
@@ -70,14 +74,18 @@ def evaluate_run(
         raise BevliteError(f"eval: stage: found {chosen}; accepted: {run.stage} with {backend}, the last one")
     variant, data = run.variant(chosen), (data or run.data()).resolved()
     split = split or str(data.val_split)
+    if drop is not None and drop not in droppable(variant):
+        accepted = ", ".join(droppable(variant)) or "nothing, as the network has one sensor alone"
+        raise BevliteError(f"--drop: found '{drop}'; accepted: {accepted}")
     network = _network(run, backend, device, chosen)
     tasks = outline(variant).tasks
     index = load_index(data)
     rows = index.rows_of_split(split)
-    dataset = dataset_of(variant, data.root, index, rows)
+    dataset = dataset_of(variant, data.root, index, rows, missing=drop)
     summary: dict[str, Any] = {"split": split, "samples": len(dataset), "backend": backend, "root": data.root}
     summary |= {"stage": chosen} if chosen != FLOAT else {}
-    folder = evaluation_folder(path, split, backend, device, chosen)
+    summary |= {"without": drop} if drop is not None else {}
+    folder = evaluation_folder(path, split, backend, device, chosen, drop)
     folder.mkdir(parents=True, exist_ok=True)
     kept = None
     if isinstance(network, EngineNetwork):
@@ -115,7 +123,8 @@ def evaluate_run(
 
 def accuracy_table(summary: Mapping[str, Any]) -> str:
     """The usual table at the end of an evaluation, task by task, as plain text."""
-    lines = [f"{summary['split']}: {summary['samples']} samples, {summary['backend']}"]
+    without = f", without {summary['without']}" if "without" in summary else ""
+    lines = [f"{summary['split']}: {summary['samples']} samples, {summary['backend']}{without}"]
     for task in TASKS.members.values():
         if task.scores and all(figure in summary for figure in task.scores.values()):
             lines += [task.table(summary), ""]
@@ -137,23 +146,31 @@ def _unfinished(dataset: BEVDataset, done: Mapping[str, SampleResult]) -> list[i
 
 
 def evaluation_folder(
-    path: Path, split: str, backend: Backend, device: BoardDevice | None = None, stage: Stage = FLOAT
+    path: Path,
+    split: str,
+    backend: Backend,
+    device: BoardDevice | None = None,
+    stage: Stage = FLOAT,
+    without: str | None = None,
 ) -> Path:
     """Where an evaluation of a run is written."""
     where = f"-{device.name}" if device is not None else ""
     of = f"-{stage}" if stage != FLOAT else ""
-    return path / "eval" / f"{split}-{backend}{where}{of}"
+    less = f"-without-{without}" if without is not None else ""
+    return path / "eval" / f"{split}-{backend}{where}{of}{less}"
 
 
 def ledger_line(summary: Mapping[str, Any]) -> str:
-    """Under which name a result stands in the ledger: what an emulated board gave never stands as a board's."""
+    """Under which name a result stands in the ledger: what an emulated board gave never stands as a board's, nor what a
+    network is worth without a sensor as what it is worth."""
     backend, stage = summary["backend"], summary.get("stage", FLOAT)
+    less = f"/without {summary['without']}" if "without" in summary else ""
     if backend == "torch":
-        return str(stage)
+        return f"{stage}{less}"
     of = "" if stage == FLOAT else f"{stage}/"
     if backend == "tensorrt":
-        return f"{of}{'emulated' if summary['emulated'] else 'tensorrt'}/{summary['device']}"
-    return f"{of}{backend}"
+        return f"{of}{'emulated' if summary['emulated'] else 'tensorrt'}/{summary['device']}{less}"
+    return f"{of}{backend}{less}"
 
 
 def _network(run: Run, backend: Backend, device: BoardDevice | None, stage: Stage) -> Network:

@@ -5,11 +5,13 @@ Shape letters: B batch, N cameras, C channels, H rows, W columns, P pillars, M p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor, nn
 
 from bevlite.config import Config
@@ -127,9 +129,26 @@ class NeckConfig(PartConfig):
     channels: int
     out_stride: int
 
+    def check(self, strides: Sequence[int], height: int, width: int) -> None:
+        """Raise a ValueError when it cannot work on maps of these strides (finest first) of images in px."""
+        refuse_stride(self.out_stride, strides, "the strides of the backbone")
+
     def build(self, feature_info: Sequence[FeatureInfo]) -> Neck:
         """The network part for maps of these channels and strides."""
         raise TypeError(f"{type(self).__name__} has no build()")
+
+
+def refuse_stride(found: int, accepted: Sequence[int], of: str) -> None:
+    """Raise a ValueError that names the accepted `out_stride`s of a neck, unless `found` is one of them."""
+    if found not in accepted:
+        names = ", ".join(map(str, accepted)) or "none"
+        raise ValueError(f"camera.neck.out_stride: found {found}; accepted: {names} ({of})")
+
+
+def nearest_sizes(size: tuple[int, int], divisor: int) -> str:
+    """The nearest sizes below and above that a divisor divides, `64 x 96 or 128 x 96`."""
+    below, above = ([max(1, rounded(n / divisor)) * divisor for n in size] for rounded in (math.floor, math.ceil))
+    return " or ".join(dict.fromkeys(f"{a} x {b}" for a, b in (below, above)))
 
 
 class ViewTransform(Part):
@@ -221,9 +240,21 @@ class MapNeckConfig(PartConfig):
 
 
 class FusionConfig(PartConfig):
-    """Fusion of one or two BEV maps of the same grid."""
+    """Fusion of one or two BEV maps of the same grid.
+
+    modality_dropout: in training, the share of samples of which the map of one stream, drawn alike often and never all
+    of them, is zero (AddFuser of mit-han-lab/bevfusion does so); `bevlite.models.modality` does it for every fusion.
+    """
 
     channels: int
+    modality_dropout: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    def check(self, streams: int) -> None:
+        """Raise a ValueError when it cannot work on so many maps."""
+        if streams < 2 and self.modality_dropout:
+            raise ValueError(
+                f"fusion.modality_dropout: found {self.modality_dropout:g} in a network of one sensor; accepted: 0"
+            )
 
     def build(self, in_channels: Sequence[int]) -> nn.Module:
         """The network part: a list of maps (B, C_i, ny, nx), camera first, to one (B, channels, ny, nx)."""
@@ -237,6 +268,22 @@ class BEVEncoderConfig(PartConfig):
     def total_stride(self) -> int:
         """The coarsest stride inside; the BEV grid must be divisible by it."""
         raise TypeError(f"{type(self).__name__} has no total_stride")
+
+    def check(self, bev: BEVGrid) -> None:
+        """Raise a ValueError when it cannot work on this grid."""
+        stride, size = self.total_stride, (bev.ny, bev.nx)
+        if any(cells % stride for cells in size):
+            raise ValueError(
+                f"bev_encoder: found total stride {stride} on a BEV grid of {bev.ny} x {bev.nx} cells; "
+                f"accepted: a stride that divides the grid, or a grid of {nearest_sizes(size, stride)} cells"
+            )
+        if min(size) < 2 * stride:
+            # A batch norm in training takes no map of a single value.
+            least = " x ".join(str(max(cells, 2 * stride)) for cells in size)
+            raise ValueError(
+                f"bev_encoder: found total stride {stride} on a BEV grid of {bev.ny} x {bev.nx} cells, which leaves "
+                f"less than 2 x 2; accepted: a smaller stride, or a grid of at least {least} cells"
+            )
 
     def build(self, in_channels: int) -> nn.Module:
         """The network part; it has `out_channels`."""

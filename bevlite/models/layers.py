@@ -18,12 +18,12 @@ def conv_bn_relu(
     )
 
 
-def separable_conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+def separable_conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1, eps: float = 1e-5) -> nn.Sequential:
     """Depthwise 3x3, pointwise 1x1, then batch norm and ReLU after the pointwise alone (Horizon's separable head)."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False),
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
+        nn.BatchNorm2d(out_channels, eps=eps),
         nn.ReLU(inplace=True),
     )
 

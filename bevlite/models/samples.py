@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from bevlite.data.augment import Augmentation
+from bevlite.data.classes import CAMERAS
 from bevlite.data.dataset import BEVDataset, CameraInput
-from bevlite.data.frame import Reader
+from bevlite.data.frame import Frame, Reader
 from bevlite.data.index import Index
 from bevlite.models.auxiliary import AuxiliaryLoss
 from bevlite.models.contracts import Host, TensorSpec
@@ -21,6 +22,9 @@ from bevlite.models.modules import Module, modules_of
 from bevlite.registry import when_changed
 from bevlite.tasks.contract import Task
 from bevlite.variant import Variant
+
+CAMERA_STREAM, LIDAR_STREAM = "camera", "lidar"
+"""What `dataset_of` calls a whole stream that is missing; a single camera has the name of its channel."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,29 @@ def _outline(text: str) -> Outline:
 when_changed(_outline.cache_clear)
 
 
+class WithoutPoints(Reader):
+    """Reads what another reader reads, of a frame in which the LiDAR sees nothing."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.needs, self.ragged = reader.needs, reader.ragged
+
+    def check(self, root: Path, index: Index, rows: np.ndarray) -> None:
+        """As the other one."""
+        self._reader.check(root, index, rows)
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """As the other one, without points."""
+        return self._reader.sample(frame if frame.points is None else replace(frame, points=frame.points[:0]))
+
+
+def droppable(variant: Variant) -> tuple[str, ...]:
+    """What a network can be scored without: a stream or a camera, if that leaves it one."""
+    both = variant.camera is not None and variant.lidar is not None
+    cameras = CAMERAS[: variant.camera.images.cameras] if variant.camera is not None else ()
+    return (*((CAMERA_STREAM, LIDAR_STREAM) if both else ()), *(cameras if both or len(cameras) > 1 else ()))
+
+
 def dataset_of(
     variant: Variant,
     root: str | Path,
@@ -67,6 +94,7 @@ def dataset_of(
     augmentation: Augmentation | None = None,
     auxiliaries: Sequence[AuxiliaryLoss] = (),
     seed: int = 0,
+    missing: str | None = None,
 ) -> BEVDataset:
     """Samples for the network of a variant.
 
@@ -79,19 +107,23 @@ def dataset_of(
         augmentation: what training varies.
         auxiliaries: auxiliary losses that are taught as well.
         seed: of the augmentation.
+        missing: what gives nothing (`droppable`): the network sees black images or no points. Truth stays whole.
 
     Raises:
         DataError: a task lacks its truth.
     """
     network = outline(variant)
-    readers: list[Reader] = [*network.hosts]
+    readers: list[Reader] = [WithoutPoints(h) if missing == LIDAR_STREAM else h for h in network.hosts]
     if truth:
         readers += [task.truth for task in network.tasks]
     readers += [loss.truth for loss in auxiliaries]
     images = None
     if variant.camera is not None:
         wanted = variant.camera.images
-        images = CameraInput(wanted.height, wanted.width, wanted.cameras, variant.camera.view_transform.ego_motion)
+        names = CAMERAS[: wanted.cameras]
+        dark = frozenset(n for n, name in enumerate(names) if missing in (CAMERA_STREAM, name))
+        corrected = variant.camera.view_transform.ego_motion
+        images = CameraInput(wanted.height, wanted.width, wanted.cameras, corrected, dark)
     return BEVDataset(
         root,
         index,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import Backbone, Neck, Part, Result, ViewTransform
+from bevlite.models.modality import drop_streams
 from bevlite.tasks.contract import Task
 from bevlite.variant import CameraStream, Heads, ImageConfig, LidarStream
 
@@ -62,6 +63,7 @@ class FusionHeads(nn.Module):
     def __init__(self, fusion: Any, bev_encoder: Any, heads: Heads, bev: BEVGrid, in_channels: Sequence[int]) -> None:
         super().__init__()
         self.fusion = fusion.build(list(in_channels))
+        self.modality_dropout: float = fusion.modality_dropout
         self.bev_encoder = bev_encoder.build(fusion.channels)
         self.tasks: tuple[Task, ...] = heads.tasks(bev)
         out_channels = self.bev_encoder.out_channels
@@ -69,6 +71,8 @@ class FusionHeads(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], inputs: Mapping[str, Tensor]) -> Result:
         """The raw maps by name, as trained, are the second part of the result."""
+        if self.training and self.modality_dropout:
+            maps = drop_streams(maps, self.modality_dropout)
         fused = self.fusion(maps)
         takes_more = isinstance(self.bev_encoder, Part) and self.bev_encoder.host.inputs
         encoded, more = parted(self.bev_encoder(fused, inputs) if takes_more else self.bev_encoder(fused))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Coordinates = Literal["pillar", "absolute", "offsets"]
+"""What the numbers of a point are (see bevlite.models.lidar.pillars.pfn)."""
+NUMBERS: dict[Coordinates, int] = {"pillar": 5, "absolute": 5, "offsets": 10}
+"""How many a point has."""
 
 
 @dataclass(frozen=True)
 class PillarGrid:
-    """The pillar canvas in plain numbers (m, cells), and its capacity.
-
-    relative: point coordinates relative to the pillar (see bevlite.models.lidar.pillars.pfn).
-    """
+    """The pillar canvas in plain numbers (m, cells), its capacity, and what the numbers of a point are."""
 
     x_min: float
     y_min: float
@@ -23,7 +26,7 @@ class PillarGrid:
     z_max: float
     max_pillars: int
     max_points: int
-    relative: bool
+    coordinates: Coordinates
 
 
 def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +40,8 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
         grid: the canvas.
 
     Returns:
-        pillars (5, M, V) float32 with V <= max_pillars used slots, zero where a pillar has fewer points;
+        pillars (F, M, V) float32 with V <= max_pillars used slots, zero where a pillar has fewer points; F numbers a
+        point (`NUMBERS`);
         index (ny, nx) int32: 0 for an empty cell, slot + 1 otherwise.
     """
     ix = np.floor((points[:, 0] - grid.x_min) / grid.cell_m).astype(np.int64)
@@ -60,8 +64,12 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     rank = np.arange(len(cell)) - np.repeat(starts, counts)
     slot_of_point = np.repeat(slot, counts)
     used = (rank < grid.max_points) & (slot_of_point >= 0)
-    pillars = np.zeros((5, grid.max_points, int(keep.sum())), dtype=np.float32)
-    pillars[:, rank[used], slot_of_point[used]] = _features(points[used], cell[used], grid).T
+    features = _features(points[used], cell[used], grid)
+    if grid.coordinates == "offsets":
+        offsets = _from_the_mean(points[used, :3].astype(np.float64), slot_of_point[used])
+        features = np.concatenate([features, offsets], axis=1)
+    pillars = np.zeros((features.shape[1], grid.max_points, int(keep.sum())), dtype=np.float32)
+    pillars[:, rank[used], slot_of_point[used]] = features.T
     return pillars, index.reshape(grid.ny, grid.nx)
 
 
@@ -73,8 +81,10 @@ def _centres(cell: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
 
 def _features(points: np.ndarray, cell: np.ndarray, grid: PillarGrid) -> np.ndarray:
     features = points.astype(np.float64)
-    if grid.relative:
-        x, y = _centres(cell, grid)
+    x, y = _centres(cell, grid)
+    if grid.coordinates == "offsets":
+        features = np.concatenate([features, features[:, :2] - np.stack([x, y], axis=1)], axis=1)
+    elif grid.coordinates == "pillar":
         features[:, 0] = (features[:, 0] - x) / grid.cell_m
         features[:, 1] = (features[:, 1] - y) / grid.cell_m
         features[:, 2] = 2 * (features[:, 2] - grid.z_min) / (grid.z_max - grid.z_min) - 1
@@ -83,4 +93,12 @@ def _features(points: np.ndarray, cell: np.ndarray, grid: PillarGrid) -> np.ndar
         features[:, 1] = (features[:, 1] - grid.y_min) / (grid.ny * grid.cell_m)
         features[:, 2] = (features[:, 2] - grid.z_min) / (grid.z_max - grid.z_min)
     features[:, 3] /= 255.0
-    return features.astype(np.float32)
+    return features
+
+
+def _from_the_mean(xyz: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """(K, 3): from the mean of the points that are kept of its pillar to each point."""
+    count = np.bincount(slot)
+    means = [np.bincount(slot, weights=values)[slot] / count[slot] for values in xyz.T]
+    offsets: np.ndarray = xyz - np.stack(means, axis=1)
+    return offsets

@@ -9,7 +9,7 @@ from bevlite.runtime.pillars import PillarGrid, group_pillars
 from tests.tiny import live
 
 BEV = BEVGrid(x_range_m=(-8, 8), y_range_m=(-8, 8), cell_m=0.5)
-GRID = PillarGrid(-8.0, -8.0, 0.5, 32, 32, -2.0, 2.0, 200, 4, True)
+GRID = PillarGrid(-8.0, -8.0, 0.5, 32, 32, -2.0, 2.0, 200, 4, "pillar")
 
 
 def cloud(count: int, seed: int = 0) -> np.ndarray:

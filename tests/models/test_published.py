@@ -13,11 +13,21 @@ from bevlite.analysis.cost import module_costs
 from bevlite.grid import BEVGrid
 from bevlite.models.backbones.henet import HENetConfig
 from bevlite.models.backbones.resnet import ResNetConfig
+from bevlite.models.bev_encoders.efficientnet_bifpn import EfficientNetBiFPNConfig
+from bevlite.models.bev_encoders.fpn_lss import FPNLSSConfig
+from bevlite.models.contracts import FeatureInfo
+from bevlite.models.fusion.conv import ConvFusionConfig
+from bevlite.models.fusion.dynamic import DynamicFusionConfig
 from bevlite.models.fusion.se import SEFusionConfig
 from bevlite.models.heads.detection.centerpoint import CenterPointConfig
 from bevlite.models.heads.occupancy.flashocc import FlashOccConfig
 from bevlite.models.lidar.backbones.second import SECONDConfig
+from bevlite.models.lidar.backbones.second_dw import SECONDDWConfig
 from bevlite.models.lidar.necks.secfpn import SECFPNConfig
+from bevlite.models.lidar.pillars.pfn import PFNConfig
+from bevlite.models.necks.bifpn import BiFPN
+from bevlite.models.necks.fpn import FPNConfig
+from bevlite.models.necks.lss_fpn import LSSFPNConfig
 from tests.tiny import tiny
 
 BEV = BEVGrid()
@@ -76,6 +86,86 @@ def test_centerpoint() -> None:
     config = CenterPointConfig()
     assert millions(on_meta(lambda: config.build(384, BEV))) == pytest.approx(1.60, rel=0.02)
     assert gmacs(on_meta(lambda: config.build(256, BEV)), meta(1, 256, 128, 128)) == pytest.approx(24.8, rel=0.02)
+
+
+def test_fusions() -> None:
+    dynamic = on_meta(lambda: DynamicFusionConfig(channels=384).build([256, 384]))
+    assert millions(dynamic) == pytest.approx(2.36, rel=0.02)
+    assert gmacs(dynamic, [meta(1, 256, 200, 200), meta(1, 384, 200, 200)]) == pytest.approx(88.5, rel=0.02)
+    conv = on_meta(lambda: ConvFusionConfig(channels=256).build([80, 256]))
+    assert millions(conv) == pytest.approx(0.77, rel=0.02)
+    assert gmacs(conv, [meta(1, 80, 180, 180), meta(1, 256, 180, 180)]) == pytest.approx(25.1, rel=0.02)
+
+
+def test_generalized_lss_fpn() -> None:
+    """BEVFusion's, on a Swin-T; the view transform takes the map of stride 8."""
+    swin = [FeatureInfo(192, 8), FeatureInfo(384, 16), FeatureInfo(768, 32)]
+    network = on_meta(lambda: LSSFPNConfig(channels=256, out_stride=8).build(swin))
+    assert millions(network) == pytest.approx(1.6, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("channels", "parameters", "macs", "head_macs"), [(256, 44.7, 248.6, 34.7), (128, 39.9, 154.1, 10.2)]
+)
+def test_flashocc_networks(channels: int, parameters: float, macs: float, head_macs: float) -> None:
+    """FlashOcc M1 and M0 whole: ResNet-50, CustomFPN, lift-splat of 88 depths, BEV encoder on 200 x 200 cells, head."""
+    bev = BEVGrid(x_range_m=(-40, 40), y_range_m=(-40, 40), cell_m=0.4)
+    info = [FeatureInfo(1024, 16), FeatureInfo(2048, 32)]
+    deep = (meta(6, 1024, 16, 44), meta(6, 2048, 8, 22))
+    head = on_meta(lambda: FlashOccConfig(channels=channels).build(channels, bev))
+    assert gmacs(head, meta(1, channels, 200, 200)) == pytest.approx(head_macs, rel=0.02)
+    parts: list[tuple[nn.Module, Any]] = [
+        (on_meta(lambda: ResNetConfig(depth=50).build()), meta(6, 3, 256, 704)),
+        (on_meta(lambda: FPNConfig(channels=256, out_stride=16).build(info)), deep),
+        (on_meta(lambda: nn.Conv2d(256, 88 + 64, 1)), meta(6, 256, 16, 44)),
+        (on_meta(lambda: FPNLSSConfig(out_channels=channels).build(64)), meta(1, 64, 200, 200)),
+        (head, meta(1, channels, 200, 200)),
+    ]
+    assert sum(millions(part) for part, _ in parts) == pytest.approx(parameters, rel=0.02)
+    assert sum(gmacs(part, given) for part, given in parts) == pytest.approx(macs, rel=0.02)
+
+
+def test_flashocc_head_of_other_widths() -> None:
+    bev = BEVGrid(x_range_m=(-40, 40), y_range_m=(-40, 40), cell_m=0.4)
+    mixed = on_meta(lambda: FlashOccConfig(channels=128).build(256, bev))
+    assert gmacs(mixed, meta(1, 256, 200, 200)) == pytest.approx(16.1, rel=0.02)
+
+
+def test_efficientnet_bifpn() -> None:
+    """Horizon's: the figures of its BiFPN are known to two digits and one, and are of all five outputs."""
+    widths = [16, 24, 40, 112, 320]
+    bifpn = on_meta(lambda: BiFPN(widths, 48, 5, 3, "sum"))
+    assert millions(bifpn) == pytest.approx(0.12, abs=0.005)
+    maps = [meta(1, width, 64 >> i, 64 >> i) for i, width in enumerate(widths)]
+    assert gmacs(bifpn, maps) == pytest.approx(0.06, abs=0.005)
+    # EfficientNet-Lite0 as published, with its classifier: 1x1 to 1280 with BN, then 1000 classes.
+    body = on_meta(lambda: EfficientNetBiFPNConfig().build(3).body)
+    classifier = 320 * 1280 + 2 * 1280 + 1281 * 1000
+    assert millions(body) + classifier / 1e6 == pytest.approx(4.7, rel=0.02)
+    # Its MACs are those of EfficientNet-B0 (0.39 G), whose gates cost next to none.
+    cost = gmacs(body, meta(1, 3, 224, 224)) + (49 * 320 * 1280 + 1280 * 1000) / 1e9
+    assert cost == pytest.approx(0.39, rel=0.02)
+
+
+def test_classic_pillars() -> None:
+    """PointPillars: ten numbers a point through one linear layer without bias, and its batch norm."""
+    config = PFNConfig(coordinates="offsets")
+    assert sum(p.numel() for p in config.build(BEV).parameters()) == 10 * 64 + 2 * 64
+
+
+def test_second_dw() -> None:
+    """By hand, layer by layer; an eighth of the dense form."""
+    dense, light = (on_meta(lambda c=c: c.build(64)) for c in (SECONDConfig(), SECONDDWConfig()))
+    pairs = [(64, 64)] * 4 + [(64, 128)] + [(128, 128)] * 5 + [(128, 256)] + [(256, 256)] * 5
+    assert sum(p.numel() for p in light.parameters()) == sum(9 * a + a * b + 2 * b for a, b in pairs)
+    assert millions(light) < millions(dense) / 8
+
+
+def test_separable_centerpoint_by_branch() -> None:
+    """Horizon's head, with a depthwise kernel for each branch."""
+    config = CenterPointConfig(separable="by_branch")
+    assert millions(on_meta(lambda: config.build(384, BEV))) == pytest.approx(0.246, rel=0.02)
+    assert gmacs(on_meta(lambda: config.build(256, BEV)), meta(1, 256, 128, 128)) == pytest.approx(3.7, rel=0.02)
 
 
 def test_separable_centerpoint() -> None:

@@ -50,6 +50,8 @@ def with_part(registry: Registry, place: str, name: str) -> Variant:
     data: Any = {"type": name}
     for key in reversed(place.split(".")):
         data = {key: data}
+    if not place.startswith("heads."):  # what it does with a part is seen on one head; occupancy takes most of the time
+        data["heads"] = {"occupancy": None}
     return Variant.model_validate(merge(TINY, data))
 
 

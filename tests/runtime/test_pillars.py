@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bevlite.runtime.pillars import PillarGrid, group_pillars
 
-GRID = PillarGrid(-10.0, -6.0, 0.5, 40, 24, -2.0, 3.0, 1000, 4, True)
+GRID = PillarGrid(-10.0, -6.0, 0.5, 40, 24, -2.0, 3.0, 1000, 4, "pillar")
 
 
 def cloud(count: int, seed: int = 0) -> np.ndarray:
@@ -29,33 +30,42 @@ def slowly(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
 
     nearest = sorted(sorted(cells), key=lambda c: centre(c)[0] ** 2 + centre(c)[1] ** 2)[: grid.max_pillars]
     kept = sorted(nearest)
-    pillars = np.zeros((5, grid.max_points, len(kept)))
+    numbers = 10 if grid.coordinates == "offsets" else 5
+    pillars = np.zeros((numbers, grid.max_points, len(kept)))
     index = np.zeros((grid.ny, grid.nx), dtype=np.int32)
     for slot, cell in enumerate(kept):
         index[cell] = slot + 1
-        for m, p in enumerate(cells[cell][: grid.max_points]):
+        inside = cells[cell][: grid.max_points]
+        mean = [sum(p[axis] for p in inside) / len(inside) for axis in range(3)]
+        for m, p in enumerate(inside):
+            more: list[float] = []
             x, y, z, intensity, lag = p
             height = (z - grid.z_min) / (grid.z_max - grid.z_min)
-            if grid.relative:
+            if grid.coordinates == "offsets":
+                place = [x, y, z]
+                more = [x - centre(cell)[0], y - centre(cell)[1], x - mean[0], y - mean[1], z - mean[2]]
+            elif grid.coordinates == "pillar":
                 place = [(x - centre(cell)[0]) / grid.cell_m, (y - centre(cell)[1]) / grid.cell_m, 2 * height - 1]
             else:
                 width, depth = grid.nx * grid.cell_m, grid.ny * grid.cell_m
                 place = [(x - grid.x_min) / width, (y - grid.y_min) / depth, height]
-            pillars[:, m, slot] = [*place, intensity / 255, lag]
+            pillars[:, m, slot] = [*place, intensity / 255, lag, *more]
     return pillars, index
 
 
-@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("coordinates", ["pillar", "absolute", "offsets"])
 @pytest.mark.parametrize(("count", "max_pillars", "max_points"), [(3000, 1000, 4), (3000, 300, 1), (40, 1000, 30)])
-def test_against_a_loop(count: int, max_pillars: int, max_points: int, relative: bool) -> None:
-    grid = dataclasses.replace(GRID, max_pillars=max_pillars, max_points=max_points, relative=relative)
+def test_against_a_loop(count: int, max_pillars: int, max_points: int, coordinates: Any) -> None:
+    grid = dataclasses.replace(GRID, max_pillars=max_pillars, max_points=max_points, coordinates=coordinates)
     points = cloud(count)
     pillars, index = group_pillars(points, grid)
     expected, expected_index = slowly(points, grid)
     assert pillars.dtype == np.float32 and index.dtype == np.int32
     assert np.array_equal(index, expected_index)
     np.testing.assert_allclose(pillars, expected, atol=1e-6)
-    assert np.abs(pillars[:2]).max() <= (0.5 if relative else 1) + 1e-5 and np.abs(pillars).max() <= 1 + 1e-6
+    if coordinates != "offsets":
+        nearby = 0.5 if coordinates == "pillar" else 1.0
+        assert np.abs(pillars[:2]).max() <= nearby + 1e-5 and np.abs(pillars).max() <= 1 + 1e-6
 
 
 def test_the_first_points_of_a_pillar_are_kept() -> None:
@@ -83,3 +93,5 @@ def test_borders_are_half_open_and_nothing_gives_nothing() -> None:
     for nothing in (np.zeros((0, 5), dtype=np.float32), np.array(outside, dtype=np.float32)):
         pillars, index = group_pillars(nothing, GRID)
         assert pillars.shape == (5, 4, 0) and not index.any()
+        ten, _ = group_pillars(nothing, dataclasses.replace(GRID, coordinates="offsets"))
+        assert ten.shape == (10, 4, 0)

@@ -100,7 +100,7 @@ class ShapesOnly(TorchDispatchMode):
                 dtype = kwargs.get("dtype") or torch.get_default_dtype()
                 if dtype.is_floating_point and kwargs.get("device") != torch.device("meta"):
                     return hollow(args[0], dtype)
-            return func(*args, **kwargs)
+            return func(*_unwrapped(func, args), **kwargs)
         if func is _ATEN._local_scalar_dense.default:
             raise NeedsValues("the network reads a number that is not known from shapes alone")
         if func is _ATEN.equal.default:
@@ -111,6 +111,18 @@ class ShapesOnly(TorchDispatchMode):
         if key not in _RESULTS:
             _RESULTS[key] = _map(_as_spec, func(*_map(_as_meta, args), **_map(_as_meta, kwargs)))
         return _map(lambda value: hollow(*value) if isinstance(value, _Spec) else value, _RESULTS[key])
+
+
+def _unwrapped(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments of an operation, where a number that it takes as a tensor is one: here the dispatcher hands out numbers
+    of the network's own code, such as the factor of a multiplication, as Python's."""
+    wanted = (isinstance(argument.type, torch.TensorType) for argument in func._schema.arguments)
+    return tuple(
+        torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else torch.int64)
+        if is_tensor and type(value) in (int, float)
+        else value
+        for value, is_tensor in zip(args, wanted, strict=False)
+    )
 
 
 def _tensors(values: Any) -> list[Tensor]:

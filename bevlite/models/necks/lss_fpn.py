@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bevlite.models.contracts import FeatureInfo, Neck, NeckConfig
+from bevlite.models.contracts import FeatureInfo, Neck, NeckConfig, refuse_stride
 from bevlite.models.layers import conv_bn_relu
 from bevlite.registry import NECKS
 
@@ -22,6 +22,10 @@ class LSSFPNConfig(NeckConfig):
     type: Literal["lss_fpn"] = "lss_fpn"
     channels: int = Field(default=256, gt=0)
     out_stride: Literal[4, 8, 16] = 16
+
+    def check(self, strides: Sequence[int], height: int, width: int) -> None:
+        """Raise a ValueError unless there is a coarser map to merge with."""
+        refuse_stride(self.out_stride, strides[:-1], "the strides of the backbone but the coarsest, which is merged in")
 
     def build(self, feature_info: Sequence[FeatureInfo]) -> Neck:
         """The network part for maps of these channels and strides."""

@@ -1,4 +1,5 @@
-"""Pillars by convolution: Horizon's pillar feature net, and the gather that lays pillars out on the canvas.
+"""Pillars by convolution: the pillar feature nets of PointPillars (Lang et al., CVPR 2019) and of Horizon, and the
+gather that lays pillars out on the canvas.
 
 Points are grouped outside the network (bevlite.runtime.pillars). The canvas is filled by one Gather from
 pillar slots instead of a scatter: no plugin, no index that must be unique.
@@ -19,17 +20,19 @@ from bevlite.grid import BEVGrid
 from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, TensorSpec
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
-from bevlite.runtime.pillars import PillarGrid, group_pillars
+from bevlite.runtime.pillars import NUMBERS, Coordinates, PillarGrid, group_pillars
 
 
 @PILLAR_ENCODERS.register
 class PFNConfig(PillarEncoderConfig):
-    """1x1 convolution (5 -> channels), batch norm, ReLU, maximum over the points of a pillar.
+    """1x1 convolution, batch norm, ReLU, maximum over the points of a pillar.
 
-    coordinates: what the five numbers of a point are. `absolute`: x, y, z, intensity scaled to [0, 1] over the
-    range, and the time lag in s (Horizon). `pillar`: x and y relative to the centre of the pillar in cells
-    [-0.5, 0.5], z scaled to [-1, 1], intensity to [0, 1], time lag in s; the convolution over the canvas knows the
-    place anyway, and 16-bit and 8-bit arithmetic then resolve millimetres instead of decimetres.
+    coordinates: what the numbers of a point are, five but for `offsets`. `absolute`: x, y, z, intensity scaled to
+    [0, 1] over the range, and the time lag in s (Horizon). `pillar`: x and y relative to the centre of the pillar in
+    cells [-0.5, 0.5], z scaled to [-1, 1], intensity to [0, 1], time lag in s; the convolution over the canvas knows
+    the place anyway, and 16-bit and 8-bit arithmetic then resolve millimetres instead of decimetres. `offsets`: ten,
+    x, y, z in m, intensity in [0, 1], time lag in s, x and y from the centre of the pillar, and x, y, z from the mean
+    of its points, all in m (PointPillars).
     """
 
     type: Literal["pfn"] = "pfn"
@@ -38,7 +41,7 @@ class PFNConfig(PillarEncoderConfig):
     max_pillars: int = Field(default=40000, gt=0)
     max_points: int = Field(default=20, gt=0)
     channels: int = Field(default=64, gt=0)
-    coordinates: Literal["pillar", "absolute"] = "pillar"
+    coordinates: Coordinates = "pillar"
 
     def build(self, bev: BEVGrid) -> PFN:
         """The network part."""
@@ -57,7 +60,7 @@ class PFNConfig(PillarEncoderConfig):
             z_max=self.z_range_m[1],
             max_pillars=self.max_pillars,
             max_points=self.max_points,
-            relative=self.coordinates == "pillar",
+            coordinates=self.coordinates,
         )
 
 
@@ -69,14 +72,14 @@ class Pillars(Host):
 
     def __init__(self, grid: PillarGrid) -> None:
         self.grid = grid
-        shape = (1, 5, grid.max_points, grid.max_pillars)
+        shape = (1, NUMBERS[grid.coordinates], grid.max_points, grid.max_pillars)
         self.inputs = (
             TensorSpec("pillars", shape, "float32", ("batch", "feature", "point", "pillar"), "points"),
             TensorSpec("pillar_index", (1, grid.ny, grid.nx), "int32", ("batch", "y", "x"), "points"),
         )
 
     def sample(self, frame: Frame) -> dict[str, np.ndarray]:
-        """`pillars` (5, M, V) and `pillar_index` (ny, nx)."""
+        """`pillars` (F, M, V) and `pillar_index` (ny, nx)."""
         assert frame.points is not None
         pillars, index = group_pillars(frame.points, self.grid)
         return {"pillars": pillars, "pillar_index": index}
@@ -90,7 +93,7 @@ class Pillars(Host):
 
 
 class PFN(PillarEncoder):
-    """Pillars (B, 5, M, P) and index (B, ny, nx) to the canvas (B, channels, ny, nx).
+    """Pillars (B, F, M, P) and index (B, ny, nx) to the canvas (B, channels, ny, nx).
 
     Index 0 is an empty cell, index s + 1 the pillar in slot s.
     """
@@ -98,11 +101,11 @@ class PFN(PillarEncoder):
     def __init__(self, config: PFNConfig, bev: BEVGrid) -> None:
         super().__init__()
         self.host = Pillars(config.grid(bev))
-        self.conv = nn.Conv2d(5, config.channels, 1, bias=False)
+        self.conv = nn.Conv2d(NUMBERS[config.coordinates], config.channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(config.channels, eps=1e-3)
 
     def encode(self, pillars: Tensor) -> Tensor:
-        """(B, 5, M, P) to (B, channels, P)."""
+        """(B, F, M, P) to (B, channels, P)."""
         return torch.relu(self.norm(self.conv(pillars))).amax(dim=2)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -114,7 +117,7 @@ class PFN(PillarEncoder):
         batch, _, points, slots = pillars.shape
         used = index.flatten(1).amax(dim=1)
         valid = torch.arange(slots, device=pillars.device) < used[:, None]
-        packed = pillars.permute(0, 3, 2, 1)[valid]  # (V, M, 5)
+        packed = pillars.permute(0, 3, 2, 1)[valid]  # (V, M, F)
         start = torch.cumsum(used, 0) - used
         cell = torch.nonzero(index.flatten()).squeeze(1)
         row = (index + start[:, None, None]).flatten()[cell] - 1
