@@ -185,6 +185,7 @@ class Variant(Config):
                 f"camera.neck.out_stride: found {camera.neck.out_stride}; "
                 f"accepted: {', '.join(map(str, strides))} (the strides of the backbone)"
             )
+        camera.backbone.check(camera.images.height, camera.images.width)
 
     def _check_lidar(self, lidar: LidarStream) -> None:
         cell_m, strides = lidar.pillars.cell_m, lidar.backbone.cumulative_strides

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bevlite.analysis.cost import module_costs
 from bevlite.grid import BEVGrid
-from bevlite.models.backbones.henet import HENetConfig
+from bevlite.models.backbones.henet import HENetTinyMConfig
 from bevlite.models.backbones.resnet import ResNetConfig
 from bevlite.models.fusion.se import SEFusionConfig
 from bevlite.models.heads.detection.centerpoint import CenterPointConfig
@@ -51,7 +51,7 @@ def test_resnet(depth: Any, figure: float) -> None:
 
 
 def test_henet_tinym() -> None:
-    network = on_meta(lambda: HENetConfig().build())
+    network = on_meta(lambda: HENetTinyMConfig().build())
     assert millions(network) == pytest.approx(7.22, rel=0.02)
     # With the published classifier: 1x1 to 1024 with bias and BN, then 1000 classes.
     assert millions(network) + (384 * 1024 + 1024 + 2048 + 1024 * 1000 + 1000) / 1e6 == pytest.approx(8.64, rel=0.02)
