@@ -25,6 +25,10 @@ class TimmFeatures(Backbone):
         self.body: nn.Module = timm.create_model(
             name, pretrained=False, features_only=True, out_indices=tuple(taps), **options
         )
+        for module in list(self.body.modules()):
+            for child_name, child in module.named_children():
+                if isinstance(child, timm.layers.Conv2dSame):
+                    setattr(module, child_name, SameConv2d(child))
         info: Any = self.body.feature_info
         notes: Any = self.body.pretrained_cfg
         self.feature_info = [FeatureInfo(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True)]
@@ -34,6 +38,30 @@ class TimmFeatures(Backbone):
         """The maps."""
         maps: list[Tensor] = self.body(self.colours(images))
         return maps
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow does, with more after than before where the sum is odd.
+
+    timm's computes the padding from the shape of the map, and so does a graph that is traced; here it is a constant.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """`conv` of timm, whose weights it takes."""
+        kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
+        with torch.device("meta"):
+            super().__init__(conv.in_channels, conv.out_channels, kernel, stride, 0, dilation, conv.groups)  # type: ignore[arg-type]
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
+        pads: list[int] = []
+        for axis in (1, 0):  # as `pad` wants them, the last axis first
+            size, step = int(x.shape[2 + axis]), self.stride[axis]
+            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            total = max((-(-size // step) - 1) * step + span - size, 0)
+            pads += [total // 2, total - total // 2]
+        return self._conv_forward(nn.functional.pad(x, pads), self.weight, self.bias)
 
 
 class Colours(nn.Module):

@@ -100,7 +100,7 @@ class ShapesOnly(TorchDispatchMode):
                 dtype = kwargs.get("dtype") or torch.get_default_dtype()
                 if dtype.is_floating_point and kwargs.get("device") != torch.device("meta"):
                     return hollow(args[0], dtype)
-            return func(*args, **kwargs)
+            return func(*_with_tensors(func, args), **kwargs)
         if func is _ATEN._local_scalar_dense.default:
             raise NeedsValues("the network reads a number that is not known from shapes alone")
         if func is _ATEN.equal.default:
@@ -111,6 +111,15 @@ class ShapesOnly(TorchDispatchMode):
         if key not in _RESULTS:
             _RESULTS[key] = _map(_as_spec, func(*_map(_as_meta, args), **_map(_as_meta, kwargs)))
         return _map(lambda value: hollow(*value) if isinstance(value, _Spec) else value, _RESULTS[key])
+
+
+def _with_tensors(func: Any, args: Any) -> Any:
+    """Tensors again where torch hands them as bare numbers: the tracer compares the numbers of a network as tensors."""
+    declared = func._schema.arguments
+    return tuple(
+        torch.tensor(arg) if type(arg) in (int, float) and isinstance(kind.type, torch.TensorType) else arg
+        for arg, kind in zip(args, declared, strict=False)
+    )
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -102,7 +102,7 @@ class Swin(Backbone):
             strict_img_size=False,
         )
         self.feature_info = [FeatureInfo(info["num_chs"], info["reduction"]) for info in body.feature_info]
-        self.patch_embed = body.patch_embed
+        self.patch_embed = nn.ModuleDict({"proj": body.patch_embed.proj, "norm": body.patch_embed.norm})
         self.layers = nn.ModuleList(Stage(stage, config) for stage in body.layers)
         self.norms = nn.ModuleList(nn.LayerNorm(info.channels) for info in self.feature_info)
         if config.weights:
@@ -111,7 +111,7 @@ class Swin(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Four maps, finest first."""
-        x = self.patch_embed(images)
+        x = self.patch_embed["norm"](self.patch_embed["proj"](images).permute(0, 2, 3, 1))
         maps = []
         for stage, norm in zip(self.layers, self.norms, strict=True):
             x = stage(x)
@@ -146,7 +146,8 @@ class Stage(nn.Module):
     def __init__(self, stage: Any, config: SwinConfig) -> None:
         """`stage` of timm, whose layers it takes."""
         super().__init__()
-        self.downsample = stage.downsample
+        first = isinstance(stage.downsample, nn.Identity)
+        self.downsample = stage.downsample if first else Merging(stage.downsample)
         self.blocks = nn.Sequential(
             *(WindowBlock(b) if config.attention == "window" else ConvBlock(b, config.kernel) for b in stage.blocks)
         )
@@ -154,6 +155,22 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H/2, W/2, 2 * C), or the same shape in the first stage."""
         out: Tensor = self.blocks(self.downsample(x))
+        return out
+
+
+class Merging(nn.Module):
+    """2 x 2 positions to one, on a map with even sides."""
+
+    def __init__(self, merging: Any) -> None:
+        """`merging` of timm, whose layers it takes."""
+        super().__init__()
+        self.norm, self.reduction = merging.norm, merging.reduction
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to (B, H/2, W/2, 2 * C)."""
+        batch, height, width, channels = map(int, x.shape)
+        x = x.reshape(batch, height // 2, 2, width // 2, 2, channels).permute(0, 1, 3, 4, 2, 5)
+        out: Tensor = self.reduction(self.norm(x.reshape(batch, height // 2, width // 2, 4 * channels)))
         return out
 
 
@@ -186,13 +203,12 @@ class WindowBlock(Block):
     def __init__(self, block: Any) -> None:
         super().__init__(block)
         self.attn = block.attn
-        self.attn.fused_attn = False  # a graph for TensorRT holds the products
         self.window: Pair = tuple(block.window_size)
         self.shifts = any(block.target_shift_size)
 
     def mixed(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
-        height, width, channels = (int(size) for size in x.shape[1:])
+        batch, height, width, channels = map(int, x.shape)
         rows, columns = self.window
         shift = self.shift_on(height, width)
         if any(shift):
@@ -200,15 +216,32 @@ class WindowBlock(Block):
         below, right = -height % rows, -width % columns
         if below or right:
             x = functional.pad(x, (0, 0, 0, right, 0, below))
-        down, across = (height + below) // rows, (width + right) // columns
-        windows = x.reshape(-1, down, rows, across, columns, channels).transpose(2, 3)
+        size = height + below, width + right
+        down, across = size[0] // rows, size[1] // columns
+        windows = x.reshape(batch, down, rows, across, columns, channels).transpose(2, 3)
         windows = windows.reshape(-1, rows * columns, channels)
-        mask = shift_mask((down * rows, across * columns), self.window, shift, x.device) if any(shift) else None
-        windows = self.attn(windows, mask).reshape(-1, down, across, rows, columns, channels)
-        x = windows.transpose(2, 3).reshape(-1, down * rows, across * columns, channels)
+        windows = self.attended(windows, shift_mask(size, self.window, shift, x.device) if any(shift) else None)
+        x = windows.reshape(batch, down, across, rows, columns, channels).transpose(2, 3)
+        x = x.reshape(batch, *size, channels)
         if below or right:
             x = x[:, :height, :width]
         return torch.roll(x, shift, (1, 2)) if any(shift) else x
+
+    def attended(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention inside windows (B * windows, positions, C), with a mask (windows, positions, positions)."""
+        layers = self.attn
+        count, positions = int(windows.shape[0]), int(windows.shape[1])
+        heads = layers.num_heads
+        query, key, value = layers.qkv(windows).reshape(count, positions, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = torch.index_select(layers.relative_position_bias_table, 0, layers.relative_position_index.flatten())
+        bias = bias.reshape(positions, positions, heads).permute(2, 0, 1)
+        scores = (query * layers.scale) @ key.transpose(-2, -1) + bias
+        if mask is not None:
+            of_windows = scores.reshape(-1, len(mask), heads, positions, positions) + mask[:, None]
+            scores = of_windows.reshape(count, heads, positions, positions)
+        mixed = torch.softmax(scores, dim=-1) @ value
+        out: Tensor = layers.proj(mixed.transpose(1, 2).reshape(count, positions, -1))
+        return out
 
     def shift_on(self, height: int, width: int) -> Pair:
         """By how many rows and columns a map of this size is shifted."""
