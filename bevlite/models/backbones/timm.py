@@ -10,7 +10,7 @@ import torch
 from pydantic import field_validator
 
 from bevlite.errors import ConfigError
-from bevlite.models.contracts import Backbone, BackboneConfig
+from bevlite.models.contracts import Backbone, BackboneConfig, FeatureInfo
 from bevlite.models.pretrained import fetch_from_timm, load_weights
 from bevlite.models.timm_features import TimmFeatures
 from bevlite.registry import BACKBONES
@@ -52,6 +52,7 @@ class TimmBackbone(TimmFeatures):
 
     def __init__(self, config: TimmConfig) -> None:
         super().__init__(config.name, taps_of(config.name))
+        self.feature_info = [FeatureInfo(info.channels, s) for info, s in zip(self.feature_info, STRIDES, strict=True)]
         if config.weights:
             load_weights(self.body, config.weights, lambda: fetch_from_timm(config.name))
 
