@@ -155,8 +155,9 @@ class Variant(Config):
             names = " nor ".join(type(self.heads).model_fields)
             raise ValueError(f"heads: found neither {names}; accepted: at least one head")
         if self.camera is not None:
-            stream = self.camera
-            stream.neck.check(stream.backbone.strides, stream.images.height, stream.images.width)
+            stream, images = self.camera, self.camera.images
+            stream.neck.check(stream.backbone.strides, images.height, images.width)
+            stream.backbone.check(images.height, images.width)
         if self.lidar is not None:
             self._check_lidar(self.lidar)
         for task in self.heads:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
-from bevlite.models.backbones.henet import HENetConfig
+from bevlite.models.backbones.henet import HENetTinyMConfig
 from bevlite.models.backbones.resnet import ResNetConfig
 from bevlite.models.bev_encoders.second_fpn import SecondFPNConfig
 from bevlite.models.fusion.se import SEFusionConfig
@@ -57,7 +57,7 @@ def _pillars(points: int, slots: int, ny: int, nx: int, filled: float) -> tuple[
 def build_camera(
     backbone: str, height: int, width: int, cameras: int = 6, channels: int = 256, stride: int = 16
 ) -> Built:
-    config = HENetConfig() if backbone == "henet" else ResNetConfig.model_validate({"depth": int(backbone[1:])})
+    config = HENetTinyMConfig() if backbone == "henet" else ResNetConfig.model_validate({"depth": int(backbone[1:])})
     body = config.build()
     neck = LSSFPNConfig.model_validate({"channels": channels, "out_stride": stride}).build(body.feature_info)
     view = LSSConfig().build(channels, stride, (height, width), cameras, BEVGrid())

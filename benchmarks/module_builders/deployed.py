@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bevlite.models.contracts import IMAGE_MEAN, IMAGE_STD
 from bevlite.models.lidar.pillars.pfn import PFN
-from bevlite.models.streams import IMAGE_MEAN, IMAGE_STD, FusionHeads
+from bevlite.models.streams import FusionHeads
 from bevlite.models.view_transforms.lss import LiftSplat
 
 

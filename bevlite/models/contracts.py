@@ -22,6 +22,9 @@ from bevlite.models.auxiliary import AuxiliaryLoss
 Source = Literal["images", "features", "prepared", "calibration", "points", "ego motion", "state"]
 """Where a tensor at the border of a module comes from. `features` are made by the module before it."""
 DType = Literal["float32", "int32", "uint8"]
+IMAGE_MEAN = (123.675, 116.28, 103.53)
+IMAGE_STD = (58.395, 57.12, 57.375)
+"""What images are normalised with before they reach a backbone: ImageNet's mean and deviation, RGB of 0 to 255."""
 Result = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 """What a part with a past gives: its map, and by name what the next frame takes."""
 
@@ -113,6 +116,9 @@ class BackboneConfig(PartConfig):
     def strides(self) -> tuple[int, ...]:
         """Strides of the maps that it hands out, finest first."""
         return (4, 8, 16, 32)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise a ValueError when it cannot work on images of this size in px."""
 
     def build(self) -> Backbone:
         """The network part."""

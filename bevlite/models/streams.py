@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
-from bevlite.models.contracts import Backbone, Neck, Part, Result, ViewTransform
+from bevlite.models.contracts import IMAGE_MEAN, IMAGE_STD, Backbone, Neck, Part, Result, ViewTransform
 from bevlite.models.modality import drop_streams
 from bevlite.tasks.contract import Task
 from bevlite.variant import CameraStream, Heads, ImageConfig, LidarStream
-
-IMAGE_MEAN = (123.675, 116.28, 103.53)  # RGB, ImageNet
-IMAGE_STD = (58.395, 57.12, 57.375)
 
 
 class CameraModule(nn.Module):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bevlite.data.frame import Reader
 from bevlite.errors import ConfigError
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
+from bevlite.models.contracts import IMAGE_MEAN, IMAGE_STD
 from bevlite.models.detector import AUXILIARY, Detector
-from bevlite.models.streams import IMAGE_MEAN, IMAGE_STD
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
 from bevlite.training.module import TrainingModule
 from bevlite.training.recipe import Recipe

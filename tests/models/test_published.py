@@ -11,8 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bevlite.analysis.cost import module_costs
 from bevlite.grid import BEVGrid
-from bevlite.models.backbones.henet import HENetConfig
+from bevlite.models.backbones.efficientnet import EfficientNetConfig
+from bevlite.models.backbones.efficientnet_lite import EfficientNetLiteConfig
+from bevlite.models.backbones.henet import HENetTinyEConfig, HENetTinyMConfig
 from bevlite.models.backbones.resnet import ResNetConfig
+from bevlite.models.backbones.swin import SwinConfig
 from bevlite.models.bev_encoders.efficientnet_bifpn import EfficientNetBiFPNConfig
 from bevlite.models.bev_encoders.fpn_lss import FPNLSSConfig
 from bevlite.models.contracts import FeatureInfo
@@ -61,12 +64,55 @@ def test_resnet(depth: Any, figure: float) -> None:
 
 
 def test_henet_tinym() -> None:
-    network = on_meta(lambda: HENetConfig().build())
+    network = on_meta(lambda: HENetTinyMConfig().build())
     assert millions(network) == pytest.approx(7.22, rel=0.02)
     # With the published classifier: 1x1 to 1024 with bias and BN, then 1000 classes.
     assert millions(network) + (384 * 1024 + 1024 + 2048 + 1024 * 1000 + 1000) / 1e6 == pytest.approx(8.64, rel=0.02)
     assert gmacs(network, meta(1, 3, 224, 224)) == pytest.approx(0.95, rel=0.02)
     assert gmacs(network, meta(6, 3, 256, 704)) == pytest.approx(20.5, rel=0.02)
+
+
+def test_henet_tinye() -> None:
+    network = on_meta(lambda: HENetTinyEConfig().build())
+    assert millions(network) == pytest.approx(7.06, rel=0.02)
+    assert millions(network) + (384 * 1024 + 1024 + 2048 + 1024 * 1000 + 1000) / 1e6 == pytest.approx(8.49, rel=0.02)
+    assert gmacs(network, meta(1, 3, 224, 224)) == pytest.approx(0.74, rel=0.02)
+
+
+def test_swin() -> None:
+    network = on_meta(lambda: SwinConfig().build())
+    assert millions(network) == pytest.approx(27.5, rel=0.02)
+    assert gmacs(network, meta(6, 3, 256, 704)) == pytest.approx(112, rel=0.02)  # windows at the border padded
+    assert gmacs(network, meta(6, 3, 512, 960)) == pytest.approx(281, rel=0.02)
+    whole = on_meta(lambda: SwinConfig(window=(8, 11)).build())
+    assert millions(whole) - millions(network) == pytest.approx(
+        (15 * 21 - 13 * 13) * (2 * 3 + 2 * 6 + 6 * 12 + 2 * 24) / 1e6
+    )
+
+
+def with_classifier(network: nn.Module, last: int, wide: int) -> float:
+    """Parameters with what follows the maps: 1x1 without bias and BN, then 1000 classes."""
+    return millions(network) + (last * wide + 2 * wide + wide * 1000 + 1000) / 1e6
+
+
+def test_efficientnet() -> None:
+    network = on_meta(lambda: EfficientNetConfig().build())
+    assert millions(network) == pytest.approx(10.1, rel=0.02)
+    assert with_classifier(network, 384, 1536) == pytest.approx(12.2, rel=0.02)
+    assert gmacs(network, meta(6, 3, 256, 704)) == pytest.approx(20.1, rel=0.02)
+    plain = on_meta(lambda: EfficientNetConfig(se=False, activation="relu").build())
+    assert millions(plain) == pytest.approx(8.2, rel=0.02)
+    assert gmacs(plain, meta(6, 3, 512, 1408)) == pytest.approx(80.2, rel=0.02)
+    assert with_classifier(on_meta(lambda: EfficientNetConfig(size="b0").build()), 320, 1280) == pytest.approx(
+        5.29, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(("size", "last", "figure"), [(0, 320, 4.7), (1, 320, 5.4), (2, 352, 6.1)])
+def test_efficientnet_lite(size: Any, last: int, figure: float) -> None:
+    """Published with the classifier (TensorFlow's efficientnet/lite)."""
+    network = on_meta(lambda: EfficientNetLiteConfig(size=size).build())
+    assert with_classifier(network, last, 1280) == pytest.approx(figure, rel=0.02)
 
 
 def test_pointpillars() -> None:

@@ -1,4 +1,4 @@
-"""HENet-TinyM: Horizon's plain CNN backbone for cars (structure as published with its hat toolkit).
+"""HENet-TinyM and TinyE: Horizon's plain CNN backbones for cars (structure as published with its hat toolkit).
 
 Stem of two 3x3 stride-2 convolutions, four stages of depthwise blocks at strides 4/8/16/32 with space-to-depth
 like 2x2 stride-2 convolutions between them, and a batch norm on each stage's output. The published code also
@@ -8,7 +8,7 @@ hands out stage 1 up-sampled to stride 2, which no BEV network here reads, so it
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -18,14 +18,22 @@ from bevlite.models.contracts import Backbone, BackboneConfig, FeatureInfo
 from bevlite.models.layers import conv_bn_relu
 from bevlite.registry import BACKBONES
 
-DEPTHS = (4, 3, 8, 6)
-WIDTHS = (64, 128, 192, 384)
-MLP_RATIOS = (2, 2, 2, 3)
-BLOCKS = ("group", "group", "alternate", "plain")
-GROUP_WIDTHS = {64: 64, 128: 64}
+GROUP_WIDTHS = {64: 64, 96: 48, 128: 64}
 
 
-@BACKBONES.register
+class Plan(NamedTuple):
+    """What a HENet is made of, a value a stage: blocks, channels, expansion of a block, and kind of block."""
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    ratios: tuple[int, ...]
+    blocks: tuple[str, ...]
+
+
+TINY_M = Plan((4, 3, 8, 6), (64, 128, 192, 384), (2, 2, 2, 3), ("group", "group", "alternate", "plain"))
+TINY_E = Plan((3, 3, 8, 6), (48, 96, 192, 384), (2, 2, 2, 3), ("plain", "group", "alternate", "plain"))
+
+
 class HENetConfig(BackboneConfig):
     """HENet; `layer_scale` is the initial value of the per-channel scale of each residual branch.
 
@@ -33,12 +41,28 @@ class HENetConfig(BackboneConfig):
     network that is trained from nothing at the identity for long; 1 lets it learn at once.
     """
 
-    type: Literal["henet_tinym"] = "henet_tinym"
+    plan: ClassVar[Plan]
     layer_scale: float = Field(default=1.0, gt=0)
 
     def build(self) -> Backbone:
         """The network part."""
-        return HENet(self)
+        return HENet(self.plan, self.layer_scale)
+
+
+@BACKBONES.register
+class HENetTinyMConfig(HENetConfig):
+    """HENet-TinyM."""
+
+    type: Literal["henet_tinym"] = "henet_tinym"
+    plan = TINY_M
+
+
+@BACKBONES.register
+class HENetTinyEConfig(HENetConfig):
+    """HENet-TinyE: narrower at the fine strides."""
+
+    type: Literal["henet_tinye"] = "henet_tinye"
+    plan = TINY_E
 
 
 class DepthwiseBlock(nn.Module):
@@ -68,22 +92,23 @@ class DepthwiseBlock(nn.Module):
 
 
 class HENet(Backbone):
-    """Images (B*N, 3, H, W) to maps at strides 4, 8, 16 and 32 with 64, 128, 192 and 384 channels."""
+    """Images (B*N, 3, H, W) to maps at strides 4, 8, 16 and 32 of the plan's channels."""
 
-    def __init__(self, config: HENetConfig) -> None:
+    def __init__(self, plan: Plan, layer_scale: float = 1.0) -> None:
         super().__init__()
-        self.feature_info = [FeatureInfo(width, 4 << i) for i, width in enumerate(WIDTHS)]
+        widths = plan.widths
+        self.feature_info = [FeatureInfo(width, 4 << i) for i, width in enumerate(widths)]
         self.stem = nn.Sequential(
-            conv_bn_relu(3, WIDTHS[0] // 2, stride=2), conv_bn_relu(WIDTHS[0] // 2, WIDTHS[0], stride=2)
+            conv_bn_relu(3, widths[0] // 2, stride=2), conv_bn_relu(widths[0] // 2, widths[0], stride=2)
         )
         self.downs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b)) for a, b in pairwise(WIDTHS)
+            nn.Sequential(nn.Conv2d(a, b, 2, stride=2, bias=False), nn.BatchNorm2d(b)) for a, b in pairwise(widths)
         )
         self.stages = nn.ModuleList(
-            nn.Sequential(*(DepthwiseBlock(width, ratio, kind, i, config.layer_scale) for i in range(depth)))
-            for width, ratio, kind, depth in zip(WIDTHS, MLP_RATIOS, BLOCKS, DEPTHS, strict=True)
+            nn.Sequential(*(DepthwiseBlock(width, ratio, kind, i, layer_scale) for i in range(depth)))
+            for depth, width, ratio, kind in zip(*plan, strict=True)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in WIDTHS)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Four maps, finest first."""
