@@ -185,6 +185,11 @@ class Variant(Config):
                 f"camera.neck.out_stride: found {camera.neck.out_stride}; "
                 f"accepted: {', '.join(map(str, strides))} (the strides of the backbone)"
             )
+        images = camera.images
+        try:
+            camera.view_transform.check(camera.neck.out_stride, (images.height, images.width), images.cameras, self.bev)
+        except ValueError as error:
+            raise ValueError(f"camera.view_transform.{error}") from None
 
     def _check_lidar(self, lidar: LidarStream) -> None:
         cell_m, strides = lidar.pillars.cell_m, lidar.backbone.cumulative_strides

@@ -169,6 +169,9 @@ class ViewTransformConfig(PartConfig):
     channels: int
     ego_motion: bool = False
 
+    def check(self, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> None:
+        """Whether it fits what it would be built for, asked when a variant is read (raises ValueError)."""
+
     def build(
         self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid
     ) -> ViewTransform:
