@@ -164,10 +164,15 @@ class ViewTransform(Part):
 
 
 class ViewTransformConfig(PartConfig):
-    """A view transform. `channels` are those of the camera BEV map."""
+    """A view transform. `channels` are those of the camera BEV map.
+
+    ego_motion: correct the car's motion between camera and LiDAR times. temporal: join the map of the frame before,
+    aligned by the car's motion (BEVDet4D); samples then come scene by scene.
+    """
 
     channels: int
     ego_motion: bool = False
+    temporal: bool = False
 
     def check(self, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> None:
         """Whether it fits what it would be built for, asked when a variant is read (raises ValueError)."""
