@@ -158,6 +158,8 @@ class Variant(Config):
             stream, images = self.camera, self.camera.images
             stream.neck.check(stream.backbone.strides, images.height, images.width)
             stream.backbone.check(images.height, images.width)
+            size = (images.height, images.width)
+            stream.view_transform.check(stream.neck.out_stride, size, images.cameras, self.bev)
         if self.lidar is not None:
             self._check_lidar(self.lidar)
         for task in self.heads:
@@ -242,10 +244,19 @@ class Variant(Config):
 def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
     """What makes a variant another one. Its name is no part of it."""
     content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
-    if not content["fusion"]["modality_dropout"]:  # without it a network is the one that it was before there was any
-        del content["fusion"]["modality_dropout"]
+    _leave_out_what_came_later(variant.fusion, content["fusion"])
+    if variant.camera is not None:
+        content["camera"] = {**content["camera"], "view_transform": dict(content["camera"]["view_transform"])}
+        _leave_out_what_came_later(variant.camera.view_transform, content["camera"]["view_transform"])
     content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
     return content | ({"precision": _plan(variant)} if with_precision else {})
+
+
+def _leave_out_what_came_later(part: Part, content: dict[str, Any]) -> None:
+    """Without the keys that parts got later, where they say what was so before: such a network is the same one."""
+    for key, before in type(part).added.items():
+        if content[key] == before:
+            del content[key]
 
 
 def _plan(variant: Variant) -> Mapping[str, str]:

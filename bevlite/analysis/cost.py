@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,10 @@ def module_costs(variant: Variant) -> list[ModuleCost]:
         known = module.example("meta")
         with torch.device("meta"), torch.no_grad(), deployed_form():
             names = used_parameters(module, known)
+            # The counter wants to know where a tensor comes from that requires a gradient; here nothing is learnt.
+            network = copy.deepcopy(module.network).requires_grad_(False)
             with FlopCounterMode(display=False) as counter:
-                module.network(*known.values())
+                network(*known.values())
         values = [value for name, value in module.network.named_parameters() if name in names]
         fresh = [value for value in values if id(value) not in counted]
         counted |= {id(value) for value in fresh}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -94,6 +94,8 @@ class PartConfig(Config):
 
     type: str
     auxiliary: ClassVar[Mapping[str, float]] = {}
+    added: ClassVar[Mapping[str, Any]] = {}
+    """Keys that came later, with the values at which a network is the one that it was before."""
 
 
 class FeatureInfo(NamedTuple):
@@ -189,10 +191,19 @@ class ViewTransform(Part):
 
 
 class ViewTransformConfig(PartConfig):
-    """A view transform. `channels` are those of the camera BEV map."""
+    """A view transform. `channels` are those of the camera BEV map.
 
+    ego_motion: correct the car's motion between camera and LiDAR times. temporal: join the map of the frame before,
+    aligned by the car's motion (BEVDet4D); samples then come scene by scene.
+    """
+
+    added: ClassVar[Mapping[str, Any]] = {"temporal": False}
     channels: int
     ego_motion: bool = False
+    temporal: bool = False
+
+    def check(self, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> None:
+        """Whether it fits what it would be built for, asked when a variant is read (raises ValueError)."""
 
     def build(
         self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid
@@ -253,6 +264,7 @@ class FusionConfig(PartConfig):
     """
 
     channels: int
+    added: ClassVar[Mapping[str, Any]] = {"modality_dropout": 0.0}
     modality_dropout: float = Field(default=0.0, ge=0.0, le=1.0)
 
     def check(self, streams: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import IMAGE_MEAN, IMAGE_STD, Backbone, Neck, Part, Result, ViewTransform
 from bevlite.models.modality import drop_streams
+from bevlite.models.view_transforms.temporal import Aligned
 from bevlite.tasks.contract import Task
 from bevlite.variant import CameraStream, Heads, ImageConfig, LidarStream
 
@@ -95,6 +96,6 @@ def build_camera(stream: CameraStream) -> CameraModule:
 
 
 def build_view_transform(config: Any, channels: int, stride: int, images: ImageConfig, bev: BEVGrid) -> ViewTransform:
-    """A view transform for features of so many channels at a stride in px."""
+    """A view transform for features of so many channels at a stride in px, with the frame before where it asks."""
     transform: ViewTransform = config.build(channels, stride, (images.height, images.width), images.cameras, bev)
-    return transform
+    return Aligned(transform, bev) if config.temporal else transform

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
-from bevlite.data.frame import Frame, Reader
-from bevlite.data.truth import DepthTruth
+from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
-from bevlite.losses.terms import depth_loss
-from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
-from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
+from bevlite.models.contracts import Host, TensorSpec, ViewTransform
+from bevlite.models.view_transforms.lift import Lift, LiftConfig
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.registry import VIEW_TRANSFORMS
 from bevlite.runtime.pooling import CellGrid, Frustum, frustum_cells, pooling_tables, tree_levels
@@ -30,7 +28,7 @@ CAPACITY_STEP = 64
 
 
 @VIEW_TRANSFORMS.register
-class LSSConfig(ViewTransformConfig):
+class LSSConfig(LiftConfig):
     """Lift-splat. Depth bins are centred at depth_range_m[0] + (k + 0.5) * depth_step_m.
 
     chunk: S of the pooling tree. capacity: rows of its levels, null for a nuScenes-like rig with 30 % margin.
@@ -38,53 +36,14 @@ class LSSConfig(ViewTransformConfig):
     """
 
     type: Literal["lss"] = "lss"
-    auxiliary: ClassVar[Mapping[str, float]] = {"depth": 0.5}
-    channels: int = Field(default=64, gt=0)
-    depth_range_m: tuple[float, float] = (1.0, 60.0)
-    depth_step_m: float = Field(default=1.0, gt=0)
-    z_range_m: tuple[float, float] = (-5.0, 5.0)
     chunk: int = Field(default=8, ge=2, le=64)
     capacity: tuple[int, ...] | None = None
-
-    @model_validator(mode="after")
-    def _ranges(self) -> LSSConfig:
-        low, high = self.depth_range_m
-        if not 0 < low < high:
-            raise ValueError(f"found depth_range_m [{low}, {high}]; accepted: 0 < near < far")
-        if self.z_range_m[0] >= self.z_range_m[1]:
-            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
-        return self
-
-    @property
-    def depths_m(self) -> tuple[float, ...]:
-        """Centres of the depth bins in m."""
-        low, high = self.depth_range_m
-        count = max(1, round((high - low) / self.depth_step_m))
-        return tuple(low + (k + 0.5) * self.depth_step_m for k in range(count))
 
     def build(
         self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid
     ) -> ViewTransform:
         """The network part."""
         return LiftSplat(self, in_channels, stride, image_size, cameras, bev)
-
-
-class DepthSupervision(AuxiliaryLoss):
-    """LiDAR depth for the depth distribution (BEVDepth, Li et al., AAAI 2023): logits (B*N, D, h, w)."""
-
-    name = "depth"
-
-    def __init__(self, depths_m: tuple[float, ...], stride: int) -> None:
-        self._depths_m, self._stride = depths_m, stride
-
-    @property
-    def truth(self) -> Reader:
-        """The nearest return in the patch of every feature pixel."""
-        return DepthTruth(self._stride)
-
-    def __call__(self, result: Tensor, batch: Mapping[str, Any]) -> Tensor:
-        """Cross entropy where a point falls."""
-        return depth_loss(result, batch["depth"], self._depths_m)
 
 
 class PoolingTables(Host):
@@ -143,7 +102,7 @@ class PoolingTables(Host):
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
 
-class LiftSplat(ViewTransform):
+class LiftSplat(Lift):
     """Features (B*N, C_in, h, w) and `pixel_to_bev` (B, N, 4, 4) to the camera BEV map (B, C, ny, nx)."""
 
     def __init__(
@@ -155,40 +114,10 @@ class LiftSplat(ViewTransform):
         cameras: int,
         bev: BEVGrid,
     ) -> None:
-        super().__init__()
-        self.cameras, self.depths = cameras, len(config.depths_m)
-        self.frustum = Frustum(config.depths_m, image_size[0] // stride, image_size[1] // stride, stride)
-        self.grid = CellGrid(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, bev.nx, bev.ny, *config.z_range_m)
+        super().__init__(config, in_channels, stride, image_size, cameras, bev)
         self.host = PoolingTables(self.frustum, self.grid, config.chunk, config.capacity, cameras, image_size)
-        self.auxiliaries = (DepthSupervision(config.depths_m, stride),)
-        self.depth_net = nn.Conv2d(in_channels, self.depths + config.channels, 1)
         pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
         self.register_buffer("pixels", pixels, persistent=False)
-
-    @property
-    def out_channels(self) -> int:
-        """Channels of the context."""
-        return self.depth_net.out_channels - self.depths
-
-    @property
-    def prepared(self) -> tuple[TensorSpec, ...]:
-        """Depth distribution and context of every feature pixel."""
-        area = (self.frustum.height, self.frustum.width)
-        return (
-            TensorSpec(
-                "depth", (self.cameras, self.depths, *area), "float32", ("camera", "depth", "y", "x"), "prepared"
-            ),
-            TensorSpec(
-                "context", (self.cameras, self.out_channels, *area), "float32", ("camera", "channel", "y", "x"),
-                "prepared",
-            ),
-        )  # fmt: skip
-
-    def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Depth distribution (B*N, D, h, w) and context (B*N, C, h, w)."""
-        depth, context = self.depth_net(features).split([self.depths, self.out_channels], dim=1)
-        hand_out("depth", depth)
-        return depth.softmax(dim=1), context
 
     def cells(self, pixel_to_bev: Tensor) -> Tensor:
         """BEV cell of every frustum point, (B, N, D, h, w) int64, -1 outside; float64 as on the host."""
@@ -223,10 +152,6 @@ class LiftSplat(ViewTransform):
         """The camera BEV map."""
         depth, context = self.prepare(features)
         return self.pool(depth, context, self.cells(inputs["pixel_to_bev"]))
-
-    def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """As exported, for a batch of one."""
-        return self.pooled(*(inputs[spec.name] for spec in (*self.prepared, *self.host.inputs)))
 
     def pooled(self, *tensors: Tensor) -> Tensor:
         """The sum by a tree of gathers, from depth (N, D, h, w), context (N, C, h, w) and the tables."""
