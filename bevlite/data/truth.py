@@ -18,10 +18,14 @@ if TYPE_CHECKING:  # loads the devkit
     from bevlite.data.index import Index
 
 
+BOXES, LABELS = "boxes", "labels"
+"""What a batch calls the annotations."""
+
+
 class BoxTruth(Reader):
     """`boxes` (K, 9) float32 in the BEV frame and `labels` (K,) int64, padded with zeros and -1."""
 
-    ragged = {"boxes": Ragged(0, 0.0), "labels": Ragged(0, -1)}
+    ragged = {BOXES: Ragged(0, 0.0), LABELS: Ragged(0, -1)}
 
     def sample(self, frame: Frame) -> dict[str, np.ndarray]:
         """The annotations that can be learnt: of a detection class, and with at least one LiDAR point."""
@@ -29,8 +33,8 @@ class BoxTruth(Reader):
         start, stop = index.box_start[frame.row : frame.row + 2]
         keep = index.usable_boxes(frame.row)
         return {
-            "boxes": transform_boxes(index.boxes[start:stop][keep], frame.bev).astype(np.float32),
-            "labels": index.box_classes[start:stop][keep].astype(np.int64),
+            BOXES: transform_boxes(index.boxes[start:stop][keep], frame.bev).astype(np.float32),
+            LABELS: index.box_classes[start:stop][keep].astype(np.int64),
         }
 
 

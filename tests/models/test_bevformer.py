@@ -120,7 +120,7 @@ def test_room_for_real_cars_and_an_error_for_what_does_not_fit() -> None:
         frame = made_up_frame()
         network.host.sample(type(frame)(**{**vars(frame), "pixel_to_bev": matrices}))
     tight = BEVFormerConfig(**{**SMALL.model_dump(), "slots": 4}).build(6, 16, IMAGE, 6, BEV)
-    with pytest.raises(ValueError, match=r"slots: found 4 where a camera sees .* queries of this calibration"):
+    with pytest.raises(ValueError, match="slots: found 4 where a camera of this calibration sees"):
         tight.host.sample(made_up_frame())
 
 

@@ -79,8 +79,8 @@ class BEVFormerConfig(ViewTransformConfig):
         """A grid that the queries divide."""
         if bev.ny % self.query_stride or bev.nx % self.query_stride:
             raise ValueError(
-                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} cells; "
-                "accepted: a divisor"
+                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} "
+                "cells; accepted: a divisor"
             )
 
     def build(

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from bevlite.data.frame import Reader
-from bevlite.data.truth import BoxTruth
+from bevlite.data.truth import BOXES, BoxTruth
 from bevlite.grid import BEVGrid
 from bevlite.losses.heights import height_loss
 from bevlite.models.attention import Attention, FeedForward
@@ -70,8 +70,8 @@ class CFTConfig(ViewTransformConfig):
             )
         if bev.ny % self.query_stride or bev.nx % self.query_stride:
             raise ValueError(
-                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} cells; "
-                "accepted: a divisor"
+                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} "
+                "cells; accepted: a divisor"
             )
 
     def build(
@@ -97,7 +97,7 @@ class HeightSupervision(AuxiliaryLoss):
 
     def __call__(self, result: Tensor, batch: Mapping[str, Any]) -> Tensor:
         """Smooth L1 where a box stands."""
-        return height_loss(result, batch["boxes"], self._bev)
+        return height_loss(result, batch[BOXES], self._bev)
 
 
 class CFT(ViewTransform):
