@@ -72,7 +72,7 @@ def main() -> int:
 def _with(form: dict[str, Any], stride: int) -> Variant:
     """The reference camera network with another view transform, on features of a stride in px."""
     content = load_variant(REFERENCE).model_dump(mode="json")
-    content["camera"]["neck"]["out_stride"] = stride
+    content["camera"]["neck"] = {"type": "fpn", "channels": 256, "out_stride": stride}
     content["camera"]["view_transform"] = form
     return Variant.model_validate(content)
 
