@@ -75,8 +75,8 @@ class Witness:
         asked = sum(product.asked for product in self.int8)
         given = sum(product.granted for product in self.int8 if product.asked)
         more = sum(product.granted for product in self.int8 if not product.asked)
-        words += f", {given} of {_count(asked, 'product')} that ask for INT8 run in it" if self.int8 else ""
-        return words + (f", and {more} that do not" if more else "")
+        words += f", INT8 in {given} of {asked} products that ask for it" if self.int8 else ""
+        return words + (f" and in {more} that do not" if more else "")
 
     def as_json(self) -> dict[str, Any]:
         """The word as plain JSON: kernels by type, not one by one."""

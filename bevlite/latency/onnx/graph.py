@@ -322,5 +322,6 @@ def _without_values(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def _keep_integers(tensor: onnx.TensorProto, name: str, into: dict[str, tuple[int, ...]]) -> None:
-    if tensor.data_type in (TensorProto.INT64, TensorProto.INT32) and _keeps_values(tensor):
+    stored = tensor.raw_data or tensor.int64_data or tensor.int32_data  # none where they lie in another file
+    if tensor.data_type in (TensorProto.INT64, TensorProto.INT32) and stored and _keeps_values(tensor):
         into[name] = tuple(int(v) for v in numpy_helper.to_array(tensor).reshape(-1))

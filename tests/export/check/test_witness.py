@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 import bevlite
@@ -83,7 +84,7 @@ def test_several_modules_at_once(tmp_path: Path) -> None:
     assert list(found) == ["taken", "refused", "quantized"]
     assert found["taken"].words.startswith("taken: ") and found["taken"].int8 == ()
     assert found["refused"].words == "refused" and "pool (MaxPool)" in found["refused"].refusals[0]
-    assert found["quantized"].words.endswith("2 of 3 products that ask for INT8 run in it")
+    assert found["quantized"].words.endswith("INT8 in 2 of 3 products that ask for it")
     assert any("/up (ConvTranspose) was asked for INT8" in note for note in notes(found.values()))
     kept = found["quantized"].as_json()["int8"]
     assert (kept["asked"], kept["given"], len(kept["denied"])) == (3, 2, 1)
@@ -115,6 +116,24 @@ def test_wrong_uses_of_the_option(more: list[str], said: str, tmp_path: Path, mo
     onnx.save(conv_relu(16, 32), file)
     result = CliRunner().invoke(build_app(), ["latency", str(file), *more])
     assert isinstance(result.exception, BevliteError) and said in str(result.exception)
+
+
+@needs_compiler
+def test_weights_in_other_files_are_read_and_not_made_up(tmp_path: Path) -> None:
+    """A zero point of 3 in another file: with values of its own making the compiler would take what it refuses."""
+    scale, zero = numpy_helper.from_array(np.float32(0.1), "s"), numpy_helper.from_array(np.int8(3), "z")
+    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], name="q"),
+             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], name="dq")]  # fmt: skip
+    file = tmp_path / "net.onnx"
+    quantized = model(nodes, {"x": (1, 8, 16, 16)}, ["y"], [scale, zero])
+    onnx.save(quantized, file, save_as_external_data=True, location="net.bin", size_threshold=0)
+    result = CliRunner().invoke(build_app(), ["latency", str(file), "--check", "rtx"], env={"COLUMNS": "200"})
+    assert "refused: net: q (QuantizeLinear)" in result.output
+    (tmp_path / "net.bin").unlink()
+    result = CliRunner().invoke(build_app(), ["latency", str(file), "--check", "rtx"])
+    assert isinstance(result.exception, BevliteError) and "its values in 'net.bin' cannot be read" in str(
+        result.exception
+    )
 
 
 @needs_compiler
