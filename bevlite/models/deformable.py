@@ -67,11 +67,11 @@ class DeformableAttention(nn.Module):
     def _sampled(self, value: Tensor, offsets: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
         """One map: (B, S, E)."""
         batch, _, height, width = value.shape
-        split = self.value(value).view(batch * self.heads, -1, height, width)
+        split = self.value(value).reshape(batch * self.heads, -1, height, width)
         scale = torch.tensor([2.0 / width, 2.0 / height], dtype=value.dtype, device=value.device)
         places = spread[:, :, None] + offsets * scale  # (B, S, heads, points, 2)
         places = places.transpose(1, 2).flatten(0, 1)
         taken = F.grid_sample(split, places, mode="bilinear", padding_mode="zeros", align_corners=False)
         share = weights.transpose(1, 2).flatten(0, 1)[:, None]  # (B * heads, 1, S, points)
         mixed = (taken * share).sum(dim=-1)
-        return mixed.view(batch, -1, mixed.shape[-1]).transpose(1, 2)
+        return mixed.reshape(batch, -1, mixed.shape[-1]).transpose(1, 2)

@@ -32,6 +32,15 @@ def bilinear(value: np.ndarray, x: float, y: float) -> np.ndarray:
     return out
 
 
+def test_deformable_attention_takes_maps_in_any_order_of_memory() -> None:
+    """Convolutions on a GPU give maps with channels last."""
+    attention = DeformableAttention(8, 2, 4, queries=6, maps=1)
+    query, value, reference = torch.randn(2, 5, 6), torch.randn(2, 8, 4, 7), torch.rand(2, 5, 1, 2)
+    plain = attention(query, (value,), reference)
+    attention = attention.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(attention(query, (value.to(memory_format=torch.channels_last),), reference), plain)
+
+
 @pytest.mark.parametrize("maps", [1, 2])
 def test_deformable_attention_is_its_definition(maps: int) -> None:
     torch.manual_seed(0)

@@ -55,6 +55,15 @@ def test_standing_still_is_the_map_itself() -> None:
     torch.testing.assert_close(Warp(BEV)(past, torch.eye(4).repeat(2, 1, 1)), past, atol=1e-5, rtol=1e-4)
 
 
+def test_half_precision_does_not_move_the_map() -> None:
+    """Under autocast maps are bfloat16: as far off as rounding the map, not as placing its cells in 8 bits."""
+    past = torch.linspace(-1, 1, 32).expand(1, 1, 16, 32)
+    moved = torch.from_numpy(motion(0.02, -3.3, 0.1)).float()[None]
+    found = Warp(BEV)(past.bfloat16(), moved)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), Warp(BEV)(past, moved), atol=5e-3, rtol=0)
+
+
 def test_what_is_kept_is_the_map_before_it_was_joined() -> None:
     torch.manual_seed(0)
     network = build_view_transform(CFTConfig(channels=8, embed=32, heads=4, feed_forward=32, temporal=True), 6, 16,

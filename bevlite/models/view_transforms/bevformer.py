@@ -206,7 +206,7 @@ class BEVFormer(ViewTransform):
         self, features: Tensor, inputs: Mapping[str, Tensor], *tables: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """From features (B*N, E, h, w), motion, past, and the tables of a batch."""
-        past = self.warp(inputs[PAST].to(features.dtype), inputs["ego_motion"].to(features.dtype))
+        past = self.warp(inputs[PAST].to(features.dtype), inputs["ego_motion"])
         position = torch.cat(
             [self.rows[:, None].expand(-1, self.queries[1], -1), self.columns[None].expand(self.queries[0], -1, -1)],
             dim=-1,
