@@ -12,13 +12,14 @@ scenes, and the difference to LSS from the same draws.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from generated_world import interval
 
 from bevlite.data.config import load_data_config
 from bevlite.evaluation.run import evaluate_run
@@ -36,7 +37,7 @@ RECIPE: dict[str, Any] = {
     "warmup_steps": 100,
     "ema_decay": 0.995,
     "class_balanced": True,
-    "workers": 12,
+    "workers": 6,
     "augmentation": {"image": {"resize": [-0.05, 0.1], "rotate_deg": 2.0}},
 }
 LIFT = {"channels": 64, "depth_range_m": [1.0, 55.0], "depth_step_m": 1.0}
@@ -82,7 +83,14 @@ def network(name: str) -> Variant:
 
 def main() -> None:
     """One step."""
-    out, step, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3:] or list(NETWORKS)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("step", choices=("world", "train", "table"))
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; all without")
+    options = parser.parse_args()
+    out, step, names = options.out, options.step, options.networks or NETWORKS
+    if unknown := [name for name in names if name not in NETWORKS]:
+        parser.error(f"networks: found {', '.join(unknown)}; accepted: {'; '.join(NETWORKS)}")
     world = out / "world"
     if step == "world":
         print(generate_world(world, scenes=SCENES, val_scenes=UNSEEN, samples=SAMPLES, sweeps=1, image_scale=0.5))
@@ -125,12 +133,6 @@ def table(out: Path, draws: int = 300) -> None:
             gain = drawn[k] - base[k]
             cells.append("-" if drawn is base else f"{gain.mean():+.3f} [{interval(gain)}]")
         print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def interval(values: np.ndarray) -> str:
-    """Its 95 % interval."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return f"{low:.3f}, {high:.3f}"
 
 
 if __name__ == "__main__":

@@ -131,6 +131,7 @@ class _Layer(nn.Module):
             self.up.append(_Node([*edges, _shrink(channels, channels)], channels, fusion))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (N, C_i, h_i, w_i), finest first, to those up to `top`, (N, C, h_i, w_i)."""
         x = maps[-1]
         way = [x]
         for node, one in zip(self.down, reversed(maps[:-1]), strict=True):
@@ -159,6 +160,7 @@ class _Node(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """One map for each edge, of one size after it, to (N, C, h, w)."""
         reached = [edge(one) for edge, one in zip(self.edges, maps, strict=True)]
         if self.weights is not None:
             # Fast-normalised: positive, summing to nearly one. It follows from weights alone, so the export folds it.

@@ -23,7 +23,7 @@ from bevlite.grid import BEVGrid
 from bevlite.models.attention import FeedForward
 from bevlite.models.contracts import EgoMotion, Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.deformable import DeformableAttention
-from bevlite.models.view_transforms.geometry import cell_grid
+from bevlite.models.view_transforms.geometry import cell_grid, check_heights, check_query_stride
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.models.view_transforms.temporal import Warp
 from bevlite.registry import VIEW_TRANSFORMS
@@ -69,19 +69,14 @@ class BEVFormerConfig(ViewTransformConfig):
                 f"cross_points: found {self.cross_points} for {self.pillar_points} pillar_points; accepted: such as "
                 f"{nearest}"
             )
-        if self.z_range_m[0] >= self.z_range_m[1]:
-            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
+        check_heights(self.z_range_m)
         if self.temporal:
             raise ValueError("temporal: found true; accepted: false (bevformer has a past of its own)")
         return self
 
     def check(self, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> None:
         """A grid that the queries divide."""
-        if bev.ny % self.query_stride or bev.nx % self.query_stride:
-            raise ValueError(
-                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} "
-                "cells; accepted: a divisor"
-            )
+        check_query_stride(self.query_stride, bev)
 
     def build(
         self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid

@@ -23,6 +23,7 @@ from bevlite.losses.heights import height_loss
 from bevlite.models.attention import Attention, FeedForward
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
 from bevlite.models.contracts import TensorSpec, ViewTransform, ViewTransformConfig
+from bevlite.models.view_transforms.geometry import check_heights, check_query_stride
 from bevlite.registry import VIEW_TRANSFORMS
 
 TEMPERATURE = 100.0
@@ -56,8 +57,7 @@ class CFTConfig(ViewTransformConfig):
         if self.embed % self.heads or self.embed % 4:
             nearest = max(4 * self.heads, round(self.embed / (4 * self.heads)) * 4 * self.heads)
             raise ValueError(f"embed: found {self.embed} with {self.heads} heads; accepted: such as {nearest}")
-        if self.z_range_m[0] >= self.z_range_m[1]:
-            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
+        check_heights(self.z_range_m)
         return self
 
     def check(self, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid) -> None:
@@ -68,11 +68,7 @@ class CFTConfig(ViewTransformConfig):
                 f"camera.view_transform.positions: found {self.positions} for {height} x {width} tokens a camera; "
                 f"accepted: {max(height, width)} or more, or a neck of a coarser stride"
             )
-        if bev.ny % self.query_stride or bev.nx % self.query_stride:
-            raise ValueError(
-                f"camera.view_transform.query_stride: found {self.query_stride} on a grid of {bev.ny} x {bev.nx} "
-                "cells; accepted: a divisor"
-            )
+        check_query_stride(self.query_stride, bev)
 
     def build(
         self, in_channels: int, stride: int, image_size: tuple[int, int], cameras: int, bev: BEVGrid

@@ -17,7 +17,7 @@ from bevlite.grid import BEVGrid
 from bevlite.losses.terms import depth_loss
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
 from bevlite.models.contracts import TensorSpec, ViewTransform, ViewTransformConfig
-from bevlite.models.view_transforms.geometry import cell_grid
+from bevlite.models.view_transforms.geometry import cell_grid, check_heights
 from bevlite.runtime.pooling import Frustum
 
 
@@ -35,8 +35,7 @@ class LiftConfig(ViewTransformConfig):
         low, high = self.depth_range_m
         if not 0 < low < high:
             raise ValueError(f"found depth_range_m [{low}, {high}]; accepted: 0 < near < far")
-        if self.z_range_m[0] >= self.z_range_m[1]:
-            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
+        check_heights(self.z_range_m)
         return self
 
     @property

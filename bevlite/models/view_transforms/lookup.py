@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
-from bevlite.models.view_transforms.geometry import cell_grid
+from bevlite.models.view_transforms.geometry import cell_grid, check_heights
 from bevlite.registry import VIEW_TRANSFORMS
 from bevlite.runtime.pooling import CellGrid, Frustum
 from bevlite.runtime.sampling import lookup_table, slice_heights
@@ -36,8 +36,7 @@ class LookupConfig(ViewTransformConfig):
 
     @model_validator(mode="after")
     def _range(self) -> LookupConfig:
-        if self.z_range_m[0] >= self.z_range_m[1]:
-            raise ValueError(f"found z_range_m {list(self.z_range_m)}; accepted: low < high")
+        check_heights(self.z_range_m)
         return self
 
     def build(
