@@ -129,6 +129,7 @@ FUSIONS = Registry("fusion", "bevlite.models.fusion")
 BEV_ENCODERS = Registry("BEV encoder", "bevlite.models.bev_encoders")
 DETECTION_HEADS = Registry("detection head", "bevlite.models.heads.detection")
 OCCUPANCY_HEADS = Registry("occupancy head", "bevlite.models.heads.occupancy")
+MAP_HEADS = Registry("map segmentation head", "bevlite.models.heads.map_segmentation")
 
 STREAM_PARTS = (
     BACKBONES, NECKS, VIEW_TRANSFORMS, PILLAR_ENCODERS, LIDAR_BACKBONES, LIDAR_NECKS, FUSIONS, BEV_ENCODERS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bevlite.data.check_files import check_files, occupancy_file
+from bevlite.data.check_files import check_files, occupancy_file, vector_maps
 from bevlite.data.check_tables import box_sizes, check_tables
 from bevlite.data.classes import CAMERAS, DETECTION_CLASSES, LIDAR, detection_class
 from bevlite.data.config import VERSIONS, split_scenes
@@ -144,6 +144,7 @@ def _counts(root: Path, tables: RawTables) -> dict[str, int]:
         "lidar_sweeps": sum(not key and channel == LIDAR for channel, key in channels),
         "boxes": len(tables.rows["sample_annotation"]),
         "occupancy_labels": sum(file.is_file() for file in labels),
+        "vector_maps": len(vector_maps(root, tables)),
     }
 
 

@@ -14,6 +14,7 @@ from bevlite.data.lidar import read_points
 from bevlite.data.occupancy import read_occupancy
 from bevlite.data.problems import Problems
 from bevlite.data.raw_tables import RawTables, Row
+from bevlite.data.vector_map import map_file, read_vector_map
 from bevlite.errors import DataError
 
 Job = Callable[[], None]
@@ -40,6 +41,7 @@ def check_files(
         advance: told (done, all) after each file.
     """
     jobs: list[Job] = [partial(_check_map, root, row, problems) for row in tables.rows["map"]]
+    jobs += [partial(_check_vector_map, path, problems, quick) for path in vector_maps(root, tables)]
     for row in tables.rows["sample_data"]:
         channel = tables.channel(row)
         if channel == LIDAR:
@@ -55,6 +57,12 @@ def check_files(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def vector_maps(root: Path, tables: RawTables) -> list[Path]:
+    """The vector maps of the locations of all logs that have one."""
+    locations = {str(row["location"]) for row in tables.rows["log"] if row.get("location")}
+    return [path for path in (root / map_file(location) for location in sorted(locations)) if path.is_file()]
 
 
 def occupancy_file(root: Path, scene: str, sample: str) -> Path:
@@ -78,6 +86,11 @@ def _size(path: Path, problems: Problems) -> int | None:
 def _check_map(root: Path, row: Row, problems: Problems) -> None:
     if not (root / str(row["filename"])).is_file():
         problems.error("missing_file", str(root / str(row["filename"])), "the map is missing; the devkit stops on it")
+
+
+def _check_vector_map(path: Path, problems: Problems, quick: bool) -> None:
+    if _size(path, problems) is not None and not quick:
+        _read(partial(read_vector_map, path), path, "bad_vector_map", problems)
 
 
 def _check_points(root: Path, row: Row, problems: Problems, quick: bool) -> None:

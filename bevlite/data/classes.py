@@ -1,4 +1,4 @@
-"""The names of nuScenes and Occ3D-nuScenes: classes, categories, attributes, channels.
+"""The names of nuScenes and Occ3D-nuScenes: classes, categories, map layers, attributes, channels.
 
 Detection and occupancy number their classes differently: keep them apart. A test holds the names together with those
 of the official devkit, which is not imported here: it takes a second.
@@ -41,6 +41,17 @@ OCCUPANCY_CLASSES = (
     "free",
 )
 """The 18 classes of Occ3D-nuScenes in label order (Tian et al., NeurIPS 2023)."""
+
+MAP_CLASSES: dict[str, tuple[str, ...]] = {
+    "drivable_area": ("road_segment", "lane"),
+    "ped_crossing": ("ped_crossing",),
+    "walkway": ("walkway",),
+    "stop_line": ("stop_line",),
+    "carpark_area": ("carpark_area",),
+    "divider": ("road_divider", "lane_divider"),
+}
+"""The six classes of BEV map segmentation (BEVFusion, Liu et al., ICRA 2023), each with the layers of the nuScenes map
+expansion that it is made of."""
 
 CATEGORIES: dict[str, str | None] = {
     "human.pedestrian.adult": "pedestrian",

@@ -22,9 +22,10 @@ from pyquaternion import Quaternion
 from bevlite.config import write_atomic
 from bevlite.data.classes import CAMERAS, LIDAR, detection_class
 from bevlite.data.config import DataConfig, split_scenes
+from bevlite.data.vector_map import MAP_FOLDER, map_file
 from bevlite.errors import DataError
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 MAX_SWEEPS = 10
 
 
@@ -55,6 +56,7 @@ class Index:
     box_visibility: np.ndarray  # (A,) int8: 1..4, 0 unknown
     ego_to_global: np.ndarray  # (S, 4, 4) at the LiDAR timestamp
     occupancy_files: np.ndarray  # (S,) str, '' where there is none
+    map_files: np.ndarray  # (S,) str: vector map of the sample's location, '' where there is none
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -121,6 +123,8 @@ def _identity(config: DataConfig) -> str:
     parts += [f"{t.name} {t.stat().st_size} {t.stat().st_mtime_ns}" for t in tables]
     gts = Path(config.root) / "gts"
     parts.append(f"gts {gts.stat().st_mtime_ns if gts.is_dir() else None}")
+    maps = sorted((Path(config.root) / MAP_FOLDER).glob("*.json"))
+    parts.append("maps " + " ".join(path.name for path in maps))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -137,6 +141,7 @@ def _build(config: DataConfig) -> Index:
     if not nusc.sample:
         raise DataError(f"{config.root}/{config.version}: the table sample.json is empty")
     scene_names = {scene["token"]: scene["name"] for scene in nusc.scene}
+    map_files = _map_files(nusc, Path(config.root))
     samples = sorted(nusc.sample, key=lambda s: (scene_names[s["scene_token"]], s["timestamp"]))
     columns: dict[str, list] = {field.name: [] for field in fields(Index)}
     columns["sweep_start"].append(0)
@@ -148,11 +153,19 @@ def _build(config: DataConfig) -> Index:
             raise DataError(
                 f"{config.root}/{config.version}: sample {sample['token']} lacks {error} in the tables"
             ) from None
+        columns["map_files"].append(map_files[sample["scene_token"]])
     arrays = {name: np.array(values) for name, values in columns.items()}
     arrays["boxes"] = arrays["boxes"].reshape(-1, 9)
     for name, dtype in (("box_classes", np.int8), ("box_points", np.int32), ("box_visibility", np.int8)):
         arrays[name] = arrays[name].astype(dtype)
     return Index(**arrays)
+
+
+def _map_files(nusc: NuScenes, root: Path) -> dict[str, str]:
+    """The vector map of every scene by its token, relative to the root; '' where there is none."""
+    location = {log["token"]: str(log.get("location", "")) for log in nusc.log}
+    files = {scene["token"]: map_file(location.get(scene["log_token"], "")) for scene in nusc.scene}
+    return {token: str(file) if (root / file).is_file() else "" for token, file in files.items()}
 
 
 def _add_sample(nusc: NuScenes, sample: dict, scene: str, root: Path, columns: dict[str, list]) -> None:

@@ -1,4 +1,4 @@
-"""Truth that several tasks and parts are taught with: boxes, occupancy, depth."""
+"""Truth that several tasks and parts are taught with: boxes, occupancy, map, depth."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bevlite.data.augment import transform_boxes
 from bevlite.data.frame import Frame, Need, Ragged, Reader
 from bevlite.data.lidar import depth_map
 from bevlite.data.occupancy import read_occupancy, transform_occupancy
+from bevlite.data.vector_map import draw_map, map_file, read_vector_map
 from bevlite.errors import DataError
 
 if TYPE_CHECKING:  # loads the devkit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # loads the devkit
 
 BOXES, LABELS = "boxes", "labels"
 """What a batch calls the annotations."""
+MAP_TRUTH = "map_truth"
+"""What a batch calls the classes of the map."""
 
 
 class BoxTruth(Reader):
@@ -55,6 +58,28 @@ class OccupancyTruth(Reader):
         semantics, mask = read_occupancy(frame.root / str(frame.index.occupancy_files[frame.row]))
         semantics, mask = transform_occupancy(semantics, mask, frame.bev)
         return {"occupancy": semantics, "occupancy_mask": mask}
+
+
+class MapTruth(Reader):
+    """`map_truth` (6, 200 y, 200 x) uint8: what each class of `MAP_CLASSES` covers of `MAP_GRID`, from vector maps."""
+
+    def check(self, root: Path, index: Index, rows: np.ndarray) -> None:
+        """Every sample needs the vector map of its location, and that can be read."""
+        files = index.map_files[rows]
+        if not all(files):
+            scene = index.scenes[rows][files == ""][0]
+            raise DataError(
+                f"{root}: the variant has a map segmentation head and {scene} has no vector map "
+                f"({map_file('<location of its log>')}); accepted: a root with the nuScenes map expansion, or "
+                "heads.map_segmentation: null"
+            )
+        for file in sorted(set(files.tolist())):
+            read_vector_map(root / file)
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """The classes around the car, moved along with the augmentation."""
+        shapes = read_vector_map(frame.root / str(frame.index.map_files[frame.row]))
+        return {MAP_TRUTH: draw_map(shapes, frame.bev @ np.linalg.inv(frame.index.ego_to_global[frame.row]))}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from nuscenes.eval.detection.evaluate import DetectionEval
 
 from bevlite.data.config import DataConfig
 from bevlite.data.index import open_nuscenes
+from bevlite.metrics.map_segmentation import map_miou
 from bevlite.metrics.occupancy import miou
 
 RECALLS = np.linspace(0, 1, 101)
@@ -186,10 +187,22 @@ def _error(curve: _Curve | None, column: int, min_recall: float, name: str, metr
 
 def occupancy_figures(matrices: np.ndarray, scenes: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
     """A function from scene multiplicities to mIoU, for confusion matrices (S, 18, 18) of samples in `scenes` (S,)."""
-    _, scene = np.unique(scenes, return_inverse=True)
-    per_scene = np.zeros((scene.max() + 1, *matrices.shape[1:]), dtype=np.int64)
-    np.add.at(per_scene, scene, matrices)
+    per_scene = _by_scene(matrices, scenes)
     return lambda multiplicity: {"occ_miou": miou(np.tensordot(multiplicity, per_scene, axes=1))["occ_miou"]}
+
+
+def map_figures(counts: np.ndarray, scenes: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
+    """The same for map segmentation, from counts (S, 6, thresholds, 3) of `map_counts`."""
+    per_scene = _by_scene(counts, scenes)
+    return lambda multiplicity: {"map_miou": map_miou(np.tensordot(multiplicity, per_scene, axes=1))["map_miou"]}
+
+
+def _by_scene(counts: np.ndarray, scenes: np.ndarray) -> np.ndarray:
+    """Counts (S, ...) of samples summed over those of each scene, scenes by name."""
+    _, scene = np.unique(scenes, return_inverse=True)
+    per_scene = np.zeros((scene.max() + 1, *counts.shape[1:]), dtype=np.int64)
+    np.add.at(per_scene, scene, counts)
+    return per_scene
 
 
 def resample(

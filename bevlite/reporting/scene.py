@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -20,21 +18,22 @@ from bevlite.tasks.contract import DrawnBoxes, Picture, Raster
 matplotlib.use("Agg")
 
 CLASS_COLOURS = (
-    "#ff9e00", "#ff6347", "#e9967a", "#ff7f50", "#ff8c00", "#708090", "#ff3d63", "#dc143c", "#0000e6", "#2f4f4f",
+    "#1f9bff", "#ff8c00", "#b8a800", "#ff5fc4", "#8b5a2b", "#8a8a8a", "#e6194b", "#00c8c8", "#22b14c", "#8f3fd6",
 )  # fmt: skip
-"""Of the ten detection classes: the devkit's own."""
+"""Of the ten detection classes: hues that can be told apart, on photographs as on white."""
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
 NEAR_M = 0.3
+LINE = 1.1
+WIDTH_IN = 20.0
 
 
 @dataclass(frozen=True)
 class BoxLayer:
-    """Boxes to draw: (K, 9) in the BEV frame, their classes (K,), and the style of their lines."""
+    """Boxes to draw: (K, 9) in the BEV frame, their classes (K,), and where they have any their scores (K,)."""
 
     boxes: np.ndarray
     classes: np.ndarray
-    line: Literal["-", "--"]
-    width: float
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,10 @@ def draw_on_image(axes: Axes, view: CameraView, layers: Sequence[BoxLayer]) -> N
             for a, b in EDGES:
                 edge = _visible(camera[a], camera[b])
                 if edge is not None:
-                    axes.plot(edge[:, 0], edge[:, 1], layer.line, color=CLASS_COLOURS[int(label)], lw=layer.width)
+                    axes.plot(edge[:, 0], edge[:, 1], color=CLASS_COLOURS[int(label)], lw=LINE)
     axes.set_xlim(0, view.image.width)
     axes.set_ylim(view.image.height, 0)
-    axes.set_title(view.name, fontsize=8)
+    axes.set_title(view.name, fontsize=7)
     axes.axis("off")
 
 
@@ -85,16 +84,22 @@ def _visible(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
 
 
 def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[BoxLayer], reach_m: float, title: str) -> None:
-    """Points (P, 3) and boxes from above, ahead up and left to the left, with a tick at each box's front."""
+    """Points (P, 3) and boxes from above, ahead up and left to the left; a tick at each box's front, its score above.
+
+    A score of 0.83 is written as 83.
+    """
     if points is not None:
         axes.scatter(-points[:, 1], points[:, 0], s=0.15, c=np.clip(points[:, 2], -2, 4), cmap="Greys", linewidths=0)
     for layer in layers:
-        for corners, label in zip(box_corners(layer.boxes), layer.classes, strict=True):
+        for i, (corners, label) in enumerate(zip(box_corners(layer.boxes), layer.classes, strict=True)):
             outline = corners[[0, 1, 2, 3, 0], :2]
             colour = CLASS_COLOURS[int(label)]
-            axes.plot(-outline[:, 1], outline[:, 0], layer.line, color=colour, lw=layer.width)
+            axes.plot(-outline[:, 1], outline[:, 0], color=colour, lw=LINE)
             front, centre = corners[:2, :2].mean(axis=0), corners[:4, :2].mean(axis=0)
-            axes.plot([-centre[1], -front[1]], [centre[0], front[0]], layer.line, color=colour, lw=layer.width)
+            axes.plot([-centre[1], -front[1]], [centre[0], front[0]], color=colour, lw=LINE)
+            if layer.scores is not None and np.abs(centre).max() < reach_m:
+                at = (-centre[1], outline[:, 0].max() + 0.3)
+                axes.text(*at, f"{100 * layer.scores[i]:.0f}", color=colour, fontsize=5.5, ha="center", va="bottom")
     axes.set(xlim=(-reach_m, reach_m), ylim=(-reach_m, reach_m), aspect="equal")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("right [m]", fontsize=7)
@@ -103,11 +108,15 @@ def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[BoxLayer], 
 
 
 def draw_raster(axes: Axes, raster: Raster) -> None:
-    """A picture from above."""
+    """A picture from above, with what its colours mean below it."""
     reach = raster.reach_m
     axes.imshow(raster.image, extent=(-reach, reach, -reach, reach))
     axes.set_title(raster.title, fontsize=9)
     axes.tick_params(labelsize=6)
+    handles = [Patch(color=f"#{r:02x}{g:02x}{b:02x}", label=name) for name, (r, g, b) in raster.legend.items()]
+    if handles:
+        columns, below = (3 if len(handles) <= 9 else 4), (0.5, -0.07)
+        axes.legend(handles=handles, fontsize=6, frameon=False, loc="upper center", bbox_to_anchor=below, ncol=columns)
 
 
 def scene_figure(
@@ -117,40 +126,43 @@ def scene_figure(
     title: str,
     reach_m: float,
 ) -> Figure:
-    """One sheet: images on top, then BEV truth and prediction, and the rasters of the tasks."""
-    truth, found = _layers(pictures, "truth", "-", 1.0), _layers(pictures, "found", "--", 1.2)
+    """One sheet, truth on the left and prediction on the right: images with boxes, BEV with boxes, rasters of the
+    tasks."""
+    truth, found = _layers(pictures, "truth"), _layers(pictures, "found")
     rasters = [raster for picture in pictures for raster in picture.rasters]
     names = list(dict.fromkeys(name for picture in pictures for name in picture.class_names))
-    rows_of_images, panels = -(-len(views) // 3), 2 + len(rasters)
-    figure = Figure(figsize=(16, 3.1 * rows_of_images + (4.6 if rasters else 7.4)), dpi=110)
-    parts = figure.add_gridspec(2, 1, height_ratios=[3.1 * rows_of_images, 4.4 if rasters else 7.2], hspace=0.08)
-    if views:
-        grid = parts[0].subgridspec(rows_of_images, 3, wspace=0.02, hspace=0.1)
-        for i, view in enumerate(views):
-            draw_on_image(figure.add_subplot(grid[i // 3, i % 3]), view, [*truth, *found])
-    below = parts[1].subgridspec(1, panels, wspace=0.18)
-    draw_bev(figure.add_subplot(below[0]), points, truth, reach_m, f"truth, {_count(truth)} boxes")
-    draw_bev(figure.add_subplot(below[1]), points, found, reach_m, f"prediction, {_count(found)} boxes")
-    for i, raster in enumerate(rasters, start=2):
-        draw_raster(figure.add_subplot(below[i]), raster)
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color="k", linestyle="-", label="truth"),
-        Line2D([], [], color="k", linestyle="--", label="prediction"),
-    ]
-    handles += [Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, names, strict=False)]
-    figure.legend(handles=handles, ncol=12, loc="lower center", fontsize=7, frameon=False)
-    figure.suptitle(title, fontsize=10, y=0.985)
-    figure.subplots_adjust(left=0.03, right=0.985, top=0.955, bottom=0.075)
+    image_rows = -(-len(views) // 3) if names else 0
+    heights = [h for h in (1.95 * image_rows, 9.2 if names else 0.0, 5.9 * -(-len(rasters) // 4)) if h]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 1.0), dpi=100)
+    rows = iter(figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.1))
+    if image_rows:
+        sides = next(rows).subgridspec(1, 2, wspace=0.03)
+        for side, layers, what in ((0, truth, "truth"), (1, found, "prediction")):
+            grid = sides[side].subgridspec(image_rows, 3, wspace=0.02, hspace=0.14)
+            for i, view in enumerate(views):
+                named = CameraView(f"{view.name}, {what}", view.image, view.bev_to_pixel)
+                draw_on_image(figure.add_subplot(grid[i // 3, i % 3]), named, layers)
+    if names:
+        sides = next(rows).subgridspec(1, 2, wspace=0.06)
+        for side, layers, what in ((0, truth, "truth"), (1, found, "prediction, scores in %")):
+            text = f"{what}, {sum(len(layer.boxes) for layer in layers)} boxes"
+            draw_bev(figure.add_subplot(sides[side]), points, layers, reach_m, text)
+        handles = [Patch(color=colour, label=name) for colour, name in zip(CLASS_COLOURS, names, strict=False)]
+        figure.legend(handles=handles, ncol=10, loc="upper center", fontsize=9, frameon=False,
+                      bbox_to_anchor=(0.5, 1 - 0.32 / figure.get_figheight()))  # fmt: skip
+    if rasters:
+        grid = next(rows).subgridspec(-(-len(rasters) // 4), 4, wspace=0.14, hspace=0.4)
+        for i, raster in enumerate(rasters):
+            draw_raster(figure.add_subplot(grid[i // 4, i % 4]), raster)
+    figure.suptitle(title, fontsize=11, y=1 - 0.12 / figure.get_figheight())
+    edge = {"top": 1 - 0.85 / figure.get_figheight(), "bottom": (0.9 if rasters else 0.5) / figure.get_figheight()}
+    figure.subplots_adjust(left=0.03, right=0.985, **edge)
     return figure
 
 
-def _layers(pictures: Sequence[Picture], which: str, line: Literal["-", "--"], width: float) -> list[BoxLayer]:
+def _layers(pictures: Sequence[Picture], which: str) -> list[BoxLayer]:
     drawn: list[DrawnBoxes | None] = [getattr(picture, which) for picture in pictures]
-    return [BoxLayer(boxes.boxes, boxes.classes, line, width) for boxes in drawn if boxes is not None]
-
-
-def _count(layers: Sequence[BoxLayer]) -> int:
-    return sum(len(layer.boxes) for layer in layers)
+    return [BoxLayer(boxes.boxes, boxes.classes, boxes.scores) for boxes in drawn if boxes is not None]
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -81,19 +81,24 @@ class Scored:
 
 @dataclass(frozen=True)
 class DrawnBoxes:
-    """Boxes to draw: (K, 9) in the BEV frame, and their classes (K,) by number."""
+    """Boxes to draw: (K, 9) in the BEV frame, their classes (K,) by number, and scores (K,) of what was found."""
 
     boxes: np.ndarray
     classes: np.ndarray
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Raster:
-    """A picture from above: (rows, columns, 3) uint8, ahead up and left to the left; reach of its sides in m."""
+    """A picture from above: (rows, columns, 3) uint8, ahead up and left to the left; reach of its sides in m.
+
+    legend: what its colours (red, green, blue of 0..255) mean.
+    """
 
     image: np.ndarray
     title: str
     reach_m: float
+    legend: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class Detection(Task):
         truth = DrawnBoxes(batch["boxes"][0].numpy()[labels >= 0], labels[labels >= 0])
         found = self.decode(outputs, 0)
         keep = found.scores >= min_score
-        return Picture(truth, DrawnBoxes(found.boxes[keep], found.classes[keep]), DETECTION_CLASSES)
+        return Picture(truth, DrawnBoxes(found.boxes[keep], found.classes[keep], found.scores[keep]), DETECTION_CLASSES)
 
 
 def _cell(value: float | None) -> str:

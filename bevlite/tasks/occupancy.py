@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bevlite.data.classes import OCCUPANCY_CLASSES
 from bevlite.data.frame import Reader
 from bevlite.data.occupancy import SHAPE
 from bevlite.data.truth import OccupancyTruth
@@ -89,7 +90,9 @@ class Occupancy(Task):
             (batch["occupancy"][0].numpy(), "occupancy, truth (seen by a camera)"),
             (predicted, "occupancy, prediction (same voxels)"),
         )
-        return Picture(rasters=[Raster(_from_above(np.where(seen, c, FREE)), title, REACH_M) for c, title in pairs])
+        shown = {name: COLOURS[i] for i, name in enumerate(OCCUPANCY_CLASSES[:FREE])}
+        images = [(_from_above(np.where(seen, classes, FREE)), title) for classes, title in pairs]
+        return Picture(rasters=[Raster(image, title, REACH_M, shown) for image, title in images])
 
 
 def _from_above(classes: np.ndarray) -> np.ndarray:

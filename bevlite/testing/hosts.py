@@ -91,4 +91,5 @@ def _one_sample() -> Index:
         box_visibility=nothing.astype(np.int8),
         ego_to_global=np.eye(4)[None],
         occupancy_files=np.array([""]),
+        map_files=np.array([""]),
     )

@@ -24,6 +24,7 @@ from bevlite.registry import (
     FUSIONS,
     LIDAR_BACKBONES,
     LIDAR_NECKS,
+    MAP_HEADS,
     NECKS,
     OCCUPANCY_HEADS,
     PILLAR_ENCODERS,
@@ -37,7 +38,7 @@ EVERY_PART = [
     config
     for kind in (
         BACKBONES, NECKS, VIEW_TRANSFORMS, PILLAR_ENCODERS, LIDAR_BACKBONES, LIDAR_NECKS, FUSIONS, BEV_ENCODERS,
-        DETECTION_HEADS, OCCUPANCY_HEADS,
+        DETECTION_HEADS, OCCUPANCY_HEADS, MAP_HEADS,
     )
     for config in kind.members.values()
 ]  # fmt: skip
@@ -108,6 +109,11 @@ def test_detection_head(config: Any) -> None:
 @pytest.mark.parametrize("cell_m", [0.4, 0.8, 1.6])
 def test_occupancy_head(config: Any, cell_m: float) -> None:
     testing.check_occupancy_head(type(config)(channels=4), BEVGrid(cell_m=cell_m))
+
+
+@parts(MAP_HEADS)
+def test_map_head(config: Any) -> None:
+    testing.check_head(config)
 
 
 @pytest.mark.slow

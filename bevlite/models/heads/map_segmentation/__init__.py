@@ -1,0 +1,1 @@
+"""BEV map segmentation heads."""
