@@ -244,19 +244,21 @@ class Variant(Config):
 def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
     """What makes a variant another one. Its name is no part of it."""
     content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
-    _leave_out_what_came_later(variant.fusion, content["fusion"])
-    if variant.camera is not None:
-        content["camera"] = {**content["camera"], "view_transform": dict(content["camera"]["view_transform"])}
-        _leave_out_what_came_later(variant.camera.view_transform, content["camera"]["view_transform"])
+    for part, said in _said_of(variant, content):
+        # Without the keys that parts got later, where they say what was so before: such a network is the same one.
+        for key, before in getattr(type(part), "added", {}).items():
+            if said[key] == before:
+                del said[key]
     content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
     return content | ({"precision": _plan(variant)} if with_precision else {})
 
 
-def _leave_out_what_came_later(part: Part, content: dict[str, Any]) -> None:
-    """Without the keys that parts got later, where they say what was so before: such a network is the same one."""
-    for key, before in type(part).added.items():
-        if content[key] == before:
-            del content[key]
+def _said_of(variant: Variant, content: Mapping[str, Any]) -> Iterator[tuple[Part, dict[str, Any]]]:
+    """Every part with what the content says of it."""
+    for owner, said in ((variant, content), *((getattr(variant, n), content[n]) for n in ("camera", "lidar", "heads"))):
+        for name in said or ():
+            if isinstance(said[name], dict):
+                yield getattr(owner, name), said[name]
 
 
 def _plan(variant: Variant) -> Mapping[str, str]:

@@ -263,7 +263,6 @@ class FusionConfig(PartConfig):
     of them, is zero (AddFuser of mit-han-lab/bevfusion does so); `bevlite.models.modality` does it for every fusion.
     """
 
-    channels: int
     added: ClassVar[Mapping[str, Any]] = {"modality_dropout": 0.0}
     modality_dropout: float = Field(default=0.0, ge=0.0, le=1.0)
 
@@ -274,8 +273,12 @@ class FusionConfig(PartConfig):
                 f"fusion.modality_dropout: found {self.modality_dropout:g} in a network of one sensor; accepted: 0"
             )
 
+    def out_channels(self, in_channels: Sequence[int]) -> int:
+        """Channels of the fused map; its key `channels` unless a fusion says otherwise."""
+        return int(getattr(self, "channels"))  # noqa: B009 - a key that most fusions have
+
     def build(self, in_channels: Sequence[int]) -> nn.Module:
-        """The network part: a list of maps (B, C_i, ny, nx), camera first, to one (B, channels, ny, nx)."""
+        """The network part: a list of maps (B, C_i, ny, nx), camera first, to one (B, out_channels, ny, nx)."""
         raise TypeError(f"{type(self).__name__} has no build()")
 
 

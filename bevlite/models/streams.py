@@ -62,7 +62,7 @@ class FusionHeads(nn.Module):
         super().__init__()
         self.fusion = fusion.build(list(in_channels))
         self.modality_dropout: float = fusion.modality_dropout
-        self.bev_encoder = bev_encoder.build(fusion.channels)
+        self.bev_encoder = bev_encoder.build(fusion.out_channels(list(in_channels)))
         self.tasks: tuple[Task, ...] = heads.tasks(bev)
         out_channels = self.bev_encoder.out_channels
         self.heads = nn.ModuleDict({task.name: task.head.build(out_channels, bev) for task in self.tasks})

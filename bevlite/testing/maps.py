@@ -33,16 +33,27 @@ def check_backbone(config: BackboneConfig) -> None:
 
 
 def check_neck(config: NeckConfig) -> None:
-    """A neck: one map of its channels, at every `out_stride` that its configuration accepts."""
-    accepted = get_args(type(config).model_fields["out_stride"].annotation) or (config.out_stride,)
-    for stride in accepted:
-        changed = config.model_copy(update={"channels": 24, "out_stride": stride})
+    """A neck: one map of its channels, at every `out_stride` that its configuration and its check accept."""
+    known = get_args(type(config).model_fields["out_stride"].annotation) or (config.out_stride,)
+    accepted = [config.model_copy(update={"channels": 24, "out_stride": stride}) for stride in known]
+    accepted = [changed for changed in accepted if _takes_the_pyramid(changed)]
+    expect(accepted, config, f"refuses every out_stride of {known} on maps of strides 4 to 32")
+    for changed in accepted:
+        stride = changed.out_stride
         network = changed.build(list(PYRAMID))
         expect(isinstance(network, Neck), config, "build() gives no Neck")
         out = network([torch.randn(2, c, IMAGE[0] // s, IMAGE[1] // s) for c, s in PYRAMID])
         wanted = (2, 24, IMAGE[0] // stride, IMAGE[1] // stride)
         expect_equal(tuple(out.shape), wanted, config, f"shape at stride {stride}")
         expect_learns(network, [out], config)
+
+
+def _takes_the_pyramid(config: NeckConfig) -> bool:
+    try:
+        config.check([info.stride for info in PYRAMID], *IMAGE)
+    except ValueError:
+        return False
+    return True
 
 
 def check_lidar_backbone(config: MapBackboneConfig) -> None:
@@ -69,11 +80,18 @@ def check_lidar_neck(config: MapNeckConfig) -> None:
 
 
 def check_fusion(config: FusionConfig) -> None:
-    """A fusion: one map of its channels, from one stream and from two."""
+    """A fusion: one map of its channels, from one stream, and from two unless it refuses them."""
     for widths in ([5], [5, 7]):
+        try:
+            config.check(len(widths))
+        except ValueError:
+            expect(len(widths) == 2, config, "refuses a single stream")
+            continue
         network = config.build(widths)
-        out = network([torch.randn(2, w, 16, 12) for w in widths])
-        expect_equal(tuple(out.shape), (2, config.channels, 16, 12), config, f"shape from {len(widths)} streams")
+        out = network([torch.randn(2, w, 16, 12, requires_grad=True) for w in widths])
+        expect_equal(
+            tuple(out.shape), (2, config.out_channels(widths), 16, 12), config, f"shape from {len(widths)} streams"
+        )
         expect_learns(network, [out], config)
 
 
@@ -81,6 +99,6 @@ def check_bev_encoder(config: BEVEncoderConfig) -> None:
     """A BEV encoder without a past: a map of `out_channels` on the same grid, which `total_stride` divides."""
     network = config.build(5)
     size = (2 * config.total_stride, 4 * config.total_stride)
-    out = network(torch.randn(2, 5, *size))
+    out = network(torch.randn(2, 5, *size, requires_grad=True))
     expect_equal(tuple(out.shape), (2, network.out_channels, *size), config, "shape")
     expect_learns(network, [out], config)

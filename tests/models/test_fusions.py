@@ -17,7 +17,7 @@ from bevlite.models.modality import drop_streams
 from bevlite.registry import FUSIONS
 from tests.models.plain import array, convolved, normed
 from tests.models.test_detector import inputs
-from tests.tiny import live, tiny
+from tests.tiny import lidar_only, live, tiny
 
 
 def two_maps() -> list[torch.Tensor]:
@@ -68,7 +68,7 @@ def test_one_stream_a_sample_is_zero_and_never_both() -> None:
     assert torch.equal(drop_streams(maps[1:], 1.0)[0], maps[1])  # a single stream is all there is
 
 
-@pytest.mark.parametrize("kind", list(FUSIONS.members))
+@pytest.mark.parametrize("kind", [kind for kind in FUSIONS.members if kind != "none"])
 def test_every_fusion_loses_a_stream_in_training_alone(kind: str) -> None:
     variant = tiny(fusion={"type": kind, "modality_dropout": 1.0}, camera={"images": {"height": 32, "width": 64}})
     heads = live(Detector(variant)).fusion_heads
@@ -82,6 +82,15 @@ def test_every_fusion_loses_a_stream_in_training_alone(kind: str) -> None:
     assert all(one.all() for one in seen[0])
     for i in range(2):
         assert sorted(float(one[i].mean()) for one in seen[1]) == [0.0, 1.0]
+
+
+def test_no_fusion_is_for_one_sensor() -> None:
+    alone = Detector(lidar_only(fusion={"type": "none"}, bev_encoder={"type": "none"}))
+    one = torch.randn(1, 24, 4, 4)
+    assert torch.equal(alone.fusion_heads.bev_encoder(alone.fusion_heads.fusion([one])), one)
+    others = ", ".join(sorted(set(FUSIONS.members) - {"none"}))
+    with pytest.raises(ValueError, match=f"fusion.type: found none in a network of 2 sensors; accepted: {others}"):
+        tiny(fusion={"type": "none"})
 
 
 def test_what_is_exported_does_not_know_of_it() -> None:

@@ -128,6 +128,22 @@ def test_attention_is_a_constant_in_the_graph() -> None:
     assert sorted(found["attention"]) == sorted(found["sum"] + ["Mul"] * edges)
 
 
+def test_bifpn_of_coarse_levels() -> None:
+    """Horizon's bev_cft: from stride 8 down to stride 128, which goes on; maps before that are not looked at."""
+    config = BiFPNConfig(channels=12, finest_stride=8, levels=5, out_stride=128, stack=2)
+    config.check([4, 8, 16, 32], 256, 384)
+    torch.manual_seed(0)
+    info = [FeatureInfo(5, 4), FeatureInfo(6, 8), FeatureInfo(7, 16), FeatureInfo(8, 32)]
+    network = live(config.build(info))
+    given = [torch.randn(1, c, 256 // s, 384 // s) for c, s in info]
+    alone = live(BiFPN([6, 7, 8], 12, 5, 2, "sum"))
+    alone.load_state_dict({k.removeprefix("bifpn."): v for k, v in network.state_dict().items()}, strict=False)
+    with torch.no_grad():
+        found = network(given)
+        assert found.shape == (1, 12, 2, 3) and torch.equal(found, network([torch.zeros(1), *given[1:]]))
+        torch.testing.assert_close(found, alone(given[1:])[-1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["sum", "attention"])
 def test_bifpn_in_a_network(fusion: Any) -> None:
@@ -142,6 +158,8 @@ def test_bifpn_in_a_network(fusion: Any) -> None:
          r"accepted: levels 4 or more"),
         ({"type": "bifpn", "levels": 6}, r"levels: found 6, down to stride 128, on images of 64 x 192 px; accepted: "
          r"5 levels at most, or images of 128 x 128 or 128 x 256 px"),
+        ({"type": "bifpn", "finest_stride": 8, "out_stride": 4}, r"neck.out_stride: found 4; accepted: 8, 16, 32, 64, "
+         r"128 \(strides of the levels\)"),
         ({"type": "fast_scnn", "out_stride": 32}, "out_stride"),
         ({"type": "fpn", "out_stride": 64}, "out_stride"),
     ],

@@ -23,6 +23,7 @@ from bevlite.models.fusion.conv import ConvFusionConfig
 from bevlite.models.fusion.dynamic import DynamicFusionConfig
 from bevlite.models.fusion.se import SEFusionConfig
 from bevlite.models.heads.detection.centerpoint import CenterPointConfig
+from bevlite.models.heads.map_segmentation.bevfusion import BEVFusionMapConfig
 from bevlite.models.heads.occupancy.flashocc import FlashOccConfig
 from bevlite.models.lidar.backbones.second import SECONDConfig
 from bevlite.models.lidar.backbones.second_dw import SECONDDWConfig
@@ -232,6 +233,11 @@ def test_separable_centerpoint() -> None:
 def test_flashocc(channels: int, parameters: float) -> None:
     network = on_meta(lambda: FlashOccConfig(channels=channels).build(channels, BEV))
     assert millions(network) == pytest.approx(parameters, rel=0.02)
+
+
+def test_map_head() -> None:
+    head = on_meta(lambda: BEVFusionMapConfig(channels=512).build(512, BEV))
+    assert millions(head) == pytest.approx(4.72, rel=0.005)
 
 
 def test_costs_of_a_variant_are_those_of_its_network() -> None:

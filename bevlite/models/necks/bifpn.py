@@ -7,8 +7,8 @@ channels differ has a 1x1 of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,28 +25,37 @@ EPSILON = 1e-4
 
 @NECKS.register
 class BiFPNConfig(NeckConfig):
-    """`levels` from the finest map of the backbone, in a row of layers; the map of `out_stride` goes on.
+    """`levels` from the backbone's map of `finest_stride` on, in a row of layers; the map of `out_stride` goes on.
 
     levels: those above the backbone's last are made by 1x1 and max-pools, each twice as coarse.
     stack: how many layers.
     """
 
+    added: ClassVar[Mapping[str, Any]] = {"finest_stride": 4}
+
     type: Literal["bifpn"] = "bifpn"
     channels: int = Field(default=64, gt=0)
-    out_stride: Literal[4, 8, 16, 32] = 16
+    out_stride: Literal[4, 8, 16, 32, 64, 128] = 16
+    finest_stride: Literal[4, 8, 16] = 4
     levels: int = Field(default=5, ge=3, le=7)
     stack: int = Field(default=3, ge=1, le=8)
     fusion: FusionKind = "sum"
 
     def check(self, strides: Sequence[int], height: int, width: int) -> None:
         """Raise a ValueError unless `out_stride` is one of the levels, and all of them divide the images."""
-        reached = [strides[0] << i for i in range(self.levels)]
-        if self.out_stride in strides and self.out_stride not in reached:
+        if self.finest_stride not in strides:
+            names = ", ".join(str(stride) for stride in strides if stride in (4, 8, 16)) or "none"
+            raise ValueError(
+                f"camera.neck.finest_stride: found {self.finest_stride}; accepted: {names} (strides of the backbone)"
+            )
+        reached = [self.finest_stride << i for i in range(self.levels)]
+        if self.out_stride > reached[-1]:
+            needed = (self.out_stride // self.finest_stride).bit_length()
             raise ValueError(
                 f"camera.neck.levels: found {self.levels}, of strides {', '.join(map(str, reached))}, and out_stride "
-                f"{self.out_stride}; accepted: levels {strides.index(self.out_stride) + 1} or more"
+                f"{self.out_stride}; accepted: levels {needed} or more"
             )
-        refuse_stride(self.out_stride, [stride for stride in reached if stride in strides], "strides of the backbone")
+        refuse_stride(self.out_stride, reached, "strides of the levels")
         if height % reached[-1] or width % reached[-1]:
             most = sum(height % stride == width % stride == 0 for stride in reached)
             sizes = nearest_sizes((height, width), reached[-1])
@@ -65,13 +74,14 @@ class BiFPNNeck(Neck):
 
     def __init__(self, config: BiFPNConfig, feature_info: Sequence[FeatureInfo]) -> None:
         super().__init__()
-        level = next(i for i, info in enumerate(feature_info) if info.stride == config.out_stride)
-        channels = [info.channels for info in feature_info]
+        self.skipped = sum(info.stride < config.finest_stride for info in feature_info)
+        level = (config.out_stride // config.finest_stride).bit_length() - 1
+        channels = [info.channels for info in feature_info[self.skipped :]]
         self.bifpn = BiFPN(channels, config.channels, config.levels, config.stack, config.fusion, level)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The map of `out_stride`."""
-        found: Tensor = self.bifpn(maps)[-1]
+        found: Tensor = self.bifpn(maps[self.skipped :])[-1]
         return found
 
 
