@@ -44,16 +44,29 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class SceneBatches(Sampler[list[tuple[int, int, bool]]]):
-    """Batches of a network with a past: each of `batch_size` streams walks through scenes in order of time.
+    """Batches of a network with a past: each of `batch_size` streams walks through clips of scenes in order of time.
 
-    Yields lists of (epoch, item, begins). The scenes are shuffled every epoch, laid behind each other and cut into
-    equal streams, so that every batch is full; where a cut goes through a scene the rest begins without a past.
+    Yields lists of (epoch, item, begins). Scenes are cut into clips, anew every epoch; these are shuffled, laid behind
+    each other and cut into equal streams, so that every batch is full; where a cut goes through a clip the rest begins
+    without a past.
     """
 
-    def __init__(self, scenes: Sequence[str], batch_size: int, seed: int, rank: int = 0, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        scenes: Sequence[str],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        replicas: int = 1,
+        clip: int | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        """`clip` frames a clip, None for whole scenes; `weights` (S,): chance of each sample, clips are then drawn with
+        replacement by the sum of theirs."""
         names, start = np.unique(np.asarray(scenes), return_index=True)
         self._scenes = [np.flatnonzero(np.asarray(scenes) == name) for name in names[np.argsort(start)]]
         self._count, self.batch_size, self.seed = len(scenes), batch_size, seed
+        self._clip, self._weights = clip, weights
         self.rank, self.replicas, self.epoch = rank, replicas, 0
 
     @property
@@ -69,14 +82,33 @@ class SceneBatches(Sampler[list[tuple[int, int, bool]]]):
         return self._count // (self.batch_size * self.replicas)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self._scenes))
-        items = np.concatenate([self._scenes[i] for i in order])
-        begins = np.concatenate([np.arange(len(self._scenes[i])) == 0 for i in order])
+        rng = np.random.default_rng((self.seed, self.epoch))
+        clips = self._order(self._clips(rng), rng)
+        items = np.concatenate(clips)[: self._count]
+        begins = np.concatenate([np.arange(len(clip)) == 0 for clip in clips])
         steps = len(self)
         first = self.rank * self.batch_size
         for step in range(steps):
             places = [(first + stream) * steps + step for stream in range(self.batch_size)]
             yield [(self.epoch, int(items[p]), bool(begins[p] or step == 0)) for p in places]
+
+    def _clips(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """The scenes, each cut at every `clip`-th frame from a random one on."""
+        if self._clip is None:
+            return self._scenes
+        cuts = [np.arange(rng.integers(1, self._clip + 1), len(scene), self._clip) for scene in self._scenes]
+        return [clip for scene, at in zip(self._scenes, cuts, strict=True) for clip in np.split(scene, at)]
+
+    def _order(self, clips: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+        """Clips in the order of an epoch, as many frames as there are samples or some more."""
+        if self._weights is None:
+            return [clips[i] for i in rng.permutation(len(clips))]
+        chance = np.array([self._weights[clip].sum() for clip in clips])
+        drawn, frames = [], 0
+        while frames < self._count:
+            drawn.append(clips[rng.choice(len(clips), p=chance / chance.sum())])
+            frames += len(drawn[-1])
+        return drawn
 
 
 def class_balanced_weights(index: Index, rows: np.ndarray) -> np.ndarray:

@@ -71,11 +71,6 @@ def train(
     run.create(variant, data, recipe.of(variant), recipe.seed)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     dataset = training_set(variant, data, recipe)
-    if dataset.has_past and recipe.class_balanced:
-        raise TrainingError(
-            f"recipe: class_balanced: found true, and {variant.name} has a past, so that samples come scene by scene; "
-            "accepted: false"
-        )
     per_device = max(1, len(dataset) // devices)
     batch_size = min(recipe.batch_size, per_device)
     steps = per_device // batch_size
@@ -111,14 +106,15 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
 
 
 def _loader(dataset: BEVDataset, recipe: Recipe, batch_size: int, devices: int) -> DataLoader:
-    """Batches in the order of the recipe's seed; scene by scene where the network has a past."""
+    """Batches in the order of the recipe's seed; in clips of scenes where the network has a past."""
     rank, replicas = (int(os.environ.get("LOCAL_RANK", 0)), devices) if devices > 1 else (0, 1)
     order: dict[str, Any]
+    weights = class_balanced_weights(dataset.index, dataset.rows) if recipe.class_balanced else None
     if dataset.has_past:
         scenes = [str(scene) for scene in dataset.index.scenes[dataset.rows]]
-        order = {"batch_sampler": SceneBatches(scenes, batch_size, recipe.seed, rank, replicas)}
+        clips = SceneBatches(scenes, batch_size, recipe.seed, rank, replicas, recipe.clip_frames, weights)
+        order = {"batch_sampler": clips}
     else:
-        weights = class_balanced_weights(dataset.index, dataset.rows) if recipe.class_balanced else None
         sampler = EpochSampler(len(dataset), recipe.seed, weights, rank, replicas)
         order = {"batch_size": batch_size, "sampler": sampler, "drop_last": True}
     workers = loader_workers(recipe.workers, devices)

@@ -56,6 +56,9 @@ class Recipe(Config):
     losses: dict[str, Weight] = Field(default={}, description="weight of each loss that shall not keep its own")
     augmentation: Augmentation = Augmentation()
     class_balanced: bool = Field(default=False, description="draw samples of rare classes more often (CBGS)")
+    clip_frames: int | None = Field(
+        default=4, ge=2, le=1000, description="frames on end that a network with a past learns from; null: whole scenes"
+    )
     workers: int | None = Field(default=None, ge=0, description="loader processes; null for one a core")
     save_every_s: float = Field(default=60.0, ge=0, description="most training time that a kill may cost, in s")
     seed: int = 0

@@ -18,7 +18,7 @@ from bevlite.data.config import DataConfig
 from bevlite.data.index import load_index
 from bevlite.data.sampler import SceneBatches
 from bevlite.devices.local.onnx_chain import OnnxChain
-from bevlite.errors import BevliteError, TrainingError
+from bevlite.errors import BevliteError
 from bevlite.evaluation.run import _unfinished, evaluate_run
 from bevlite.export.graph import graphs
 from bevlite.export.graph.graphs import module_graphs
@@ -169,6 +169,34 @@ def test_scenes_come_in_order_in_every_stream() -> None:
     assert [len(share) for share in shares] == [3, 3] and len(set(together)) == 12
 
 
+def test_scenes_are_cut_into_clips() -> None:
+    scenes = ["a"] * 13 + ["b"] * 3 + ["c"] * 8
+    cuts = set()
+    for epoch in range(6):
+        sampler = SceneBatches(scenes, batch_size=3, seed=0, clip=4)
+        sampler.set_epoch(epoch)
+        drawn = list(sampler)
+        assert len(drawn) == 8 and {item for batch in drawn for _, item, _ in batch} == set(range(24))
+        for stream in range(3):
+            walk = [(item, begins) for batch in drawn for _, item, begins in [batch[stream]]]
+            lengths = np.diff([*(i for i, (_, begins) in enumerate(walk) if begins), len(walk)])
+            assert walk[0][1] and lengths.max() <= 4
+            assert all(begins or item == before + 1 for (before, _), (item, begins) in pairwise(walk))
+            cuts |= {item for item, begins in walk if begins}
+    assert len(cuts) > 12  # another cut every epoch
+
+
+def test_rare_clips_are_drawn_more_often() -> None:
+    scenes = ["a"] * 40 + ["b"] * 40
+    weights = np.where(np.arange(80) >= 40, 3.0, 1.0)
+    drawn: list[int] = []
+    for epoch in range(20):
+        sampler = SceneBatches(scenes, 4, 0, clip=4, weights=weights)
+        sampler.set_epoch(epoch)
+        drawn += [item for batch in sampler for _, item, _ in batch]
+    assert len(drawn) == 20 * 80 and abs(np.mean(np.array(drawn) >= 40) - 0.75) < 0.05
+
+
 def test_memory_of_a_batch() -> None:
     memory = Memory(Detector(remembering()).states)
     both = torch.tensor([True, True])
@@ -190,15 +218,13 @@ def test_it_trains_scene_by_scene(long_world: DataConfig, tmp_path: Path, monkey
     monkeypatch.setattr(TrainingModule, "training_step", watched)
     epochs: list[int] = []
     monkeypatch.setattr(SceneBatches, "set_epoch", lambda self, epoch: epochs.append(epoch))
-    recipe = short_recipe(epochs=2, batch_size=2, learning_rate=5e-3)
+    recipe = short_recipe(epochs=2, batch_size=2, learning_rate=5e-3, clip_frames=None)
     run = train(remembering(), long_world, recipe, tmp_path / "run", progress=False)
     assert epochs == [0, 1]  # so that every epoch has an order and an augmentation of its own
     assert len(seen) == 10 and [first for _, first in seen[:5]] == [[True, True]] + [[False, False]] * 4
     assert all(np.array_equal(np.diff([rows[s] for rows, _ in seen[:5]]), [1] * 4) for s in range(2))
     losses = [json.loads(line)["loss"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert losses[1]["heatmap"] < losses[0]["heatmap"] and "depth" in losses[0]
-    with pytest.raises(TrainingError, match=r"class_balanced: found true, and remembering has a past.*accepted: false"):
-        train(remembering(), long_world, short_recipe(class_balanced=True), tmp_path / "other", progress=False)
 
 
 def test_frames_of_a_sequence_share_their_augmentation(long_world: DataConfig) -> None:
