@@ -41,6 +41,33 @@ def test_deformable_attention_takes_maps_in_any_order_of_memory() -> None:
     torch.testing.assert_close(attention(query, (value.to(memory_format=torch.channels_last),), reference), plain)
 
 
+def test_reference_points_keep_their_place_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 bits would move a query of 128 by a quarter of a cell."""
+    network = small()
+    for layer in network.modules():
+        if isinstance(layer, DeformableAttention):
+            torch.nn.init.zeros_(layer.offsets.weight)
+            torch.nn.init.zeros_(layer.offsets.bias)
+    asked: list[Tensor] = []
+    sample = torch.nn.functional.grid_sample
+
+    def watched(value: Tensor, places: Tensor, **given: object) -> Tensor:
+        asked.append(places)
+        return sample(value, places, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.functional, "grid_sample", watched)
+    features, inputs = torch.randn(6, 6, 4, 12), deployed(network.host, made_up_frame(), SMALL)
+    inputs |= {name: inputs[name][None] for name in TABLES}
+    with torch.no_grad():
+        network(features, inputs)
+        plain, asked[:] = list(asked), []
+        with torch.autocast("cpu", torch.bfloat16):
+            network(features, inputs)
+    assert len(plain) == len(asked) == 4  # the map of before moved here, two of self-attention, one of the cameras
+    for one, other in zip(plain, asked, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("maps", [1, 2])
 def test_deformable_attention_is_its_definition(maps: int) -> None:
     torch.manual_seed(0)

@@ -62,6 +62,10 @@ def test_half_precision_does_not_move_the_map() -> None:
     found = Warp(BEV)(past.bfloat16(), moved)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), Warp(BEV)(past, moved), atol=5e-3, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(
+            Warp(BEV).places(moved).double(), Warp(BEV).places(moved.double()), atol=1e-6, rtol=0
+        )
 
 
 def test_what_is_kept_is_the_map_before_it_was_joined() -> None:

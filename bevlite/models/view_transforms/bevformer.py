@@ -209,7 +209,7 @@ class BEVFormer(ViewTransform):
         own: Tensor = self.own  # type: ignore[assignment]
         found = self.content.to(features.dtype).expand(past.shape[0], -1, -1)
         for layer in self.layers:
-            found = layer(found, position, past, own.to(features.dtype), features, *tables)
+            found = layer(found, position, past, own, features, *tables)
         bev = found.transpose(1, 2).unflatten(2, self.queries)
         return self._on_the_grid(self.leave(bev)), {NEXT: bev}
 
@@ -246,7 +246,7 @@ class Layer(nn.Module):
     ) -> Tensor:
         """What the queries (B, Q, E) see in the cameras: packed by camera, attended, and put back."""
         packed = torch.cat([_taken(q, table) for q, table in zip(query, slot_query, strict=True)])
-        answers = self.spatial(packed, (features,), reference.flatten(0, 1).to(query.dtype))
+        answers = self.spatial(packed, (features,), reference.flatten(0, 1))
         per_sample = answers.unflatten(0, (query.shape[0], -1)).flatten(1, 2)
         back = torch.stack([_taken(a, table).sum(dim=1) for a, table in zip(per_sample, query_slot, strict=True)])
         return back * share.to(query.dtype)

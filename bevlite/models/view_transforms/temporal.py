@@ -119,6 +119,13 @@ class Warp(nn.Module):
 
         The motion is a turn and a shift: its inverse is the transposed turn of what is shifted back.
         """
+        device = motion.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):  # which would have the product below in 8 bits
+                return self._places(motion)
+        return self._places(motion)
+
+    def _places(self, motion: Tensor) -> Tensor:
         cells = self.cells.to(motion.dtype)
         shifted = cells - motion[:, None, None, :2, 3]
         before = shifted @ motion[:, None, :2, :2]
