@@ -110,7 +110,7 @@ def pull_tables(
 
     Returns:
         depth_index (P, K) int32: 1 + index into the depth weights (N, D, h, w); 0 is the zero weight.
-        feature_index (P, K) int32: index into the feature rows (N, h, w).
+        feature_index (P, K) int32: index into the feature rows (N, h, w); any where the weight is zero.
     """
     projected = project_cells(grid, heights_m, pixel_to_bev)
     column, row, seen = feature_pixels(projected, frustum.height, frustum.width, frustum.stride)
@@ -119,31 +119,22 @@ def pull_tables(
     bins = np.round((projected[..., 2] - depths[0]) / step).astype(np.int64)
     seen = seen & (bins >= 0) & (bins < len(depths))
     cameras, slices, cells = seen.shape
-    camera = np.arange(cameras)[:, None, None]
-    pixel = row * frustum.width + column
-    area = frustum.height * frustum.width
-    weight = np.where(seen, 1 + (camera * len(depths) + np.clip(bins, 0, len(depths) - 1)) * area + pixel, 0)
-    feature = np.where(seen, camera * area + pixel, 0)
-    order = np.where(seen, projected[..., 2], np.inf)
-    weights, features, distances = (a.reshape(cameras * slices, cells).T for a in (weight, feature, order))
-    return _nearest(weights, features, distances, contributions)
-
-
-def _nearest(weight: np.ndarray, feature: np.ndarray, depth: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """The first `count` distinct entries of each row, nearest first; (P, L) arrays to (P, count) tables."""
-    by_weight = np.argsort(weight, axis=1, kind="stable")
-    ranked = np.take_along_axis(weight, by_weight, axis=1)
-    again = np.zeros_like(ranked, dtype=bool)
-    again[:, 1:] = ranked[:, 1:] == ranked[:, :-1]
-    repeated = np.zeros_like(again)
-    np.put_along_axis(repeated, by_weight, again, axis=1)
-    order = np.argsort(np.where(repeated | (weight == 0), np.inf, depth), axis=1, kind="stable")[:, :count]
-    kept = np.take_along_axis(np.where(repeated, 0, weight), order, axis=1)
-    rows = np.where(kept > 0, np.take_along_axis(feature, order, axis=1), 0)
-    missing = count - kept.shape[1]
-    if missing > 0:
-        kept, rows = (np.pad(a, ((0, 0), (0, missing))) for a in (kept, rows))
-    return {"depth_index": kept.astype(np.int32), "feature_index": rows.astype(np.int32)}
+    # Most cameras do not see a cell: from here on only looks that see something, in the order of cameras and slices.
+    flat = np.flatnonzero(seen)
+    look, cell = flat // cells, flat % cells
+    camera, area = look // slices, frustum.height * frustum.width
+    pixel = row.reshape(-1)[flat] * frustum.width + column.reshape(-1)[flat]
+    weight = 1 + (camera * len(depths) + bins.reshape(-1)[flat]) * area + pixel
+    _, first = np.unique(cell * (1 + cameras * len(depths) * area) + weight, return_index=True)
+    nearest = first[np.lexsort((look[first], projected[..., 2].reshape(-1)[flat[first]], cell[first]))]
+    entry = np.arange(len(nearest)) - np.searchsorted(cell[nearest], cell[nearest])
+    kept, entry = nearest[entry < contributions], entry[entry < contributions]
+    depth_index = np.zeros((cells, contributions), dtype=np.int32)
+    depth_index[cell[kept], entry] = weight[kept]
+    # What has no weight reads any row; all of them the same one would make its gradient wait for every other.
+    feature_index = np.arange(cells * contributions, dtype=np.int32).reshape(cells, -1) % np.int32(cameras * area)
+    feature_index[cell[kept], entry] = camera[kept] * area + pixel[kept]
+    return {"depth_index": depth_index, "feature_index": feature_index}
 
 
 def column_coordinates(grid: CellGrid, height_m: float, frustum: Frustum, pixel_to_bev: np.ndarray) -> np.ndarray:
