@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bevlite.api.networks import load_variant as load_variant
     from bevlite.api.networks import module_costs as module_costs
     from bevlite.api.networks import show as show
+    from bevlite.api.networks import show_reach as show_reach
     from bevlite.api.networks import train as train
     from bevlite.api.predicting import calibrate_latency as calibrate_latency
     from bevlite.api.predicting import compile_onnx as compile_onnx

@@ -15,6 +15,7 @@ FUNCTIONS = {
     "train": "networks",
     "evaluate": "networks",
     "show": "networks",
+    "show_reach": "networks",
     "export": "networks",
     "latency": "predicting",
     "latency_on_dla": "predicting",

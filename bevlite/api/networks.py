@@ -222,6 +222,46 @@ def show(
     return Path(out)
 
 
+def show_reach(
+    sources: Iterable[Variant | Run | PathLike],
+    *,
+    data: DataConfig | PathLike,
+    out: PathLike,
+    sample: int = 0,
+    split: str | None = None,
+    camera: str = "CAM_FRONT",
+) -> Path:
+    """Draw where the pixels of one camera land in BEV, a panel for each network.
+
+    Args:
+        sources: variants or their files, drawn with random weights; runs or their folders, with their own.
+        data: a data configuration, its file, or a data root: its images and calibration are used.
+        out: the PNG file to write.
+        sample: which sample of the split, from 0.
+        split: an official split; None for the validation split.
+        camera: the channel of the camera.
+
+    Returns:
+        The file.
+
+    Raises:
+        BevliteError: a source or the data cannot be used; no such camera or sample.
+    """
+    from bevlite.data.config import DataConfig, load_data_config
+    from bevlite.evaluation.reach import Source, draw_reach
+    from bevlite.run_folder import Run
+    from bevlite.variant import Variant
+
+    found = []
+    for source in sources:
+        if not isinstance(source, (Variant, Run)) and Path(source).is_dir():
+            source = Run(Path(source))
+        found.append(Source(source.variant(), source) if isinstance(source, Run) else Source(_variant(source, ())))
+    where = (data if isinstance(data, DataConfig) else load_data_config(os.fspath(data))).resolved()
+    draw_reach(found, where, Path(out), sample=sample, split=split or str(where.val_split), camera=camera)
+    return Path(out)
+
+
 def export(
     run: Run | PathLike,
     *,

@@ -1,4 +1,4 @@
-"""`bevlite variant show`: a variant resolved, with parameters and MACs per module."""
+"""`bevlite variant show|reach`: a variant resolved, with parameters and MACs; where a camera's pixels land in BEV."""
 
 from __future__ import annotations
 
@@ -34,6 +34,22 @@ def show(
     table.add_row("total", f"{total[0] / 1e6:.3f}", f"{total[1] / 1e9:.3f}", style="bold")
     Console().print(table)
     typer.echo("1 MAC = one multiply-add of a convolution or matrix product, for one frame (all cameras).")
+
+
+@app.command()
+def reach(
+    sources: list[Path] = typer.Argument(help="Variant files, or run folders for their trained weights."),
+    data: Path = typer.Option(..., "--data", help="A data root, or a data YAML file."),
+    out: Path = typer.Option(..., "--out", help="The PNG file to write."),
+    sample: int = typer.Option(0, "--sample", min=0, help="Which sample of the split, from 0."),
+    split: str | None = typer.Option(None, "--split", help="An official split; the validation split by default."),
+    camera: str = typer.Option("CAM_FRONT", "--camera", help="Whose pixels."),
+) -> None:
+    """Draw where the pixels of one camera land in BEV, a panel for each network."""
+    from bevlite.api.networks import show_reach
+
+    show_reach(sources, data=data, out=out, sample=sample, split=split, camera=camera)
+    typer.echo(f"written: {out}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train",
     "evaluate": "eval",
     "show": "show",
+    "show_reach": "variant reach",
     "export": "export",
     "latency": "latency predict",
     "latency_on_dla": "latency predict",

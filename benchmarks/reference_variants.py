@@ -1,0 +1,234 @@
+"""The reference variants side by side: what they cost, and what they learn from one short recipe on a generated world.
+
+    python benchmarks/reference_variants.py OUT world             # 40 scenes to learn from, 20 never seen
+    python benchmarks/reference_variants.py OUT train [NETWORK ...]
+    python benchmarks/reference_variants.py OUT figures           # intervals over the unseen scenes: OUT/figures.json
+    python benchmarks/reference_variants.py OUT cost              # no GPU: parameters, MACs, predicted latency
+    python benchmarks/reference_variants.py OUT table             # both as Markdown
+
+Every network learns by `RECIPE`, at most four minutes on an H200; what a network changes of it stands with it. One that
+was trained already is left alone, so several processes can share the list. Figures of accuracy are of the generated
+world and say nothing of nuScenes; the published ones beside them are of the models that the variants follow, on
+nuScenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from generated_world import interval
+
+from bevlite import latency
+from bevlite.analysis.cost import module_costs
+from bevlite.config import write_atomic
+from bevlite.data.config import load_data_config
+from bevlite.errors import BevliteError
+from bevlite.evaluation.run import evaluate_run
+from bevlite.metrics.bootstrap import DetectionBootstrap, map_figures, occupancy_figures, resample
+from bevlite.simulation.world.generate import generate_world
+from bevlite.training.loop import train
+from bevlite.training.recipe import Recipe
+from bevlite.variant import Variant, load_variant
+
+VARIANTS = Path(__file__).resolve().parents[1] / "configs" / "variants"
+SCENES, UNSEEN, SAMPLES = 60, 20, 20
+RECIPE: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "warmup_steps": 100,
+    "ema_decay": 0.995,
+    "class_balanced": True,
+    "workers": 14,
+    "augmentation": {"image": {"resize": [-0.05, 0.1], "rotate_deg": 2.0}},
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A variant file with settings, what its recipe changes, and what is published of its model on nuScenes."""
+
+    file: str
+    settings: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    published: str = "-"
+
+    def variant(self, name: str) -> Variant:
+        """The network."""
+        words = name.replace(", ", "-").replace(" ", "-")
+        return load_variant(VARIANTS / f"{self.file}.yaml", [f"name={words}", *self.settings])
+
+
+LIGHT = "camera.backbone"
+NETWORKS: dict[str, Network] = {
+    "bevfusion-swint": Network("bevfusion-swint", published="71.4 / 68.5, map 62.9 (a network of its own)"),
+    "cuda-bevfusion-r50": Network("cuda-bevfusion-r50", published="71.0 / 67.9"),
+    "horizon-bevfusion-henet": Network("horizon-bevfusion-henet", published="64.3 / -, occupancy 51.9 (other mask)"),
+    "pointpillars-centerpoint": Network("pointpillars-centerpoint", published="59.6 / 48.7"),
+    "bevdet-r50": Network("bevdet-r50", published="38.2 / 30.7 (CBGS)"),
+    "horizon-bev-cft": Network("horizon-bev-cft", published="32.8 / 24.8"),
+    "flashocc-m0": Network("flashocc-m0", published="occupancy 32.0"),
+    "flashocc-m1": Network("flashocc-m1", published="occupancy 32.1"),
+    "cuda-bevfusion-r50, LiDAR alone": Network("cuda-bevfusion-r50", ("camera=null",)),
+}
+"""The reference variants, and the LiDAR alone of one of them, trained as long."""
+FIGURES = ("NDS", "mAP", "occ_miou", "map_miou")
+
+
+def main() -> None:
+    """One step."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("step", choices=("world", "train", "figures", "cost", "table"))
+    parser.add_argument("networks", nargs="*", help=f"of {'; '.join(NETWORKS)}; all without")
+    options = parser.parse_args()
+    out, step, names = options.out, options.step, options.networks or list(NETWORKS)
+    if unknown := [name for name in names if name not in NETWORKS]:
+        parser.error(f"networks: found {', '.join(unknown)}; accepted: {'; '.join(NETWORKS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    if step == "world":
+        made = generate_world(out / "world", scenes=SCENES, val_scenes=UNSEEN, samples=SAMPLES, image_scale=0.5)
+        print(made)
+    elif step == "train":
+        for name in names:
+            learn(name, out)
+    elif step == "figures":
+        figures(names, out)
+    elif step == "cost":
+        write_atomic(out / "cost.json", json.dumps({name: cost(name) for name in names}, indent=1) + "\n")
+    else:
+        print(table(names, out))
+
+
+def learn(name: str, out: Path) -> None:
+    """Train one network and score it on the scenes that it has not seen."""
+    network = NETWORKS[name]
+    variant = network.variant(name)
+    folder = out / "runs" / variant.name
+    if (folder / "eval").is_dir():
+        return
+    began = time.monotonic()
+    train(variant, load_data_config(out / "world"), Recipe.model_validate(RECIPE | network.recipe), folder, resume=True)
+    trained = time.monotonic()
+    summary = evaluate_run(folder, batch_size=8, workers=8)
+    scores = {k: round(summary[k], 4) for k in FIGURES if k in summary}
+    print(name, scores, f"trained in {trained - began:.0f} s, scored in {time.monotonic() - trained:.0f} s", flush=True)
+
+
+def figures(names: Iterable[str], out: Path, draws: int = 300) -> None:
+    """Every figure of the networks that were scored, with the values of the same draws of scenes."""
+    data = load_data_config(out / "world")
+    file = out / "figures.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    for name in names:
+        run = out / "runs" / NETWORKS[name].variant(name).name
+        folder = run / "eval" / f"{data.val_split}-torch"
+        if name in found or not (folder / "metrics.json").is_file():
+            continue
+        metrics = json.loads((folder / "metrics.json").read_text())
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        drawn: dict[str, list[float]] = {}
+        if (folder / "nusc_results.json").is_file():
+            detection = DetectionBootstrap(data, str(data.val_split), folder / "nusc_results.json")
+            drawn |= _listed(resample(detection.figures, len(detection.scenes), draws))
+        for saved, counts, of in (
+            ("occupancy_confusion.npz", "matrices", occupancy_figures),
+            ("map_counts.npz", "counts", map_figures),
+        ):
+            if (folder / saved).is_file():
+                with np.load(folder / saved, allow_pickle=False) as kept:
+                    scenes = _scenes(data, kept["tokens"])
+                    drawn |= _listed(resample(of(kept[counts], scenes), len(set(scenes)), draws))
+        found[name] = {
+            "metrics": metrics,
+            "drawn": {k: v for k, v in drawn.items() if k in FIGURES},
+            "seconds": round(sum(line["seconds"] for line in lines), 1),
+            "steps": lines[-1]["step"],
+            "loss": lines[-1]["loss"],
+        }
+        write_atomic(file, json.dumps(found) + "\n")
+        print(name, {k: round(metrics[k], 3) for k in FIGURES if k in metrics}, flush=True)
+
+
+def _listed(drawn: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    return {name: [round(float(v), 5) for v in values] for name, values in drawn.items()}
+
+
+def _scenes(data: Any, tokens: np.ndarray) -> np.ndarray:
+    from bevlite.data.index import load_index
+
+    index = load_index(data)
+    scene_of = dict(zip(index.tokens, index.scenes, strict=True))
+    return np.array([scene_of[token] for token in tokens])
+
+
+def cost(name: str) -> dict[str, Any]:
+    """Parameters and MACs, and latency on an AGX Orin as it is predicted, in FP16 and INT8."""
+    variant = NETWORKS[name].variant(name)
+    costs = module_costs(variant)
+    result: dict[str, Any] = {
+        "parameters": sum(c.parameters for c in costs),
+        "macs": sum(c.macs for c in costs),
+    }
+    for precision in ("fp16", "int8"):
+        try:
+            report = latency(variant, precision=precision)
+        except BevliteError as error:
+            result[precision] = {"refused": str(error)}
+            continue
+        result[precision] = {
+            "total_ms": report.total_ms,
+            "interval_ms": [report.lower_ms, report.upper_ms],
+            "modules_ms": {m.name: m.latency_ms for m in report.modules},
+        }
+    print(name, result, flush=True)
+    return result
+
+
+def table(names: Iterable[str], out: Path) -> str:
+    """Cost and figures beside each other."""
+    costs = json.loads((out / "cost.json").read_text()) if (out / "cost.json").is_file() else {}
+    found = json.loads((out / "figures.json").read_text()) if (out / "figures.json").is_file() else {}
+    lines = [
+        "| network | parameters [M] | MACs [G] | AGX Orin FP16 [ms], predicted | INT8 [ms], predicted | NDS [95 %] | "
+        "mAP [95 %] | occupancy mIoU [95 %] | map mIoU [95 %] | published, nuScenes val: NDS / mAP |",
+        "|" + " --- |" * 10,
+    ]
+    for name in names:
+        cells = [name, *_cost_cells(costs.get(name)), *_figure_cells(found.get(name)), NETWORKS[name].published]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cost_cells(cost: dict[str, Any] | None) -> list[str]:
+    if cost is None:
+        return ["-"] * 4
+    cells = [f"{cost['parameters'] / 1e6:.1f}", f"{cost['macs'] / 1e9:.1f}"]
+    for precision in ("fp16", "int8"):
+        found = cost[precision]
+        if "refused" in found:
+            cells.append("refused")
+        else:
+            low, high = found["interval_ms"]
+            cells.append(f"{found['total_ms']:.1f} [{low:.1f}, {high:.1f}]")
+    return cells
+
+
+def _figure_cells(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["-"] * len(FIGURES)
+    metrics, drawn = found["metrics"], found["drawn"]
+    return [
+        f"{metrics[k]:.3f} [{interval(np.array(drawn[k]))}]" if k in drawn else "-" for k in FIGURES
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
