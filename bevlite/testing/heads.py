@@ -67,18 +67,17 @@ def check_task(task: Task, batch: Mapping[str, Any]) -> None:
     size = len(batch["token"])
     network = task.head.build(IN_CHANNELS, task.bev)
     out = network(torch.randn(size, IN_CHANNELS, task.bev.ny, task.bev.nx))
-    terms = task.losses(out, batch, task.weights)
+    weights = {**task.weights, **task.head.auxiliary}
+    terms = task.losses(out, batch, weights)
     expect(terms, task.name, "has no loss")
-    expect(
-        set(terms) <= set(task.weights), task.name, f"losses {sorted(set(terms) - set(task.weights))} have no weight"
-    )
+    expect(set(terms) <= set(weights), task.name, f"losses {sorted(set(terms) - set(weights))} have no weight")
     total = torch.stack(list(terms.values())).sum()
     expect(torch.isfinite(total), task.name, "its loss is not finite")
     total.backward()
     expect(
         any(p.grad is not None and p.grad.any() for p in network.parameters()), task.name, "teaches its head nothing"
     )
-    silent = task.losses(_still(out), batch, dict.fromkeys(task.weights, 0.0))
+    silent = task.losses(_still(out), batch, dict.fromkeys(weights, 0.0))
     expect(not any(float(term) for term in silent.values()), task.name, "a loss ignores its weight")
     deployed = {name: value.numpy() for name, value in task.deployed(_still(out)).items()}
     for i in range(size):

@@ -11,10 +11,10 @@ from bevlite.grid import BEVGrid
 from bevlite.losses.targets import box_targets
 from bevlite.models.heads.detection import centerpoint
 from bevlite.runtime.decoding import BOX_CHANNELS, CIRCLE_NMS_RADIUS_M, BoxDecoding, circle_nms, decode_boxes
-from bevlite.tasks.detection import FORMS
+from bevlite.tasks.detection import GROUPS
 
 GRID = BEVGrid(x_range_m=(-40.0, 40.0), y_range_m=(-24.0, 24.0), cell_m=0.8)
-TASKS = FORMS["six"].channels
+TASKS = GROUPS["six"].channels
 DECODING = BoxDecoding(-40.0, -24.0, 0.8, TASKS)
 
 
@@ -48,8 +48,8 @@ def test_decoding_inverts_the_training_targets(seed: int) -> None:
 
 
 def test_tasks_and_classes_agree_everywhere() -> None:
-    assert tuple(name for group in FORMS["six"].groups for name in group) == DETECTION_CLASSES
-    assert all(sorted(c for group in form.channels for c in group) == list(range(10)) for form in FORMS.values())
+    assert tuple(name for group in GROUPS["six"].groups for name in group) == DETECTION_CLASSES
+    assert all(sorted(c for group in form.channels for c in group) == list(range(10)) for form in GROUPS.values())
     assert sum(width for _, width in centerpoint.BOX_BRANCHES) == BOX_CHANNELS
     published = [math.sqrt(v) for v in (4, 12, 10, 1, 0.85, 0.175)]  # squared metres a task
     by_class = [published[t] for t, task in enumerate(TASKS) for _ in task]
