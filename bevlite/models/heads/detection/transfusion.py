@@ -19,6 +19,7 @@ from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
 from bevlite.models.attention import Attention, FeedForward
 from bevlite.models.contracts import HeadConfig, PrecisionOf
+from bevlite.models.deployed import is_deployed
 from bevlite.models.heads.priors import BOX_BRANCHES, HEATMAP_BIAS, box_priors, start_at
 from bevlite.models.layers import conv_bn_relu, split_for
 from bevlite.registry import DETECTION_HEADS
@@ -110,7 +111,8 @@ class TransFusionHead(nn.Module):
         self.class_embedding = nn.Conv2d(CLASSES, channels, 1)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.branches = nn.ModuleList(BoxBranches(config) for _ in range(config.layers))
-        y, x = torch.meshgrid(torch.arange(bev.ny) + 0.5, torch.arange(bev.nx) + 0.5, indexing="ij")
+        rows, columns = (torch.arange(count, dtype=torch.float32) + 0.5 for count in (bev.ny, bev.nx))
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
         self.register_buffer("places", torch.stack([x, y]).view(1, 2, 1, -1), persistent=False)
         last = self.heatmap[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
@@ -120,7 +122,7 @@ class TransFusionHead(nn.Module):
         """The maps as trained."""
         shared = self.shared(bev)
         heatmap = self.heatmap(shared)
-        best, kind, cell = self.proposed(heatmap.detach())
+        best, kind, cell = self.proposed(heatmap)
         features = shared.flatten(2)
         numbers = torch.arange(CLASSES, device=kind.device).view(1, -1, 1)
         own = (kind[:, None] == numbers).to(features.dtype)[:, :, None]
@@ -128,14 +130,14 @@ class TransFusionHead(nn.Module):
         query = features.gather(2, index)[:, :, None] + self.class_embedding(own)
         row = torch.div(cell, self.columns, rounding_mode="trunc")
         corner = torch.stack([cell - row * self.columns, row], dim=1).float()  # whole numbers up to the grid's sides
-        place = torch.cat([kind[:, None].float(), corner, best[:, None].sigmoid().float()], dim=1)
+        place = torch.cat([kind[:, None].float(), corner, _still(best)[:, None].sigmoid().float()], dim=1)
         offset = torch.full_like(corner, 0.5)
         found = []
         for layer, branches in zip(self.layers, self.branches, strict=True):
             query = layer(query, shared.flatten(2)[:, :, None], (corner + offset)[:, :, None], self.places)
             moved, rest, logits = branches(query)
             found.append(torch.cat([place, logits.float(), offset + moved.float(), rest.float()], dim=1))
-            offset = (offset + moved.float()).detach()
+            offset = _still(offset + moved.float())
         return {HEATMAP: heatmap, QUERIES: torch.stack(found, dim=1)}
 
     def proposed(self, heatmap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +147,7 @@ class TransFusionHead(nn.Module):
         """
         wide, close = heatmap[:, : len(WIDE_CLASSES)], heatmap[:, len(WIDE_CLASSES) :]
         peak = wide == functional.max_pool2d(wide, 3, stride=1, padding=1)
-        wide = torch.where(peak, wide, torch.full_like(wide, NO_PEAK))
+        wide = torch.where(peak, wide, wide.new_full((1,), NO_PEAK))
         cells = heatmap.shape[2] * heatmap.shape[3]
         best, index = torch.cat([wide, close], dim=1).flatten(1).topk(self.proposals, dim=1)
         kind = torch.div(index, cells, rounding_mode="trunc")
@@ -211,6 +213,11 @@ class BoxBranches(nn.Module):
         parts = split_for(self.hidden(query), list(self.last))
         moved, *rest, logits = (conv(part)[:, :, 0] for conv, part in zip(self.last, parts, strict=True))
         return moved, torch.cat(rest, dim=1), logits
+
+
+def _still(x: Tensor) -> Tensor:
+    """Without its gradient. Deployed there is none, and a graph from shapes alone knows no such operation."""
+    return x if is_deployed() else x.detach()
 
 
 def _tokens(x: Tensor) -> Tensor:
