@@ -29,7 +29,7 @@ def paired(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nda
     scale[scale == 0] = 1
     for a, b in zip(ours, theirs, strict=True):
         if not np.isfinite(b).all():
-            values.append(np.zeros(b.size))
+            values.append(np.ones(b.size))
             others.append(np.full(b.size, np.inf))
             continue
         _, i, j = np.intersect1d(_keys(a), _keys(b), assume_unique=False, return_indices=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bevlite.data.classes import DETECTION_CLASSES
-from bevlite.grid import BEVGrid
+from bevlite.grid import BEVGrid, cells_between
 from bevlite.models.attention import Attention, FeedForward
 from bevlite.models.contracts import HeadConfig, PrecisionOf
 from bevlite.models.deployed import is_deployed
@@ -79,11 +79,10 @@ class TransFusionConfig(HeadConfig):
         words = [precision_of(f"layers.{layer}.cross_attention") for layer in range(self.layers)]
         narrow = next((word for word in words if word != "fp32"), None)
         if narrow is not None and bev.nx * bev.ny > MOST_KEYS:
-            share = (bev.nx * bev.ny / MOST_KEYS) ** 0.5
             raise ValueError(
                 f"heads.detection: found transfusion on a BEV grid of {bev.ny} x {bev.nx} cells in {narrow}, whose "
-                "attention gives NaN in FP16 when the keys near 65504; accepted: at most 200 x 200 cells (a "
-                f"bev.cell_m of {bev.cell_m * share:.3g} or more), or compression.precision fp32 for fusion_heads"
+                "fused attention gives NaN from about 65504 cells on; accepted: at most 200 x 200 cells "
+                f"(bev.cell_m {nearest_cell_m(bev):g}), or compression.precision fp32 for fusion_heads"
             )
         if precision_of("") != "fp32" and max(bev.nx, bev.ny) > LARGEST_SIDE:
             raise ValueError(
@@ -95,6 +94,16 @@ class TransFusionConfig(HeadConfig):
     def build(self, in_channels: int, bev: BEVGrid) -> TransFusionHead:
         """The network part."""
         return TransFusionHead(self, in_channels, bev)
+
+
+def nearest_cell_m(bev: BEVGrid) -> float:
+    """The smallest cell, not under that of a grid, with which its range has at most `MOST_KEYS` whole cells."""
+    length = bev.x_range_m[1] - bev.x_range_m[0]
+    for columns in range(bev.nx, 0, -1):
+        rows = cells_between(*bev.y_range_m, length / columns)
+        if rows is not None and rows * columns <= MOST_KEYS:
+            return length / columns
+    return length
 
 
 class TransFusionHead(nn.Module):
