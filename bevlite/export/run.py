@@ -23,6 +23,7 @@ from bevlite.inference.onnx import OnnxNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run
+from bevlite.runtime.query_sets import allowance
 from bevlite.tensorrt import FORMS, VERSIONS, Emission, Form, Precision, form_for, version_key, versions_of
 
 RELATIVE_LIMIT = {"weak": 1e-3, "strong": 5e-2}
@@ -61,9 +62,9 @@ class ExportReport:
         ]
         found += refusals(self.witnesses.values())
         for row in self.parity:
-            limits = CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT
-            if not row.relative <= limits[self.emission] or not np.isfinite(row.largest):
-                limit = limits[self.emission]
+            limit = (CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT)[self.emission]
+            limit += allowance(row.agreement) if row.kind == "set" else 0.0
+            if not row.relative <= limit or not np.isfinite(row.largest):
                 found.append(f"output {row.name} differs from torch by {row.relative:.2g} (limit {limit:g})")
         return found
 

@@ -12,6 +12,13 @@ import numpy as np
 from bevlite.runtime.decoding import QueryRows
 
 
+def allowance(share: float) -> float:
+    """How much more than rounding values of pairs may differ, relatively: queries attend to each other, so each that
+    only one side proposed moves all others by about its share. Nothing where the sets are the same.
+    """
+    return 1.0 - share
+
+
 def paired(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """What to compare of two outputs (B, 15, K), value by value.
 

@@ -158,7 +158,8 @@ def test_it_trains_and_its_weight_is_one_of_the_recipe(run: Run) -> None:
     assert [set(line["loss"]) for line in lines] == [{"ground"}] * 4
     assert lines[-1]["loss"]["ground"] < 0.8 * lines[0]["loss"]["ground"]
     assert short_recipe(losses={"ground": 0.3}).losses["ground"] == 0.3
-    assert set(known_losses()) == {"heatmap", "box", "velocity", "occupancy", "ground", "depth", "reference_height"}
+    known = {"heatmap", "box", "velocity", "query", "occupancy", "ground", "depth", "reference_height"}
+    assert set(known_losses()) == known
     assert yaml.safe_load((run.path / "recipe.yaml").read_text())["losses"] == {"ground": 1.0}
 
 

@@ -17,7 +17,7 @@ from bevlite.devices.golden.first_bad import first_bad_node
 from bevlite.devices.inference import Chain, InferringDevice
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.state import Feeds
-from bevlite.runtime.query_sets import paired
+from bevlite.runtime.query_sets import allowance, paired
 
 RELATIVE_LIMITS = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.25}
 """Largest root mean square difference over that of the reference, by precision (FP32 runs in TF32 on the GPU)."""
@@ -182,13 +182,15 @@ def compare(
     as_set: bool = False,
 ) -> OutputCheck:
     """One tensor over all frames; of a set of queries the pairs, in units of the rows."""
+    share = 1.0
     if as_set:
         pairs = [paired(a, b) for a, b in zip(expected, found, strict=True)]
         expected, found = [a for a, _, _ in pairs], [b for _, b, _ in pairs]
+        share = float(np.mean([share for _, _, share in pairs]))
     whole = not np.issubdtype(expected[0].dtype, np.floating)
     x = np.concatenate([np.asarray(a, np.float64).ravel() for a in expected])
     y = np.concatenate([np.asarray(a, np.float64).ravel() for a in found])
-    limit = (CLASS_LIMITS if whole else RELATIVE_LIMITS)[precision]
+    limit = (CLASS_LIMITS if whole else RELATIVE_LIMITS)[precision] + allowance(share)
     finite = np.isfinite(x) & np.isfinite(y)
     lost = float((np.isfinite(x) & ~np.isfinite(y)).mean())
     saturated = float((finite & (np.abs(y) >= FP16_LARGEST) & (np.abs(x) < FP16_LARGEST)).mean())

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 QUERIES = "query_boxes"
 """The raw map: a column a query, with the rows of `QueryRows`. As trained (B, layers, 24, K): class, x and y of its
 cell, heat, then logits of the ten classes in place of the score, and the box values."""
+LEAST_SCORE = BoxDecoding.score_threshold**2
+"""The score is a product of two probabilities, of which each counts from that of the dense form on. A network that has
+just begun to learn then has boxes to be scored by."""
 PLACE_ROWS = QueryRows.HEAT + 1
 """Class, cell and heat: the same in every layer."""
 
@@ -72,4 +75,5 @@ class QueryForm(DetectionForm):
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Columns with a score."""
         bev = self.bev
-        return decode_queries(outputs[QUERIES][i], BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m))
+        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, score_threshold=LEAST_SCORE)
+        return decode_queries(outputs[QUERIES][i], decoding)
