@@ -220,7 +220,7 @@ class BoxBranches(nn.Module):
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move, rest, logits."""
         parts = split_for(self.hidden(query), list(self.last))
-        moved, *rest, logits = (conv(part)[:, :, 0] for conv, part in zip(self.last, parts, strict=True))
+        moved, *rest, logits = (conv(part).flatten(2) for conv, part in zip(self.last, parts, strict=True))
         return moved, torch.cat(rest, dim=1), logits
 
 
@@ -231,4 +231,4 @@ def _still(x: Tensor) -> Tensor:
 
 def _tokens(x: Tensor) -> Tensor:
     """(B, C, 1, L) to (B, L, C)."""
-    return x[:, :, 0].transpose(1, 2)
+    return x.flatten(2).transpose(1, 2)
