@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bevlite.devices.golden.golden import compare as golden
 from bevlite.export.parity import compare
 from bevlite.runtime.decoding import QueryRows
 from bevlite.runtime.query_sets import paired
@@ -69,3 +70,18 @@ def test_what_is_not_finite_differs_without_end(value: float) -> None:
     other[1, 7, 3] = value
     assert relative(one, other)[0] == np.inf
     assert paired(one, other)[2] == 0.5
+
+
+def test_engines_are_held_against_sets() -> None:
+    """The golden check of a board: another order is good, another value or an infinite one is not."""
+    one = output()
+    order = np.random.default_rng(2).permutation(40)
+    louder, broken = one * np.float32(1.2), one.copy()
+    louder[:, : QueryRows.Y + 1] = one[:, : QueryRows.Y + 1]
+    broken[0, 9, 0] = np.inf
+    for found, good in ((one[:, :, order], True), (louder, False), (broken, False)):
+        assert golden("found", "heads", [one], [found], "fp16", as_set=True).good is good
+    assert not golden("found", "heads", [one], [one[:, :, order]], "fp16").good
+    cut = one.copy()
+    cut[:, QueryRows.X, -4:] += 100
+    assert golden("found", "heads", [one], [cut], "fp16", as_set=True).limit == pytest.approx(0.05 + 0.1)
