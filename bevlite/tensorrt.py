@@ -119,6 +119,11 @@ def module_precision(precision: Precision, module: str) -> str:
     return precision if isinstance(precision, str) else precision.get(module, "fp16")
 
 
+def typed_by(emission: str | None, precision: Precision, module: str) -> str:
+    """What FP32 in the file of a module runs in: the engine's precision, or `graph` where the file says it."""
+    return "graph" if emission == "strong" else module_precision(precision, module)
+
+
 def precision_word(precision: Precision) -> str:
     """One word for a report: `mixed` where the modules differ."""
     words = {precision} if isinstance(precision, str) else set(precision.values())

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from bevlite.config import Config, apply_overrides, as_dict, read_yaml, stable_hash, validate
+from bevlite.errors import ConfigError
 from bevlite.grid import BEVGrid
 from bevlite.registry import (
     BACKBONES,
@@ -165,6 +166,7 @@ class Variant(Config):
         for task in self.heads:
             self.heads[task].check(self.bev)
         self._check_precision()
+        self._check_heads()
         self.fusion.check((self.camera is not None) + (self.lidar is not None))
         self.bev_encoder.check(self.bev)
         return self
@@ -177,6 +179,16 @@ class Variant(Config):
                     f"compression.precision: found pattern '{pattern}', which no module of this variant begins with; "
                     f"accepted: {EVERYTHING}, {', '.join(self.modules)}, or layers below them"
                 )
+
+    def _check_heads(self) -> None:
+        """Whether each head can be deployed in its precision."""
+        for task in self.heads:
+            path = f"fusion_heads.heads.{task}"
+
+            def precision_of(layer: str, path: str = path) -> str:
+                return self.compression.precision_of(f"{path}.{layer}" if layer else path)
+
+            self.heads[task].check_precision(self.bev, precision_of)
 
     def _check_lidar(self, lidar: LidarStream) -> None:
         cell_m, strides = lidar.pillars.cell_m, lidar.backbone.cumulative_strides
@@ -226,9 +238,20 @@ class Variant(Config):
         return (*found, self.fusion, self.bev_encoder, *(self.heads[task] for task in self.heads))
 
     def with_precision(self, precision: str) -> Variant:
-        """The same network with all engines in one precision; itself for an empty word."""
+        """The same network with all engines in one precision; itself for an empty word.
+
+        Raises:
+            ConfigError: it cannot be deployed in this precision.
+        """
+        if not precision:
+            return self
         plan = self.compression.model_copy(update={"precision": {EVERYTHING: precision}})
-        return self.model_copy(update={"compression": plan}) if precision else self
+        planned = self.model_copy(update={"compression": plan})
+        try:
+            planned._check_heads()
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: {error}") from None
+        return planned
 
     @property
     def network_hash(self) -> str:

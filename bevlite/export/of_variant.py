@@ -6,7 +6,6 @@ from bevlite.export.graph.emit import require_buildable
 from bevlite.export.graph.graphs import GraphStore, module_graphs
 from bevlite.export.request import Request
 from bevlite.latency.pipeline import PipelineStep, steps_for
-from bevlite.tasks.contract import TASKS
 from bevlite.tensorrt import Precision, form_for
 from bevlite.variant import Variant
 
@@ -17,7 +16,7 @@ def steps_of(variant: Variant) -> tuple[PipelineStep, ...]:
         steps_for(
             cameras=variant.camera.images.cameras if variant.camera is not None else 0,
             sweeps=variant.lidar.sweeps if variant.lidar is not None else 0,
-            after=[step for task in variant.tasks for step in TASKS.members[task].steps],
+            after=[step for task in variant.heads.tasks(variant.bev) for step in task.steps],
         )
     )
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bevlite.inference.contract import Network
-from bevlite.tasks.contract import RawMap
+from bevlite.runtime.query_sets import paired
+from bevlite.tasks.contract import Kind, RawMap
 
 
 @dataclass(frozen=True)
 class OutputParity:
     """One output over all samples compared.
 
-    largest: largest absolute difference (share of places that differ, for classes).
-    relative: root mean square of the difference over that of the reference. agreement: cosine, or equal places.
+    largest: largest absolute difference (share of places that differ, for classes; of queries in units of each row).
+    relative: root mean square of the difference over that of the reference. agreement: cosine, or equal places, or the
+    share of queries that both have (see `bevlite.runtime.query_sets`).
     """
 
     name: str
@@ -25,7 +27,7 @@ class OutputParity:
     largest: float
     relative: float
     agreement: float
-    kind: Literal["values", "classes"] = "values"
+    kind: Kind = "values"
 
 
 def compare(
@@ -37,7 +39,7 @@ def compare(
         ours, theirs = reference(batch), exported(batch)
         for raw in maps:
             pairs[raw.name].append((ours[raw.name], theirs[raw.name]))
-    return [_classes(raw, pairs[raw.name]) if raw.kind == "classes" else _values(raw, pairs[raw.name]) for raw in maps]
+    return [_BY_KIND[raw.kind](raw, pairs[raw.name]) for raw in maps]
 
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -60,3 +62,18 @@ def _values(raw: RawMap, pairs: Pairs) -> OutputParity:
     relative = float(np.sqrt(error / xx)) if xx else float(error > 0)
     cosine = float(xy / np.sqrt(xx * yy)) if xx and yy else float(xx == yy)
     return OutputParity(raw.name, sum(len(a) for a, _ in pairs), largest, relative, cosine)
+
+
+def _sets(raw: RawMap, pairs: Pairs) -> OutputParity:
+    found = [paired(a, b) for a, b in pairs]
+    row = _values(raw, [(a, b) for a, b, _ in found])
+    samples = sum(len(a) for a, _ in pairs)
+    share = sum(share * len(a) for (a, _), (_, _, share) in zip(pairs, found, strict=True)) / max(1, samples)
+    return OutputParity(raw.name, samples, row.largest, row.relative, share, "set")
+
+
+_BY_KIND: dict[Kind, Callable[[RawMap, Pairs], OutputParity]] = {
+    "values": _values,
+    "classes": _classes,
+    "set": _sets,
+}

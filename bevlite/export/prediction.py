@@ -12,7 +12,7 @@ from bevlite.export.request import Request
 from bevlite.latency.gpu.fusion import fuse, tensorrt_rules
 from bevlite.latency.gpu.quantization import Int8Findings, findings, scales_of
 from bevlite.latency.onnx.graph import load_model, read_graph
-from bevlite.tensorrt import module_precision, parse_version, version_key
+from bevlite.tensorrt import module_precision, parse_version, typed_by, version_key
 
 if TYPE_CHECKING:
     from bevlite.devices.predicted import PredictedDevice
@@ -66,7 +66,11 @@ def latency_of(request: Request, board: PredictedDevice) -> LatencyReport:
 
 def _findings(request: Request, board: PredictedDevice) -> dict[str, list[OperatorFinding]]:
     versions = tuple(dict.fromkeys((*request.versions, version_key(board.tensorrt))))
-    return {name: check_model(model, versions) for name, model in request.modules.items()}
+    emission = request.form.emission if request.form else None
+    return {
+        name: check_model(model, versions, typed_by(emission, request.precision, name))
+        for name, model in request.modules.items()
+    }
 
 
 def _int8(request: Request, board: PredictedDevice) -> dict[str, Int8Findings]:

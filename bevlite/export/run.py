@@ -23,7 +23,18 @@ from bevlite.inference.onnx import OnnxNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import outline
 from bevlite.run_folder import Run
-from bevlite.tensorrt import FORMS, VERSIONS, Emission, Form, Precision, form_for, version_key, versions_of
+from bevlite.runtime.query_sets import allowance
+from bevlite.tensorrt import (
+    FORMS,
+    VERSIONS,
+    Emission,
+    Form,
+    Precision,
+    form_for,
+    typed_by,
+    version_key,
+    versions_of,
+)
 
 RELATIVE_LIMIT = {"weak": 1e-3, "strong": 5e-2}
 """Largest root mean square difference over that of the reference: rounding of FP32, and of FP16 end to end."""
@@ -61,9 +72,9 @@ class ExportReport:
         ]
         found += refusals(self.witnesses.values())
         for row in self.parity:
-            limits = CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT
-            if not row.relative <= limits[self.emission] or not np.isfinite(row.largest):
-                limit = limits[self.emission]
+            limit = (CLASSES_LIMIT if row.kind == "classes" else RELATIVE_LIMIT)[self.emission]
+            limit += allowance(row.agreement) if row.kind == "set" else 0.0
+            if not row.relative <= limit or not np.isfinite(row.largest):
                 found.append(f"output {row.name} differs from torch by {row.relative:.2g} (limit {limit:g})")
         return found
 
@@ -144,8 +155,8 @@ def export_run(
         made_from = identity_of_export(run, variant, chosen, form.emission)
         report = ExportReport(form.emission, form.opset, versions, files, made_from, parity_note=note)
         report.manual, report.witness_note = manual(files, versions, variant.precision), witness_note
-        for file in files.values():
-            report.findings += check_model(file, versions)
+        for name, file in files.items():
+            report.findings += check_model(file, versions, typed_by(form.emission, variant.precision, name))
         if asked:
             report.witnesses = witnesses(files, tensorrt=versions[0])
         if batches:

@@ -6,7 +6,7 @@ Shape letters: B batch, N cameras, C channels, H rows, W columns, P pillars, M p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -25,6 +25,8 @@ DType = Literal["float32", "int32", "uint8"]
 IMAGE_MEAN = (123.675, 116.28, 103.53)
 IMAGE_STD = (58.395, 57.12, 57.375)
 """What images are normalised with before they reach a backbone: ImageNet's mean and deviation, RGB of 0 to 255."""
+PrecisionOf = Callable[[str], str]
+"""From the path of a layer inside a part (empty for the part) to what it is to compute in: fp32, fp16, int8."""
 Result = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 """What a part with a past gives: its map, and by name what the next frame takes."""
 
@@ -316,6 +318,9 @@ class HeadConfig(PartConfig):
 
     def check(self, bev: BEVGrid) -> None:
         """Raise a ValueError when it cannot work on this grid."""
+
+    def check_precision(self, bev: BEVGrid, precision_of: PrecisionOf) -> None:
+        """Raise a ValueError when it cannot be deployed on this grid in the precision that a variant plans."""
 
     def build(self, in_channels: int, bev: BEVGrid) -> nn.Module:
         """The network part: `(B, C, ny, nx)` to a dict of raw maps."""

@@ -36,17 +36,21 @@ Arrays = dict[str, np.ndarray]
 """What is kept of one sample, by name: small, and the same whatever the network ran on."""
 
 
+Kind = Literal["values", "classes", "set"]
+
+
 @dataclass(frozen=True)
 class RawMap:
     """One output of a network as engines give it, for a batch of one.
 
-    kind: `values` are compared by their differences, `classes` (INT32) by how many differ.
+    kind: `values` are compared by their differences, `classes` (INT32) by how many differ, `set` (columns in no
+    order that counts, with the rows of `bevlite.runtime.decoding.QueryRows`) as a set.
     """
 
     name: str
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    kind: Literal["values", "classes"] = "values"
+    kind: Kind = "values"
 
     @property
     def dtype(self) -> str:
@@ -123,7 +127,7 @@ class Task(ABC):
 
     The first is the one whose loss on a board counts (0..1).
     """
-    steps: ClassVar[tuple[str, ...]] = ()
+    steps: tuple[str, ...] = ()
     """Steps after the engines that cost time (bevlite.latency.pipeline)."""
 
     def __init__(self, head: Any, bev: BEVGrid) -> None:

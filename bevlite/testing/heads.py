@@ -7,34 +7,54 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import HeadConfig
+from bevlite.runtime.query_sets import paired
 from bevlite.tasks.contract import TASKS, Task
 from bevlite.tasks.detection import HEATMAP
 from bevlite.tasks.occupancy import OCCUPANCY
-from bevlite.testing.expect import BEV, expect, expect_equal, expect_learns
+from bevlite.testing.expect import BEV, expect, expect_close, expect_equal, expect_learns
 
 IN_CHANNELS = 5
 
 
 def check_head(config: HeadConfig, bev: BEVGrid = BEV) -> dict[str, Tensor]:
-    """A head of a registered task: its maps as trained for a batch of two, and as deployed what the task says.
+    """A head of a registered task: its maps as trained for a batch of two, and as deployed what the task says, for each
+    sample as if it were alone.
 
     Returns:
         Its maps as trained, for what a task wants beyond.
     """
     config.check(bev)
     task = _task_of(config)(config, bev)
-    network = config.build(IN_CHANNELS, bev)
+    network: nn.Module = config.build(IN_CHANNELS, bev)
     out: dict[str, Tensor] = network(torch.randn(2, IN_CHANNELS, bev.ny, bev.nx))
     expect({len(value) for value in out.values()} == {2}, config, "maps are not of the batch's two samples")
     expect_learns(network, list(out.values()), config)
     found = {name: (tuple(v[:1].shape), v.numpy().dtype.name) for name, v in task.deployed(_still(out)).items()}
     wanted = {raw.name: (raw.shape, raw.dtype) for raw in task.maps}
     expect_equal(found, wanted, config, f"maps as task '{task.name}' deploys them")
+    _expect_samples_apart(config, network.eval(), task, bev)
     return out
+
+
+def _expect_samples_apart(config: HeadConfig, network: nn.Module, task: Task, bev: BEVGrid) -> None:
+    """A batch of two gives what two of one give. Near ties may be broken otherwise: a class, a query at the cut."""
+    x = torch.randn(2, IN_CHANNELS, bev.ny, bev.nx)
+    with torch.no_grad():
+        both, alone = task.deployed(network(x)), [task.deployed(network(one[None])) for one in x]
+    for raw in task.maps:
+        a, b = both[raw.name].numpy(), np.concatenate([one[raw.name].numpy() for one in alone])
+        what = f"{raw.name} of a batch of two against two of one"
+        if raw.kind == "classes":
+            expect((a != b).mean() < 1e-3, config, f"{what}: classes differ")
+            continue
+        if raw.kind == "set":
+            a, b, share = paired(a, b)
+            expect(share > 0.98, config, f"{what}: {share:.0%} are the same queries")
+        expect_close(torch.from_numpy(a), torch.from_numpy(b), config, what)
 
 
 def check_detection_head(config: HeadConfig, bev: BEVGrid = BEV) -> None:
@@ -67,18 +87,17 @@ def check_task(task: Task, batch: Mapping[str, Any]) -> None:
     size = len(batch["token"])
     network = task.head.build(IN_CHANNELS, task.bev)
     out = network(torch.randn(size, IN_CHANNELS, task.bev.ny, task.bev.nx))
-    terms = task.losses(out, batch, task.weights)
+    weights = {**task.weights, **task.head.auxiliary}
+    terms = task.losses(out, batch, weights)
     expect(terms, task.name, "has no loss")
-    expect(
-        set(terms) <= set(task.weights), task.name, f"losses {sorted(set(terms) - set(task.weights))} have no weight"
-    )
+    expect(set(terms) <= set(weights), task.name, f"losses {sorted(set(terms) - set(weights))} have no weight")
     total = torch.stack(list(terms.values())).sum()
     expect(torch.isfinite(total), task.name, "its loss is not finite")
     total.backward()
     expect(
         any(p.grad is not None and p.grad.any() for p in network.parameters()), task.name, "teaches its head nothing"
     )
-    silent = task.losses(_still(out), batch, dict.fromkeys(task.weights, 0.0))
+    silent = task.losses(_still(out), batch, dict.fromkeys(weights, 0.0))
     expect(not any(float(term) for term in silent.values()), task.name, "a loss ignores its weight")
     deployed = {name: value.numpy() for name, value in task.deployed(_still(out)).items()}
     for i in range(size):

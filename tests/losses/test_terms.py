@@ -10,9 +10,9 @@ from torch import Tensor
 from bevlite.grid import BEVGrid
 from bevlite.losses.targets import box_targets, gaussian_radius
 from bevlite.losses.terms import box_loss, depth_loss, gaussian_focal_loss, masked_cross_entropy
-from bevlite.tasks.detection import FORMS
+from bevlite.tasks.detection import GROUPS
 
-SIX = FORMS["six"].channels
+SIX = GROUPS["six"].channels
 GRID = BEVGrid(x_range_m=(-16.0, 16.0), y_range_m=(-12.0, 12.0), cell_m=0.5)
 
 

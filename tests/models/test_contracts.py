@@ -32,6 +32,7 @@ from bevlite.registry import (
     VIEW_TRANSFORMS,
     Registry,
 )
+from bevlite.tasks.detection import Detection
 from bevlite.testing import ContractBroken
 from tests.tiny import tiny
 
@@ -130,6 +131,8 @@ def test_every_task(world: DataConfig, index: Index) -> None:
     batch = dataset.collate([dataset[0], dataset[1]])
     for task in outline(variant).tasks:
         testing.check_task(task, batch)
+    for head in DETECTION_HEADS.members.values():
+        testing.check_task(Detection(head(), variant.bev), batch)  # type: ignore[arg-type]
 
 
 class Coarse(ResNetConfig):

@@ -10,11 +10,19 @@ from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
 from bevlite.losses.targets import box_targets
 from bevlite.models.heads.detection import centerpoint
-from bevlite.runtime.decoding import BOX_CHANNELS, CIRCLE_NMS_RADIUS_M, BoxDecoding, circle_nms, decode_boxes
-from bevlite.tasks.detection import FORMS
+from bevlite.runtime.decoding import (
+    BOX_CHANNELS,
+    CIRCLE_NMS_RADIUS_M,
+    BoxDecoding,
+    QueryRows,
+    circle_nms,
+    decode_boxes,
+    decode_queries,
+)
+from bevlite.tasks.detection import GROUPS
 
 GRID = BEVGrid(x_range_m=(-40.0, 40.0), y_range_m=(-24.0, 24.0), cell_m=0.8)
-TASKS = FORMS["six"].channels
+TASKS = GROUPS["six"].channels
 DECODING = BoxDecoding(-40.0, -24.0, 0.8, TASKS)
 
 
@@ -48,8 +56,8 @@ def test_decoding_inverts_the_training_targets(seed: int) -> None:
 
 
 def test_tasks_and_classes_agree_everywhere() -> None:
-    assert tuple(name for group in FORMS["six"].groups for name in group) == DETECTION_CLASSES
-    assert all(sorted(c for group in form.channels for c in group) == list(range(10)) for form in FORMS.values())
+    assert tuple(name for group in GROUPS["six"].groups for name in group) == DETECTION_CLASSES
+    assert all(sorted(c for group in form.channels for c in group) == list(range(10)) for form in GROUPS.values())
     assert sum(width for _, width in centerpoint.BOX_BRANCHES) == BOX_CHANNELS
     published = [math.sqrt(v) for v in (4, 12, 10, 1, 0.85, 0.175)]  # squared metres a task
     by_class = [published[t] for t, task in enumerate(TASKS) for _ in task]
@@ -86,3 +94,38 @@ def test_circle_nms_against_brute_force(seed: int) -> None:
 
 def test_circle_nms_of_nothing() -> None:
     assert circle_nms(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0)).tolist() == []
+
+
+def queries(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A column a box, from a cell up to two cells away, the best first."""
+    columns = np.zeros((15, len(boxes)))
+    x, y = (boxes[:, 0] + 40.0) / 0.8, (boxes[:, 1] + 24.0) / 0.8
+    columns[QueryRows.CLASS], columns[QueryRows.SCORE] = labels, np.linspace(0.9, 0.2, len(boxes))
+    columns[QueryRows.X], columns[QueryRows.Y] = np.floor(x) + 2, np.floor(y) - 1
+    columns[QueryRows.BOX :] = [x - columns[1], y - columns[2], boxes[:, 2], *np.log(boxes[:, 3:6].T),
+                                np.sin(boxes[:, 6]), np.cos(boxes[:, 6]), *boxes[:, 7:].T]  # fmt: skip
+    return columns
+
+
+def test_queries_become_boxes_in_any_order() -> None:
+    boxes, labels = scene(0)
+    columns = queries(boxes, labels)
+    order = np.random.default_rng(0).permutation(len(boxes))
+    found = decode_queries(columns[:, order].astype(np.float32), DECODING)
+    assert np.array_equal(found.classes, labels) and np.all(np.diff(found.scores) < 0)
+    np.testing.assert_allclose(found.boxes, boxes, atol=1e-4)
+
+
+def test_limits_of_queries() -> None:
+    boxes, labels = scene(1)
+    columns = queries(boxes, labels)
+    columns[QueryRows.SCORE, :3] = 0.05, 0.0, -1.0  # not over the threshold
+    columns[12, 3], columns[QueryRows.SCORE, 4], columns[QueryRows.X, 5] = np.nan, np.inf, -np.inf
+    found = decode_queries(columns, DECODING)
+    np.testing.assert_allclose(found.boxes, boxes[6:], atol=1e-4)
+    assert len(decode_queries(columns, BoxDecoding(0, 0, 1.0, max_boxes=7)).boxes) == 7
+    many = np.repeat(queries(boxes, labels), 30, axis=1)
+    assert len(decode_queries(many, DECODING).boxes) == 500  # no NMS: all stand at one place
+    assert decode_queries(columns[:, :3], DECODING).boxes.shape == (0, 9)
+    columns[QueryRows.BOX + 3] = 1e4  # a size that would overflow
+    assert np.isfinite(decode_queries(columns, DECODING).boxes).all()

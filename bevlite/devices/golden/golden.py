@@ -17,6 +17,7 @@ from bevlite.devices.golden.first_bad import first_bad_node
 from bevlite.devices.inference import Chain, InferringDevice
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.state import Feeds
+from bevlite.runtime.query_sets import allowance, paired
 
 RELATIVE_LIMITS = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.25}
 """Largest root mean square difference over that of the reference, by precision (FP32 runs in TF32 on the GPU)."""
@@ -86,6 +87,7 @@ def check_engines(
     *,
     feeds: Feeds | None = None,
     starts: Collection[int] = (),
+    sets: Collection[str] = (),
 ) -> GoldenCheck:
     """Run golden frames through the engines and compare every module's outputs with ONNX Runtime's.
 
@@ -100,6 +102,7 @@ def check_engines(
         source: where the frames come from.
         feeds: the network's state, which both carry from frame to frame (see `InferringDevice`).
         starts: numbers of the frames at which a new sequence begins.
+        sets: outputs that are compared as sets of queries (see `bevlite.runtime.query_sets`).
 
     Raises:
         BevliteError: the board cannot build or run the engines, or ONNX Runtime does not take a file.
@@ -116,6 +119,7 @@ def check_engines(
             [frame[name] for frame in expected],
             [frame[name] for frame in found.frames],
             precision_of(precision, module),
+            as_set=name in sets,
         )
         for name, module in owners.items()
     )
@@ -169,13 +173,24 @@ def _bad_layer(
 
 
 def compare(
-    name: str, module: str, expected: Sequence[np.ndarray], found: Sequence[np.ndarray], precision: str
+    name: str,
+    module: str,
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    precision: str,
+    *,
+    as_set: bool = False,
 ) -> OutputCheck:
-    """One tensor over all frames."""
+    """One tensor over all frames; of a set of queries the pairs, in units of the rows."""
+    share = 1.0
+    if as_set:
+        pairs = [paired(a, b) for a, b in zip(expected, found, strict=True)]
+        expected, found = [a for a, _, _ in pairs], [b for _, b, _ in pairs]
+        share = float(np.mean([share for _, _, share in pairs]))
     whole = not np.issubdtype(expected[0].dtype, np.floating)
     x = np.concatenate([np.asarray(a, np.float64).ravel() for a in expected])
     y = np.concatenate([np.asarray(a, np.float64).ravel() for a in found])
-    limit = (CLASS_LIMITS if whole else RELATIVE_LIMITS)[precision]
+    limit = (CLASS_LIMITS if whole else RELATIVE_LIMITS)[precision] + allowance(share)
     finite = np.isfinite(x) & np.isfinite(y)
     lost = float((np.isfinite(x) & ~np.isfinite(y)).mean())
     saturated = float((finite & (np.abs(y) >= FP16_LARGEST) & (np.abs(x) < FP16_LARGEST)).mean())

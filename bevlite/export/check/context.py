@@ -35,7 +35,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules look at: nodes, shapes where they are known, element types, readable constants."""
+    """What the rules look at: nodes, shapes where they are known, element types, readable constants.
+
+    precision: what FP32 in the file runs in (see `operators.check_model`).
+    """
 
     nodes: tuple[onnx.NodeProto, ...]
     inputs: tuple[onnx.ValueInfoProto, ...]
@@ -47,6 +50,7 @@ class Context:
     producers: dict[str, onnx.NodeProto]
     consumers: dict[str, tuple[onnx.NodeProto, ...]]
     opset: int
+    precision: str = "fp16"
 
 
 def build_context(model: onnx.ModelProto) -> Context:
@@ -102,7 +106,8 @@ def inner_contexts(context: Context) -> Iterator[tuple[str, Context]]:
         for body in (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
             own = build_context(_standing_alone(body, context))
             known = {name: value for name, value in context.values.items() if name not in own.producers}
-            inner = replace(own, values={**known, **own.values}, constants=own.constants | known.keys())
+            constants = own.constants | known.keys()
+            inner = replace(own, values={**known, **own.values}, constants=constants, precision=context.precision)
             where = node.name or node.op_type
             yield where, inner
             for deeper, found in inner_contexts(inner):

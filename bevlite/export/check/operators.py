@@ -44,8 +44,16 @@ def _table() -> dict[str, Any]:
     return table
 
 
-def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS) -> list[OperatorFinding]:
+def check_model(
+    model: onnx.ModelProto | Path | str, versions: Sequence[str] = VERSIONS, precision: str = "fp16"
+) -> list[OperatorFinding]:
     """Check one ONNX file against versions of TensorRT; an empty list is a clean bill.
+
+    Args:
+        model: the file, or the model.
+        versions: of TensorRT.
+        precision: what its engine is built in where the file says FP32 (`fp32`, `fp16`, `int8`), or `graph` where FP32
+            in the file is FP32 in the engine (strongly typed networks; `bevlite.tensorrt.typed_by`).
 
     Severities: `error` (will not parse or build), `silent_wrong` (builds, and computes something else),
     `warning` (slow, or depends on how it is built).
@@ -56,7 +64,7 @@ def check_model(model: onnx.ModelProto | Path | str, versions: Sequence[str] = V
     """
     proto, _ = load_model(model)
     columns = [(version, version_key(version)) for version in versions]
-    context = build_context(proto)
+    context = replace(build_context(proto), precision=precision)
     findings: list[OperatorFinding] = []
     bodies = list(inner_contexts(context))
     for version, key in columns:

@@ -51,6 +51,20 @@ def test_version_to_column(version: str, key: str) -> None:
     assert version_key(version) == key
 
 
+@pytest.mark.parametrize("first", ["MatMul", "Cast"])
+def test_long_attention_is_as_its_engine_computes(first: str) -> None:
+    """In FP32 any number of keys will do; between casts of FP16 a kernel may be fused that is FP16 inside."""
+    made = {"MatMul": node("MatMul", ["q", "k"], ["s"]), "Cast": node("Cast", ["h"], ["s"], to=TensorProto.FLOAT)}
+    shapes = {"MatMul": {"q": (1, 4), "k": (4, 65536)}, "Cast": {"h": (1, 65536)}}
+    m = model([made[first], node("Softmax", ["s"], ["y"])], shapes[first], ["y"])
+    if first == "Cast":
+        m.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    for precision in ("fp16", "int8"):
+        assert {f.severity for f in check_model(m, precision=precision)} == {"silent_wrong"}
+    assert check_model(m, precision="fp32") == []
+    assert bool(check_model(m, precision="graph")) == (first == "Cast")
+
+
 def test_layer_normalization_needs_8_6() -> None:
     m = single("LayerNormalization", {"x": (2, 64)}, constants=[weight("s", 64)])
     assert severities(m) == every("error", ("8.5",))

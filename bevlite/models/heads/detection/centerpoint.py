@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -11,27 +10,10 @@ from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import HeadConfig
+from bevlite.models.heads.priors import BOX_BRANCHES, HEATMAP_BIAS, box_priors, start_at
 from bevlite.models.layers import conv_bn_relu, separable_conv_bn_relu, split_for
 from bevlite.registry import DETECTION_HEADS
-from bevlite.tasks.detection import BOXES, FORMS, HEATMAP
-
-BOX_BRANCHES = (("offset", 2), ("height", 1), ("size", 3), ("yaw", 2), ("velocity", 2))
-"""Branches of a group's box map: sub-cell offset (cells), z (m), log l, w, h (log m), sin and cos, vx and vy (m/s)."""
-HEATMAP_BIAS = -2.19  # a prior of 0.1 for every cell
-MEAN_SIZES_M = {
-    "car": (4.6, 1.95, 1.7),
-    "truck": (6.8, 2.6, 2.9),
-    "construction_vehicle": (6.8, 2.6, 2.9),
-    "bus": (11.7, 2.95, 3.6),
-    "trailer": (11.7, 2.95, 3.6),
-    "barrier": (0.5, 2.5, 1.0),
-    "motorcycle": (1.9, 0.7, 1.4),
-    "bicycle": (1.9, 0.7, 1.4),
-    "pedestrian": (0.6, 0.55, 1.4),
-    "traffic_cone": (0.6, 0.55, 1.4),
-}
-"""Typical l, w, h of the classes in nuScenes (after mmdetection3d's anchors): where the size branch of a group starts,
-at the geometric mean of its classes."""
+from bevlite.tasks.detection import BOXES, GROUPS, HEATMAP, DenseForm
 
 
 @DETECTION_HEADS.register
@@ -49,6 +31,10 @@ class CenterPointConfig(HeadConfig):
     separable: bool | Literal["by_branch"] = False
     groups: Literal["six", "one"] = "six"
 
+    def form(self, bev: BEVGrid) -> DenseForm:
+        """Dense maps."""
+        return DenseForm(bev, GROUPS[self.groups])
+
     def build(self, in_channels: int, bev: BEVGrid) -> CenterPointHead:
         """The network part."""
         return CenterPointHead(self, in_channels)
@@ -59,7 +45,7 @@ class CenterPointHead(nn.Module):
 
     def __init__(self, config: CenterPointConfig, in_channels: int) -> None:
         super().__init__()
-        groups = FORMS[config.groups].groups
+        groups = GROUPS[config.groups].groups
         block = separable_conv_bn_relu if config.separable else conv_bn_relu
         self.shared = block(in_channels, config.channels)
         # The hidden convolutions of a group's branches read the same map: in the dense form one convolution with the
@@ -80,13 +66,7 @@ class CenterPointHead(nn.Module):
             nn.init.constant_(conv.bias, HEATMAP_BIAS)
         for branches, group in zip(self.branches, groups, strict=True):
             assert isinstance(branches, nn.ModuleList)
-            sizes = [[math.log(value) for value in MEAN_SIZES_M[name]] for name in group]
-            log_size = [sum(values) / len(values) for values in zip(*sizes, strict=True)]
-            priors = {"offset": (0.5, 0.5), "height": (math.exp(log_size[2]) / 2,), "size": tuple(log_size)}
-            for (name, _), conv in zip(BOX_BRANCHES, branches, strict=True):
-                assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-                if name in priors:
-                    conv.bias.data.copy_(torch.tensor(priors[name]))
+            start_at(branches, box_priors(group))
 
     def forward(self, bev: Tensor) -> dict[str, Tensor]:
         """The raw maps."""

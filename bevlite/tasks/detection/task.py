@@ -1,9 +1,8 @@
-"""3D detection: centre heat maps and box values (Yin et al., CVPR 2021), scored by the official nuScenes devkit."""
+"""3D detection: boxes of ten classes, scored by the official nuScenes devkit. What a head gives is its form's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,72 +12,40 @@ from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.frame import Reader
 from bevlite.data.truth import BoxTruth
 from bevlite.errors import DataError
+from bevlite.grid import BEVGrid
 from bevlite.registry import DETECTION_HEADS
-from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, decode_boxes
+from bevlite.runtime.decoding import Boxes
 from bevlite.tasks.contract import TASKS, Arrays, DrawnBoxes, Picture, RawMap, Scored, Task
+from bevlite.tasks.detection.form import DetectionHead
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bevlite.data.index import Index
 
-HEATMAP, BOXES = "heatmap", "boxes"
-"""The raw maps: logits (10, ny, nx), and box values (10 a group, ny, nx), group after group."""
 SUMMARY = ("mAP", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "NDS")
-
-
-@dataclass(frozen=True)
-class BoxForm:
-    """How a head groups the classes: each group has box values of its own. The one place that knows the groups."""
-
-    groups: tuple[tuple[str, ...], ...]
-
-    @property
-    def channels(self) -> tuple[tuple[int, ...], ...]:
-        """Heat map channels of each group."""
-        return tuple(tuple(DETECTION_CLASSES.index(name) for name in group) for group in self.groups)
-
-
-FORMS: dict[str, BoxForm] = {
-    "six": BoxForm(
-        (
-            ("car",),
-            ("truck", "construction_vehicle"),
-            ("bus", "trailer"),
-            ("barrier",),
-            ("motorcycle", "bicycle"),
-            ("pedestrian", "traffic_cone"),
-        )
-    ),
-    "one": BoxForm((DETECTION_CLASSES,)),
-}
-"""`six`: the task groups of CenterPoint; `one`: box values that all ten classes share."""
 
 
 @TASKS.register
 class Detection(Task):
-    """Boxes of ten classes with size, heading and velocity. Its head's configuration says `groups`."""
+    """Boxes of ten classes with size, heading and velocity. Its head's configuration says the `form`."""
 
     name = "detection"
     heads = DETECTION_HEADS
     weights = {"heatmap": 1.0, "box": 0.25, "velocity": 0.2}
-    """Velocity counts `velocity` within `box` (CenterPoint's code weights)."""
+    """Of every form; a head of a form with more losses names them in `auxiliary` of its configuration. Velocity counts
+    `velocity` within `box` (CenterPoint's code weights)."""
     scores = {"nds": "NDS", "map": "mAP"}
-    steps = ("decoding",)
 
-    @property
-    def form(self) -> BoxForm:
-        """The form that the head has."""
-        return FORMS[self.head.groups]
+    def __init__(self, head: DetectionHead, bev: BEVGrid) -> None:
+        super().__init__(head, bev)
+        self.form = head.form(bev)
+        self.steps = (self.form.step,)
 
     @property
     def maps(self) -> tuple[RawMap, ...]:
-        """Heat map and box values."""
-        ny, nx = self.bev.ny, self.bev.nx
-        return (
-            RawMap(HEATMAP, (1, len(DETECTION_CLASSES), ny, nx), ("batch", "class", "y", "x")),
-            RawMap(BOXES, (1, BOX_CHANNELS * len(self.form.groups), ny, nx), ("batch", "value", "y", "x")),
-        )
+        """Those of the form."""
+        return self.form.maps
 
     @property
     def truth(self) -> Reader:
@@ -96,26 +63,16 @@ class Detection(Task):
     def losses(
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:
-        """Focal loss of the heat map, L1 of the box values."""
-        from bevlite.losses.targets import box_targets
-        from bevlite.losses.terms import box_loss, gaussian_focal_loss  # imports torch
+        """Those of the form."""
+        return self.form.losses(outputs, batch, weights)
 
-        targets = box_targets(batch["boxes"], batch["labels"], self.bev)
-        box = box_loss(outputs[BOXES], targets, self.form.channels, weights["velocity"])
-        return {
-            "heatmap": weights["heatmap"] * gaussian_focal_loss(outputs[HEATMAP], targets.heatmap),
-            "box": weights["box"] * box,
-        }
-
-    def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
-        """Boxes of sample `i` of a batch."""
-        bev = self.bev
-        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, self.form.channels)
-        return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], decoding)
+    def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As the form says."""
+        return self.form.deployed(outputs)
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """Decoded boxes (K, 9), scores (K,) and classes (K,), best first."""
-        found = self.decode(outputs, i)
+        found = self.form.decode(outputs, i)
         return {"boxes": found.boxes, "scores": found.scores, "classes": found.classes}
 
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
@@ -143,7 +100,7 @@ class Detection(Task):
         """Boxes, from a score on."""
         labels = batch["labels"][0].numpy()
         truth = DrawnBoxes(batch["boxes"][0].numpy()[labels >= 0], labels[labels >= 0])
-        found = self.decode(outputs, 0)
+        found = self.form.decode(outputs, 0)
         keep = found.scores >= min_score
         return Picture(truth, DrawnBoxes(found.boxes[keep], found.classes[keep], found.scores[keep]), DETECTION_CLASSES)
 
