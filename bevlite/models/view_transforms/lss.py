@@ -1,7 +1,7 @@
 """Lift-splat (Philion and Fidler, ECCV 2020): a depth distribution a pixel, pooled exactly on the BEV grid.
 
-Training adds the weighted features to their cells with index_add; the exported module computes the same sum by a
-tree of gathers with the tables as inputs (bevlite.runtime.pooling).
+Training adds the weighted features to their cells (bevlite.models.kernels.lss_pooling); the exported module computes
+the same sum by a tree of gathers with the tables as inputs (bevlite.runtime.pooling).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor
 from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform
+from bevlite.models.kernels import lss_pooling
+from bevlite.models.kernels.lss_pooling import Kernel
 from bevlite.models.view_transforms.lift import Lift, LiftConfig
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.registry import VIEW_TRANSFORMS
@@ -118,9 +120,16 @@ class LiftSplat(Lift):
         self.host = PoolingTables(self.frustum, self.grid, config.chunk, config.capacity, cameras, image_size)
         pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
         self.register_buffer("pixels", pixels, persistent=False)
+        grid, area = self.grid, self.frustum
+        self.register_buffer("depths_m", torch.tensor(config.depths_m, dtype=torch.float64), persistent=False)
+        limits = torch.tensor((grid.x_min, grid.y_min, grid.cell_m, grid.z_min, grid.z_max), dtype=torch.float64)
+        self.register_buffer("limits", limits, persistent=False)
+        self._sizes = (area.height, area.width, area.stride, grid.ny, grid.nx)
 
-    def cells(self, pixel_to_bev: Tensor) -> Tensor:
-        """BEV cell of every frustum point, (B, N, D, h, w) int64, -1 outside; float64 as on the host."""
+    def cells(self, pixel_to_bev: Tensor, kernel: Kernel | None = None) -> Tensor:
+        """BEV cell of every frustum point, (B, N, D, h, w) integers, -1 outside; float64 as on the host."""
+        if (kernel or lss_pooling.kernel_for(pixel_to_bev.device)) == "triton":
+            return lss_pooling.frustum_cells(pixel_to_bev, self.depths_m, self.limits, self._sizes)  # type: ignore[arg-type]
         matrix = pixel_to_bev.double()
         pixels: Tensor = self.pixels  # type: ignore[assignment]
         points = pixels @ matrix[..., :3, :3].transpose(-1, -2) + matrix[..., None, :3, 3]
@@ -132,21 +141,13 @@ class LiftSplat(Lift):
         cells = torch.where(inside, iy * grid.nx + ix, torch.full_like(ix, -1))
         return cells.view(*pixel_to_bev.shape[:2], self.depths, self.frustum.height, self.frustum.width)
 
-    def pool(self, depth: Tensor, context: Tensor, cells: Tensor) -> Tensor:
-        """Sum of depth-weighted context in every cell: (B, C, ny, nx), in float32 at least."""
-        batch, cameras, depths, height, width = cells.shape
-        area, count = height * width, self.grid.ny * self.grid.nx
-        flat = cells.reshape(-1)
-        kept = torch.nonzero(flat >= 0).squeeze(1)
-        camera = kept // (depths * area)
-        pixel = camera * area + kept % area
-        target = flat[kept] + (camera // cameras) * count
-        dtype = torch.promote_types(context.dtype, torch.float32)
-        rows = context.permute(0, 2, 3, 1).reshape(-1, context.shape[1]).to(dtype)
-        weights = depth.reshape(-1).to(dtype)[kept]
-        pooled = rows.new_zeros(batch * count, rows.shape[1])
-        pooled = pooled.index_add(0, target, rows[pixel] * weights[:, None])
-        return pooled.view(batch, self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2)
+    def pool(self, depth: Tensor, context: Tensor, cells: Tensor, kernel: Kernel | None = None) -> Tensor:
+        """Sum of depth-weighted context in every cell: (B, C, ny, nx), in float32 at least.
+
+        By a kernel of our own where there is a GPU; `kernel` forces one road (`bevlite.models.kernels.lss_pooling`).
+        """
+        pooled = lss_pooling.pool(depth, context, cells, self.grid.ny * self.grid.nx, kernel)
+        return pooled.view(cells.shape[0], self.grid.ny, self.grid.nx, -1).permute(0, 3, 1, 2)
 
     def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The camera BEV map."""
