@@ -119,7 +119,7 @@ def check_choice() -> str:
     torch.use_deterministic_algorithms(True)
     assert lss_pooling.kernel_for(here, FP32) == "torch"
     torch.use_deterministic_algorithms(False)
-    compiled = torch.compile(lambda d, c, k: lss_pooling.pool(d, c, k, 30), backend="eager", fullgraph=True)
+    compiled = torch.compile(lambda d, c, k: lss_pooling.pool(d, c, k, 30, "triton"), backend="eager", fullgraph=True)
     given = case("columns", (1, 2, 4, 5, 3, 20, 30), (FP32, FP32))
     torch.testing.assert_close(compiled(*given[:3]), lss_pooling.pool(*given, "torch"))
     return "choice"

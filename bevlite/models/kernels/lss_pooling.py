@@ -22,11 +22,12 @@ OLDEST = (7, 0)
 """Compute capability that Triton needs."""
 
 
-@torch.compiler.assume_constant_result
 def kernel_for(device: torch.device, *dtypes: torch.dtype) -> Kernel:
     """What pools tensors of these types there."""
     if torch.are_deterministic_algorithms_enabled() or torch.float64 in dtypes:
         return "torch"
+    if torch.compiler.is_compiling():  # which needs Triton itself
+        return "triton" if device.type == "cuda" else "torch"
     return _kernel_on(device.type, device.index)
 
 
