@@ -56,7 +56,7 @@ def test_what_runs_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: p
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     lss_pooling._kernel_on.cache_clear()
-    with caplog.at_level(logging.INFO, "bevlite.kernels"):
+    with caplog.at_level(logging.INFO, lss_pooling.__name__):
         for _ in range(2):
             assert lss_pooling.kernel_for(torch.device("cuda", 0), FP32) == "torch"
             assert lss_pooling.kernel_for(torch.device("cpu"), FP32) == "torch"

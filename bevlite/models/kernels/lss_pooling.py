@@ -1,7 +1,7 @@
 """LSS pooling for training and evaluation: by a Triton kernel on a GPU, in plain torch anywhere else.
 
 Both compute the same sum, in float32 at least. Which of them runs is decided once a device, by running both on a small
-example, and said through `logging` (`bevlite.kernels`): a warning where a GPU cannot have the kernel, information
+example, and said through `logging`: a warning where a GPU cannot have the kernel, information
 elsewhere. Deterministic algorithms (`torch.use_deterministic_algorithms`) and float64 are torch's; so is a second
 derivative, which the kernel does not have.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Kernel = Literal["triton", "torch"]
-SAYS = logging.getLogger("bevlite.kernels")
+SAYS = logging.getLogger(__name__)
 OLDEST = (7, 0)
 """Compute capability that Triton needs."""
 
