@@ -202,8 +202,9 @@ def tune(size: Size, types: str, run: Stages) -> None:
 
     case = Case(size, TYPES[types], 1)
     given, high = case.sets[0], max(16, size.frustum.height)
-    run.say(f"\n**{size.name}, {types}: block sizes (depths, rows, channels, warps), us warm**; chosen: "
-            f"{lss_triton.blocks_for(len(size.frustum.depths_m), size.frustum.height, size.channels)}\n")  # fmt: skip
+    numbers = (len(size.frustum.depths_m), size.frustum.height, size.channels)
+    chosen = ", ".join(str(tuple(lss_triton.blocks_for(of, *numbers))) for of in ("map", "depth", "context"))
+    run.say(f"\n**{size.name}, {types}: depths, rows, channels, warps a program; us, warm**; chosen: {chosen}\n")
     for what, needed in (("forward", None), ("depth gradient", (True, False)), ("feature gradient", (False, True))):
         graphs, kept = {}, []
         for blocks in _blocks(high):

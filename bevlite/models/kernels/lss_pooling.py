@@ -28,6 +28,8 @@ def kernel_for(device: torch.device, *dtypes: torch.dtype) -> Kernel:
         return "torch"
     if torch.compiler.is_compiling():  # which needs Triton itself
         return "triton" if device.type == "cuda" else "torch"
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():  # torch waits for the GPU: not there
+        return "triton"
     return _kernel_on(device.type, device.index)
 
 
@@ -166,15 +168,15 @@ def _problem(device: torch.device) -> str:
         return f"triton cannot be imported ({error})"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < OLDEST:
         return f"compute capability under {OLDEST[0]}.{OLDEST[1]}"
-    source = torch.Generator().manual_seed(0)
-    depth = torch.rand((2, 3, 4, 2), generator=source)
-    context = torch.randn((2, 5, 4, 2), generator=source)
-    cells = torch.randint(-1, 4, (1, 2, 3, 4, 2), generator=source)
-    weight = torch.randn((1, 4, 5), generator=source)
     found = []
     kernels: tuple[Kernel, ...] = ("triton", "torch")
     try:
-        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            source = torch.Generator().manual_seed(0)
+            depth = torch.rand((2, 3, 4, 2), generator=source)
+            context = torch.randn((2, 5, 4, 2), generator=source)
+            cells = torch.randint(-1, 4, (1, 2, 3, 4, 2), generator=source)
+            weight = torch.randn((1, 4, 5), generator=source)
             for kernel in kernels:
                 given = [tensor.to(device).requires_grad_() for tensor in (depth, context)]
                 result = pool(given[0], given[1], cells.to(device), 4, kernel)

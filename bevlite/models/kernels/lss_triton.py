@@ -13,7 +13,7 @@ Only imported when a kernel is called; needs triton.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import triton
@@ -31,12 +31,18 @@ class Blocks(NamedTuple):
     precision: str = "ieee"
 
 
-def blocks_for(depths: int, rows: int, channels: int) -> Blocks:
-    """For D depth bins, h rows and C channels: few padded channels, a whole column where it is not too high."""
+def blocks_for(of: Literal["map", "depth", "context"], depths: int, rows: int, channels: int) -> Blocks:
+    """For D depth bins, h rows and C channels: few padded channels, a whole column where it is not too high.
+
+    Many small programs hide the time that it takes to look up cells first. The gradient of the context cannot be split
+    by depth, so it takes many bins at a time.
+    """
     height = min(64, max(16, triton.next_power_of_2(rows)))
-    narrow = min(64, max(16, triton.next_power_of_2(channels)))
+    narrow = min(64 if of == "map" else 32, max(16, triton.next_power_of_2(channels)))
     while narrow > 16 and -(-channels // narrow) * narrow > 1.25 * channels:
         narrow //= 2
+    if of == "context":
+        return Blocks(min(64 if height <= 32 else 32, max(16, triton.next_power_of_2(depths))), height, narrow)
     return Blocks(16 if depths <= 64 else 32, height, narrow)
 
 
@@ -60,7 +66,7 @@ def forward(depth: Tensor, context: Tensor, cells: Tensor, cell_count: int, bloc
     batch, cameras, depths, height, width = cells.shape
     channels = context.shape[1]
     out = torch.zeros((batch, cell_count, channels), dtype=torch.float32, device=depth.device)
-    size = blocks or blocks_for(depths, height, channels)
+    size = blocks or blocks_for("map", depths, height, channels)
     columns = batch * cameras * width
     if out.numel() and columns:
         _forward_kernel[(columns, triton.cdiv(depths, size.depths), triton.cdiv(height, size.rows))](
@@ -81,21 +87,20 @@ def backward(
     """The gradients of depth and context (None where not needed) from that of the map, (B, cell_count, C) float32."""
     depths, height = cells.shape[2:4]
     channels = context.shape[1]
-    size = blocks or blocks_for(depths, height, channels)
     columns = cells.shape[0] * cells.shape[1] * cells.shape[4]
-    shape = _shape(cells, channels, grad.shape[1])
-    high = triton.cdiv(height, size.rows)
-    meta = _meta(size)
+    shape, places = _shape(cells, channels, grad.shape[1]), cells.stride()
     of_depth = of_context = None
     if needed[0]:
+        size = blocks or blocks_for("depth", depths, height, channels)
         of_depth = torch.empty_like(depth)
-        _depth_gradient_kernel[(columns, triton.cdiv(depths, size.depths), high)](
-            grad, context, cells, of_depth, *shape, *of_depth.stride(), *context.stride(), *cells.stride(), **meta
+        _depth_gradient_kernel[(columns, triton.cdiv(depths, size.depths), triton.cdiv(height, size.rows))](
+            grad, context, cells, of_depth, *shape, *of_depth.stride(), *context.stride(), *places, **_meta(size)
         )
     if needed[1]:
+        size = blocks or blocks_for("context", depths, height, channels)
         of_context = torch.empty_like(context, memory_format=torch.channels_last)
-        _context_gradient_kernel[(columns, triton.cdiv(channels, size.channels), high)](
-            grad, depth, cells, of_context, *shape, *depth.stride(), *of_context.stride(), *cells.stride(), **meta
+        _context_gradient_kernel[(columns, triton.cdiv(channels, size.channels), triton.cdiv(height, size.rows))](
+            grad, depth, cells, of_context, *shape, *depth.stride(), *of_context.stride(), *places, **_meta(size)
         )
     return of_depth, of_context
 
