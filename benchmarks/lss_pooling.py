@@ -207,7 +207,7 @@ def tune(size: Size, types: str, run: Stages) -> None:
     run.say(f"\n**{size.name}, {types}: depths, rows, channels, warps a program; us, warm**; chosen: {chosen}\n")
     for what, needed in (("forward", None), ("depth gradient", (True, False)), ("feature gradient", (False, True))):
         graphs, kept = {}, []
-        for blocks in _blocks(high):
+        for blocks in _blocks(high, size.channels):
 
             def step(c: Case, g: Inputs, blocks: Any = blocks, needed: Any = needed) -> Any:
                 if needed is None:
@@ -222,13 +222,13 @@ def tune(size: Size, types: str, run: Stages) -> None:
         run.say(f"- {what}: " + "; ".join(f"{name} {time[0]:.1f}" for name, time in found[:8]))
 
 
-def _blocks(high: int) -> Iterator[Any]:
+def _blocks(high: int, width: int) -> Iterator[Any]:
     from bevlite.models.kernels.lss_triton import Blocks
 
     for depths in (16, 32, 64):
         for channels in (16, 32, 64):
-            for warps in (1, 2, 4, 8):
-                if depths * high * channels <= 64 * 32 * 32:
+            for warps in (2, 4, 8):
+                if depths * high * channels <= 64 * 32 * 32 and -(-width // channels) * channels <= 1.3 * width:
                     yield Blocks(depths, high, channels, warps)
 
 
