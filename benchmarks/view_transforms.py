@@ -27,6 +27,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "configs" / "variants" / "refe
 LIFT = {"channels": 64, "depth_range_m": [1.0, 60.0], "depth_step_m": 1.0}
 FORMS: dict[str, dict[str, Any]] = {
     "lss": {"type": "lss", **LIFT},
+    "lss, by columns": {"type": "lss", "pooling": "columns", **LIFT},
     "pull, 10 contributions": {"type": "pull", **LIFT},
     "column": {"type": "column", **LIFT},
     "depth_lss": {"type": "depth_lss", **LIFT},

@@ -75,7 +75,7 @@ def frustum_cells(frustum: Frustum, grid: CellGrid, pixel_to_bev: np.ndarray) ->
     return np.where(inside, iy * grid.nx + ix, -1)
 
 
-def _chunks(owner: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def chunks(owner: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut the runs of a sorted array into chunks: row of each entry, column of each entry, owner of each row."""
     starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(owner) else np.zeros(0, np.int64)
     lengths = np.diff(np.r_[starts, len(owner)])
@@ -91,7 +91,7 @@ def tree_levels(cells: np.ndarray, chunk: int) -> list[int]:
     owner = np.sort(cells[cells >= 0].ravel())
     levels = []
     while True:
-        owner = _chunks(owner, chunk)[2]
+        owner = chunks(owner, chunk)[2]
         levels.append(len(owner))
         owner = owner[np.isin(owner, owner[1:][owner[1:] == owner[:-1]])]
         if not len(owner):
@@ -122,8 +122,8 @@ def pooling_tables(cells: np.ndarray, cell_count: int, chunk: int, capacities: S
     kept = kept[np.argsort(flat[kept], kind="stable")]
     camera, rest = np.divmod(kept, depths * height * width)
     feature = camera * height * width + rest % (height * width)
-    row, column, owner = _chunks(flat[kept], chunk)
-    _check_capacity(1, len(owner), capacities)
+    row, column, owner = chunks(flat[kept], chunk)
+    check_capacity(1, len(owner), capacities)
     depth_index = np.zeros((capacities[0], chunk), dtype=np.int32)
     feature_index = np.zeros((capacities[0], chunk), dtype=np.int32)
     depth_index[row, column] = kept + 1
@@ -143,12 +143,12 @@ def pooling_tables(cells: np.ndarray, cell_count: int, chunk: int, capacities: S
         level += 1
         if level > len(capacities):
             if len(owner):
-                _check_capacity(level, len(owner), capacities)
+                check_capacity(level, len(owner), capacities)
             break
         table = np.zeros((capacities[level - 1], chunk), dtype=np.int32)
         if len(owner):
-            row, column, above = _chunks(owner, chunk)
-            _check_capacity(level, len(above), capacities)
+            row, column, above = chunks(owner, chunk)
+            check_capacity(level, len(above), capacities)
             table[row, column] = ids
             owner, ids = above, base + np.arange(len(above))
         base += capacities[level - 1]
@@ -157,10 +157,11 @@ def pooling_tables(cells: np.ndarray, cell_count: int, chunk: int, capacities: S
     return tables
 
 
-def _check_capacity(level: int, needed: int, capacities: Sequence[int]) -> None:
+def check_capacity(level: int, needed: int, capacities: Sequence[int], of: str = "rows") -> None:
+    """Raise a ValueError when a level needs more rows (or groups) than its capacity."""
     room = capacities[level - 1] if level <= len(capacities) else 0
     if needed > room:
         raise ValueError(
-            f"pooling tables: level {level} needs {needed} rows for this calibration and has room for {room}; "
+            f"pooling tables: level {level} needs {needed} {of} for this calibration and has room for {room}; "
             "set view_transform.capacity for your rig"
         )

@@ -16,7 +16,8 @@ from torch import Tensor
 from bevlite.data.frame import Frame, Need
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import EgoMotion, Host, TensorSpec
-from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig, PoolingTables
+from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
+from bevlite.models.view_transforms.lss_tables import PoolingTables
 
 PAST, NEXT = "past_bev", "next_bev"
 

@@ -21,7 +21,8 @@ from bevlite.data.lidar import depth_map
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform
 from bevlite.models.layers import conv_bn_relu
-from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig, PoolingTables
+from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
+from bevlite.models.view_transforms.lss_tables import PoolingTables
 from bevlite.registry import VIEW_TRANSFORMS
 
 LIDAR_DEPTH = "lidar_depth"
