@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
 
         from bevlite.api.worlds import data_statistics
-        from bevlite.simulation.world.statistics import render
+        from bevlite.simulation.world.comparison import render
 
         Console(highlight=False, soft_wrap=True).print(render(data_statistics(root, version=version)))
 

@@ -36,7 +36,7 @@ def _wheels(b: MeshBuilder, xs: tuple[float, ...], y: float, radius: float) -> N
 
 
 def _box(rng: np.random.Generator, x: float, y: float, top: float, wheels: tuple[float, ...], dress: _Dress) -> Mesh:
-    """A box on wheels, 2 x long, 2 y wide, with a nose of a fifth of its length, a pane in front, a unit on its roof."""
+    """A box on wheels, 2 x long, 2 y wide, with a nose of a fifth of its length, a pane in front, a unit on top."""
     b = MeshBuilder()
     refl = float(rng.uniform(0.2, 0.45))
     nose = 0.6 * x

@@ -1,6 +1,7 @@
 """The constants that define how hard the world is, in every version; what differs by version stands in `rules`.
 
-Changing one of them changes all versions, and is not allowed: it goes to `rules` then, with a new version. Lengths are metres, times seconds, speeds m/s, angles radians unless the name says otherwise.
+Changing one of them changes all versions, and is not allowed: it goes to `rules` then, with a new version.
+Lengths are metres, times seconds, speeds m/s, angles radians unless the name says otherwise.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ LIDAR_ELEVATION_DEG = (-30.67, 10.67)
 LIDAR_MAX_RANGE = 100.0
 LIDAR_RANGE_SIGMA = 0.02
 LIDAR_DROPOUT = 0.03  # of every return
-LIDAR_DROPOUT_DARK = 0.25  # further share for a surface that returns nothing, less for brighter ones
+LIDAR_DROPOUT_DARK = 0.25  # further share for ground that returns nothing, less for brighter ground
+LIDAR_DARK = 0.05  # strength of a return at which that loss has fallen to a third
 
 # --- camera -----------------------------------------------------------------------------------------------
 CAMERA_SIGMA = 2.5  # noise of a pixel, of 255

@@ -21,7 +21,7 @@ from bevlite.errors import DataError
 from bevlite.simulation.world.rules import DEFAULT_WORLD, RULES
 from bevlite.simulation.world.scene import SceneMaker
 from bevlite.simulation.world.spec import SceneSpec
-from bevlite.simulation.world.tables import write_tables
+from bevlite.simulation.world.tables import DECOYS, write_tables
 
 METADATA = "world.json"
 _RECORDS = ".world"
@@ -193,6 +193,9 @@ def generate_world(
         say(f"{name}: {samples} samples in {seconds:.1f} s ({done} of {len(specs)})")
     rows = [json.loads(_record(root, name).read_text()) for name in names]
     write_tables(root / version, rows)
+    if RULES[world].decoys:
+        decoys = {name: of_scene["decoys"] for name, of_scene in zip(names, rows, strict=True)}
+        write_atomic(root / DECOYS, json.dumps(decoys, indent=0, allow_nan=False))
     return WorldSummary(
         root=root,
         version=version,

@@ -8,6 +8,7 @@ from numba import njit
 
 from bevlite.simulation.world.constants import (
     LIDAR_COLUMNS,
+    LIDAR_DARK,
     LIDAR_DROPOUT,
     LIDAR_DROPOUT_DARK,
     LIDAR_ELEVATION_DEG,
@@ -225,7 +226,9 @@ class Lidar:
         strength = reflectivity * np.sqrt(np.clip(cosine, 0.0, 1.0))
         far = self._rules.dropout_far * (distance / LIDAR_MAX_RANGE) ** 2
         lost = LIDAR_DROPOUT + np.minimum(far, self._rules.dropout_far_most)
-        lost = lost + LIDAR_DROPOUT_DARK * np.exp(-strength / 0.05)
+        rules = self._rules
+        dark = rules.dropout_dark * np.exp(-strength / rules.dark)
+        lost = lost + np.where(on_object & (hit >= 0), dark, LIDAR_DROPOUT_DARK * np.exp(-strength / LIDAR_DARK))
         keep = (hit != -1) & (chance > lost)
         away = np.maximum(distance + noise, 0.05)
         xyz = self._beams * away[..., None]

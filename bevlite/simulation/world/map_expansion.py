@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,7 @@ class _Writer:
     def _arcs(self, token: str, points: Array) -> None:
         """The centre line of a lane through `points` (n, 3: x, y, heading), each piece an arc or straight."""
         pieces = []
-        for a, b in zip(points[:-1], points[1:], strict=True):
+        for a, b in itertools.pairwise(points):
             turn = float((b[2] - a[2] + np.pi) % (2 * np.pi) - np.pi)
             chord = float(np.hypot(*(b[:2] - a[:2])))
             length = chord if abs(turn) < 1e-6 else chord * (turn / 2) / np.sin(turn / 2)

@@ -51,12 +51,16 @@ class LidarRules:
     Attributes:
         dropout_far: share lost at 100 m, growing with the square of the range.
         dropout_far_most: no more than that share is lost to range.
+        dropout_dark: share lost by an object's surface that returns nothing, less for brighter ones.
+        dark: strength of a return at which that loss has fallen to a third.
         ground: reflectivity by ground code.
         ground_patches: how much the ground's reflectivity varies from patch to patch, as a share of it.
     """
 
     dropout_far: float
     dropout_far_most: float
+    dropout_dark: float
+    dark: float
     ground: tuple[float, ...]
     ground_patches: float
 
@@ -170,6 +174,8 @@ V1 = WorldRules(
     lidar=LidarRules(
         dropout_far=0.45,
         dropout_far_most=1.0,
+        dropout_dark=0.25,
+        dark=0.05,
         ground=(0.16, 0.05, 0.40, 0.30, 0.13, 0.15, 0.12, 0.14),
         ground_patches=0.0,
     ),
@@ -181,11 +187,11 @@ V2 = replace(
     V1,
     version=2,
     density=MappingProxyType(
-        {**V1.density, "pedestrian": 10.0, "motorcycle": 1.0, "bicycle": 1.1, "traffic_cone": 5.5, "truck": 2.2}
+        {**V1.density, "car": 22.0, "pedestrian": 9.0, "motorcycle": 1.2, "bicycle": 1.2, "traffic_cone": 5.0}
     ),
     clutter=MappingProxyType({"bin": 3.0, "mailbox": 1.0, "sign": 3.0, "hedge": 3.0, "billboard": 1.5, "rack": 1.0}),
     decoys=MappingProxyType(
-        {"traffic_cone": 4.5, "barrier": 4.0, "pedestrian": 6.0, "truck": 1.3, "bus": 0.7, "trailer": 0.7}
+        {"traffic_cone": 5.0, "barrier": 5.0, "pedestrian": 8.0, "truck": 1.6, "bus": 0.9, "trailer": 0.9}
     ),
     mock_works=0.3,
     # A bus and a trailer have one distribution of sizes, between nuScenes' two.
@@ -196,27 +202,32 @@ V2 = replace(
     pedestrian_habits=(0.52, 0.38, 0.10),
     clothes=0.7,
     boxes_alike=True,
-    min_visible_pixels=120,
+    min_visible_pixels=80,
     weather=(("clear", 0.55), ("overcast", 0.31), ("haze", 0.06), ("night", 0.08)),
     haze_density=(0.004, 0.009),
     night_light=(0.19, 0.19, 0.22),
     streets=StreetRules(
         first_junction=(-60.0, 40.0),
-        junction_gap=(60.0, 130.0),
+        junction_gap=(70.0, 150.0),
         most_junctions=6,
         mid_crossing_gap=(35.0, 80.0),
         zebra_share=0.6,
         stop_share=0.6,
-        carpark_gap=(10.0, 60.0),
+        carpark_gap=(30.0, 110.0),
         expansion=True,
     ),
     lidar=LidarRules(
-        dropout_far=2.2,
-        dropout_far_most=0.6,
-        #       terrain, asphalt, white, yellow, pavement, kerb, plaza, earth
-        ground=(0.17, _PAVED, 0.13, 0.13, 0.125, 0.125, 0.12, 0.15)
-        #       crossing's gap, its paint, stop line, car park, its paint, median, worn white, worn yellow
-        + (_PAVED, 0.13, 0.13, 0.118, 0.125, 0.122, 0.13, 0.128),
+        dropout_far=1.8,
+        dropout_far_most=0.55,
+        dropout_dark=0.5,
+        dark=0.2,
+        ground=(
+            *(0.17, _PAVED, 0.13, 0.13),  # grass, asphalt, white, yellow
+            *(0.125, 0.125, 0.12, 0.15),  # pavement, kerb, plaza, earth
+            *(_PAVED, 0.13, 0.13),  # a crossing's gaps and paint, stop line
+            *(0.118, 0.125, 0.122),  # car park and its paint, median
+            *(0.13, 0.128),  # worn white, worn yellow
+        ),
         ground_patches=0.6,
     ),
 )

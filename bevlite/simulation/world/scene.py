@@ -210,4 +210,23 @@ class SceneMaker:
                     nearest = index if back <= 5 else index - 1
                     self._sweep(at, False, spec.token("sample", nearest))
             self._keyframe(index)
-        return self.rows.finished(self.rig, self.weather.name, self._map())
+        rows = self.rows.finished(self.rig, self.weather.name, self._map())
+        if spec.rules.decoys:
+            rows["decoys"] = self._decoys()
+        return rows
+
+    def _decoys(self) -> list[Row]:
+        """What looks like an object and is none: family, place (m, global), size (w, l, h) and yaw."""
+        out = []
+        for thing in self.stage.cast.decoys:
+            height = float(thing.mesh.triangles[..., 2].max())
+            length, width = thing.footprint
+            out.append(
+                {
+                    "family": thing.kind,
+                    "translation": [thing.x, thing.y, height / 2],
+                    "size": [width, length, height],
+                    "yaw": thing.yaw,
+                }
+            )
+        return out

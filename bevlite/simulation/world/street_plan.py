@@ -29,7 +29,7 @@ CARPARK_DEPTH = 16.0
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """A pedestrian crossing between junctions: its middle and half its width in s (m), zebra or two lines, stop lines."""
+    """A pedestrian crossing between junctions: middle and half width in s (m), zebra or lines, stop lines."""
 
     s: float
     half: float
