@@ -52,16 +52,16 @@ def make_cast(rng: np.random.Generator, layout: Layout, plan: EgoPlan, rules: Wo
         while placed < max(1, wanted[name]) and tries < 12 * (wanted[name] + 3) + (200 if not placed else 0):
             tries += 1
             way = str(rng.choice([w for w, _ in ways], p=[p for _, p in ways]))
-            placed += getattr(casting, way)(name, near=placed == 0)
+            placed += getattr(casting, way)(name, near=placed < rules.near)
     for name, have in (("traffic_cone", cones), ("barrier", barriers)):
         placed, tries, close = have, 0, 0
-        while (not close or placed < wanted[name]) and tries < 10 * (wanted[name] + 10):
+        while (close < rules.near or placed < wanted[name]) and tries < 10 * (wanted[name] + 10):
             tries += 1
-            added = casting.lone(name, near=not close)
+            added = casting.lone(name, near=close < rules.near)
             placed, close = placed + added, close + added
     placed, tries = 0, 0
     while placed < wanted["pedestrian"] and tries < 10 * (wanted["pedestrian"] + 2):
         tries += 1
-        placed += casting.pedestrian(near=placed == 0)
+        placed += casting.pedestrian(near=placed < rules.near)
     _add_decoys(casting, length)
     return Cast(casting.agents, casting.ego, plan.times, casting.decoys)

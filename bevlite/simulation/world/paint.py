@@ -57,38 +57,36 @@ def _paint(ground, nodes, per_node, zones, first, listed, start, bin_size, reach
     """Write the codes. `zones` (n, 9): s, d, code, other, period, share, along; `listed` from `first` by bin of s."""
     rows, columns = ground.shape
     bins = len(first) - 1
-    for r in range(rows):
-        v = (r + 0.5) / per_node
-        i = int(v)
-        v -= i
-        for c in range(columns):
-            u = (c + 0.5) / per_node
-            j = int(u)
-            u -= j
-            d = (nodes[i, j, 1] * (1 - u) + nodes[i, j + 1, 1] * u) * (1 - v) + (
-                nodes[i + 1, j, 1] * (1 - u) + nodes[i + 1, j + 1, 1] * u
-            ) * v
-            if abs(d) > reach:
+    for i in range(nodes.shape[0] - 1):
+        for j in range(nodes.shape[1] - 1):
+            s00, s01, s10, s11 = nodes[i, j, 0], nodes[i, j + 1, 0], nodes[i + 1, j, 0], nodes[i + 1, j + 1, 0]
+            d00, d01, d10, d11 = nodes[i, j, 1], nodes[i, j + 1, 1], nodes[i + 1, j, 1], nodes[i + 1, j + 1, 1]
+            if min(d00, d01, d10, d11) > reach or max(d00, d01, d10, d11) < -reach:
                 continue
-            s = (nodes[i, j, 0] * (1 - u) + nodes[i, j + 1, 0] * u) * (1 - v) + (
-                nodes[i + 1, j, 0] * (1 - u) + nodes[i + 1, j + 1, 0] * u
-            ) * v
-            b = int(np.floor((s - start) / bin_size))
-            if b < 0 or b >= bins:
-                continue
-            for q in range(first[b + 1] - 1, first[b] - 1, -1):  # the last one painted is the one that is seen
-                z = zones[listed[q]]
-                if s < z[0] or s >= z[1] or d < z[2] or d >= z[3]:
-                    continue
-                code = z[4]
-                if z[6] > 0:
-                    # Along s stripes are counted from the rectangle's beginning, along d from its inner edge.
-                    at = s - z[0] if z[8] > 0 else d - z[2]
-                    if at % z[6] >= z[7] * z[6]:
-                        code = z[5]
-                if code >= 0:
-                    ground[r, c] = code
-                    break
+            for r in range(i * per_node, min((i + 1) * per_node, rows)):
+                v = (r + 0.5) / per_node - i
+                s0, s1 = s00 * (1 - v) + s10 * v, s01 * (1 - v) + s11 * v
+                d0, d1 = d00 * (1 - v) + d10 * v, d01 * (1 - v) + d11 * v
+                for c in range(j * per_node, min((j + 1) * per_node, columns)):
+                    u = (c + 0.5) / per_node - j
+                    d = d0 * (1 - u) + d1 * u
+                    s = s0 * (1 - u) + s1 * u
+                    b = int(np.floor((s - start) / bin_size))
+                    if abs(d) > reach or b < 0 or b >= bins:
+                        continue
+                    for q in range(first[b + 1] - 1, first[b] - 1, -1):  # the last one painted is the one that is seen
+                        z = listed[q]
+                        if d < zones[z, 2] or d >= zones[z, 3] or s < zones[z, 0] or s >= zones[z, 1]:
+                            continue
+                        code = zones[z, 4]
+                        if zones[z, 6] > 0:
+                            # Stripes are counted from the rectangle's beginning along s, from its inner edge along d.
+                            at = s - zones[z, 0] if zones[z, 8] > 0 else d - zones[z, 2]
+                            if at % zones[z, 6] >= zones[z, 7] * zones[z, 6]:
+                                code = zones[z, 5]
+                        if code >= 0:
+                            ground[r, c] = np.uint8(code)
+                            break
 
 
 def paint(plan: StreetPlan, path: Path, shape: tuple[int, int], resolution: float) -> npt.NDArray[np.uint8]:

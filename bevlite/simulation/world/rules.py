@@ -77,6 +77,7 @@ class WorldRules:
         mock_works: share of the roadworks whose cones, barriers and machine are all decoys.
         sizes: (length, width, height) of boxes and their relative spread, by class.
         ways: how the objects of a class move, with the share of each way.
+        near: so many of each class are placed near the ego's way.
         pedestrian_habits: share that walks, stands, crosses.
         clothes: least saturation of what pedestrians wear, 0 (grey) to 1.
         boxes_alike: whether buses, trailers and box trucks have the shape of containers.
@@ -95,6 +96,7 @@ class WorldRules:
     mock_works: float
     sizes: Sizes
     ways: Ways
+    near: int
     pedestrian_habits: tuple[float, float, float]
     clothes: float
     boxes_alike: bool
@@ -163,6 +165,7 @@ V1 = WorldRules(
             "car": (("driving", 0.45), ("standing", 0.40), ("crossing", 0.15)),
         }
     ),
+    near=1,
     pedestrian_habits=(0.68, 0.22, 0.10),
     clothes=0.0,
     boxes_alike=False,
@@ -182,24 +185,25 @@ V1 = WorldRules(
 )
 
 # Asphalt, worn paint, pavement, kerb, car park and paved plots give back about the same; grass and earth do not.
-_PAVED = 0.12
+_PAVED, _PAINT = 0.12, 0.124
 V2 = replace(
     V1,
     version=2,
     density=MappingProxyType(
-        {**V1.density, "car": 22.0, "pedestrian": 9.0, "motorcycle": 1.2, "bicycle": 1.2, "traffic_cone": 5.0}
+        {**V1.density, "car": 22.0, "pedestrian": 11.0, "motorcycle": 1.4, "bicycle": 1.6, "traffic_cone": 5.0}
     ),
     clutter=MappingProxyType({"bin": 3.0, "mailbox": 1.0, "sign": 3.0, "hedge": 3.0, "billboard": 1.5, "rack": 1.0}),
     decoys=MappingProxyType(
-        {"traffic_cone": 5.0, "barrier": 5.0, "pedestrian": 8.0, "truck": 1.6, "bus": 0.9, "trailer": 0.9}
+        {"traffic_cone": 3.5, "barrier": 2.5, "pedestrian": 8.0, "truck": 1.6, "bus": 0.9, "trailer": 0.9}
     ),
-    mock_works=0.3,
+    mock_works=0.5,
     # A bus and a trailer have one distribution of sizes, between nuScenes' two.
     sizes=MappingProxyType({**V1.sizes, "bus": ((11.7, 2.92, 3.65), 0.10), "trailer": ((11.7, 2.92, 3.65), 0.10)}),
     ways=MappingProxyType(
         {**V1.ways, "car": (("driving", 0.40), ("standing", 0.32), ("crossing", 0.13), ("in_bay", 0.15))}
     ),
-    pedestrian_habits=(0.52, 0.38, 0.10),
+    near=2,
+    pedestrian_habits=(0.58, 0.32, 0.10),
     clothes=0.7,
     boxes_alike=True,
     min_visible_pixels=80,
@@ -222,11 +226,11 @@ V2 = replace(
         dropout_dark=0.5,
         dark=0.2,
         ground=(
-            *(0.17, _PAVED, 0.13, 0.13),  # grass, asphalt, white, yellow
+            *(0.17, _PAVED, _PAINT, _PAINT),  # grass, asphalt, white, yellow
             *(0.125, 0.125, 0.12, 0.15),  # pavement, kerb, plaza, earth
-            *(_PAVED, 0.13, 0.13),  # a crossing's gaps and paint, stop line
-            *(0.118, 0.125, 0.122),  # car park and its paint, median
-            *(0.13, 0.128),  # worn white, worn yellow
+            *(_PAVED, _PAINT, _PAINT),  # a crossing's gaps and paint, stop line
+            *(0.118, _PAINT, 0.122),  # car park and its paint, median
+            *(_PAINT, _PAINT),  # worn white, worn yellow
         ),
         ground_patches=0.6,
     ),

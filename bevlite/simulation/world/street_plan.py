@@ -25,6 +25,7 @@ _PLOT = 12.0
 BAY = 2.5
 _ROW = 5.0
 CARPARK_DEPTH = 16.0
+STOP_LINE = 1.0  # deeper than most real ones: two cells of the grid that maps are asked for on
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,7 @@ class _Planner:
         made = [self.crosswalk(s, d, zebra) for d in self.sides_of_road()]
         for side in stops:
             # Traffic at d < 0 goes with s, so it stops before the crossing's beginning.
-            at = (s[0] - 1.6, s[0] - 1.0) if side < 0 else (s[1] + 1.0, s[1] + 1.6)
+            at = (s[0] - 1.0 - STOP_LINE, s[0] - 1.0) if side < 0 else (s[1] + 1.0, s[1] + 1.0 + STOP_LINE)
             self.stop_line(at, _sided(side, st.inner, st.lane_edge), made[0 if side < 0 else -1])
 
     def crosswalks(self) -> None:
@@ -323,7 +324,7 @@ class _Planner:
                 made = self.crosswalk((low, high), d, True, across=True)
                 # Who comes in over a crossing street keeps to the right.
                 inward = (low, middle) if side > 0 else (middle, high)
-                self.stop_line(inward, _sided(side, st.half_width + 3.8, st.half_width + 4.4), made)
+                self.stop_line(inward, _sided(side, st.half_width + 3.7, st.half_width + 3.7 + STOP_LINE), made)
         for walk in st.crosswalks:
             stops = (-1.0, 1.0) if walk.stop else ()
             self.over_road((walk.s - walk.half, walk.s + walk.half), walk.zebra, stops)
