@@ -224,7 +224,8 @@ class Lidar:
         noise = rng.normal(0.0, LIDAR_RANGE_SIGMA, shape)
         spread = rng.normal(1.0, 0.18, shape)
         strength = reflectivity * np.sqrt(np.clip(cosine, 0.0, 1.0))
-        far = self._rules.dropout_far * (distance / LIDAR_MAX_RANGE) ** 2
+        beyond = np.maximum(distance - self._rules.dropout_onset, 0.0)
+        far = self._rules.dropout_far * (beyond / LIDAR_MAX_RANGE) ** 2
         lost = LIDAR_DROPOUT + np.minimum(far, self._rules.dropout_far_most)
         rules = self._rules
         dark = rules.dropout_dark * np.exp(-strength / rules.dark)

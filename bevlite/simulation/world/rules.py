@@ -49,7 +49,8 @@ class LidarRules:
     """What the LiDAR loses, and what the ground gives back.
 
     Attributes:
-        dropout_far: share lost at 100 m, growing with the square of the range.
+        dropout_onset: range (m) from which on returns are lost to range.
+        dropout_far: share lost 100 m beyond that, growing with the square of the way.
         dropout_far_most: no more than that share is lost to range.
         dropout_dark: share lost by an object's surface that returns nothing, less for brighter ones.
         dark: strength of a return at which that loss has fallen to a third.
@@ -57,6 +58,7 @@ class LidarRules:
         ground_patches: how much the ground's reflectivity varies from patch to patch, as a share of it.
     """
 
+    dropout_onset: float
     dropout_far: float
     dropout_far_most: float
     dropout_dark: float
@@ -175,6 +177,7 @@ V1 = WorldRules(
     night_light=(0.13, 0.13, 0.16),
     streets=StreetRules(first_junction=(15.0, 90.0), junction_gap=(90.0, 200.0), most_junctions=3),
     lidar=LidarRules(
+        dropout_onset=0.0,
         dropout_far=0.45,
         dropout_far_most=1.0,
         dropout_dark=0.25,
@@ -190,7 +193,7 @@ V2 = replace(
     V1,
     version=2,
     density=MappingProxyType(
-        {**V1.density, "car": 22.0, "pedestrian": 11.0, "motorcycle": 1.4, "bicycle": 1.6, "traffic_cone": 5.0}
+        {**V1.density, "car": 24.0, "pedestrian": 12.0, "motorcycle": 1.4, "bicycle": 1.6, "traffic_cone": 7.0}
     ),
     clutter=MappingProxyType({"bin": 3.0, "mailbox": 1.0, "sign": 3.0, "hedge": 3.0, "billboard": 1.5, "rack": 1.0}),
     decoys=MappingProxyType(
@@ -221,10 +224,11 @@ V2 = replace(
         expansion=True,
     ),
     lidar=LidarRules(
-        dropout_far=1.8,
-        dropout_far_most=0.55,
+        dropout_onset=18.0,
+        dropout_far=9.0,
+        dropout_far_most=0.5,
         dropout_dark=0.5,
-        dark=0.2,
+        dark=0.15,
         ground=(
             *(0.17, _PAVED, _PAINT, _PAINT),  # grass, asphalt, white, yellow
             *(0.125, 0.125, 0.12, 0.15),  # pavement, kerb, plaza, earth
