@@ -35,7 +35,7 @@ LIMIT = 0.02
 def exported_run(folder: Path, variant_file: Path) -> Run:
     """A run folder with weights, ONNX files and data, as training and export would leave it."""
     world = folder / "world"
-    generate_world(world, scenes=2, samples=2, sweeps=9, workers=1, seed=0)
+    generate_world(world, scenes=2, samples=2, sweeps=9, workers=1, seed=0, world=1)
     run, variant = Run(folder / "run"), load_variant(variant_file, [])
     write_atomic(run.path / "variant.yaml", to_yaml(variant))
     write_atomic(run.path / "data.yaml", to_yaml(DataConfig(root=str(world.resolve()))))

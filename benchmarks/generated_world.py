@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--image-scale", type=float, default=0.5)
+    parser.add_argument("--world", type=int, default=1, help="version of the world; the kept results are of version 1")
     parser.add_argument("--epochs", nargs="*", default=[], help="other than the recipes': lidar=16 both=16")
     parser.add_argument("--draws", type=int, default=500, help="of the bootstrap")
     parser.add_argument("--steps", nargs="*", default=["world", *NETWORKS, "table"])
@@ -55,7 +56,8 @@ def main() -> None:
     world = options.out / "world"
     if "world" in options.steps:
         began = time.monotonic()
-        print(generate_world(world, scenes=options.scenes, samples=options.samples, image_scale=options.image_scale))
+        sizes = dict(scenes=options.scenes, samples=options.samples)
+        print(generate_world(world, **sizes, image_scale=options.image_scale, world=options.world))
         print(f"world: {time.monotonic() - began:.0f} s", flush=True)
     data = load_data_config(world)
     for name in NETWORKS:

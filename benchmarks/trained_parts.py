@@ -93,7 +93,8 @@ def main() -> None:
         parser.error(f"networks: found {', '.join(unknown)}; accepted: {'; '.join(NETWORKS)}")
     world = out / "world"
     if step == "world":
-        print(generate_world(world, scenes=SCENES, val_scenes=UNSEEN, samples=SAMPLES, sweeps=1, image_scale=0.5))
+        sizes = dict(scenes=SCENES, val_scenes=UNSEEN, samples=SAMPLES)
+        print(generate_world(world, **sizes, sweeps=1, image_scale=0.5, world=1))  # what the results are of
     elif step == "train":
         for name in names:
             learn(name, out)

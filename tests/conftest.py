@@ -60,11 +60,14 @@ def interrupts() -> None:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
-    """Two training scenes and one validation scene of three keyframes each, images at a quarter of the size."""
+    """Two training scenes and one validation scene of three keyframes each, images at a quarter of the size.
+
+    Of version 1 of the world: golden losses are kept of it.
+    """
     from bevlite.simulation.world.generate import generate_world
 
     root = tmp_path_factory.mktemp("shared-world") / "data"
-    generate_world(root, scenes=3, samples=3, sweeps=1, image_scale=0.25, workers=1, seed=0)
+    generate_world(root, scenes=3, samples=3, sweeps=1, image_scale=0.25, workers=1, seed=0, world=1)
     return DataConfig(root=str(root)).resolved()
 
 

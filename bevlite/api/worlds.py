@@ -28,6 +28,7 @@ def synthesize(
     val_scenes: int | None = None,
     image_scale: float = 1.0,
     jpeg_quality: int = 90,
+    world: int = 2,
     workers: int | None = None,
     say: Say | None = None,
 ) -> WorldSummary:
@@ -42,6 +43,7 @@ def synthesize(
         val_scenes: scenes of the validation split; None for 2 of 10.
         image_scale: image size as a share of 1600 x 900.
         jpeg_quality: 10..100.
+        world: version of the world: 2, or 1, in which the camera counts for little.
         workers: processes; None for one a core. More than one needs `if __name__ == "__main__":` in a script.
         say: where a line a scene goes.
 
@@ -59,6 +61,7 @@ def synthesize(
         val_scenes=val_scenes,
         image_scale=image_scale,
         jpeg_quality=jpeg_quality,
+        world=world,
         workers=workers,
         report=say,
     )

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         val_scenes: int | None = typer.Option(None, help="Scenes of the validation split [2 of 10; 1 of 3]."),
         image_scale: float = typer.Option(1.0, help="Image size as a share of 1600 x 900."),
         jpeg_quality: int = typer.Option(90, help="JPEG quality, 10..100."),
+        world: int = typer.Option(2, help="Version of the world: 2, or 1, in which the camera counts for little."),
         workers: int | None = typer.Option(None, help="Processes; all cores by default."),
     ) -> None:
         """Make a generated world in nuScenes format: six cameras, LiDAR, boxes, occupancy."""
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
         console = Console(highlight=False, soft_wrap=True)
         with console.status("making scenes"):
-            world = synthesize(
+            made = synthesize(
                 out,
                 scenes=scenes,
                 samples=samples,
@@ -39,12 +40,13 @@ def register(app: typer.Typer) -> None:
                 val_scenes=val_scenes,
                 image_scale=image_scale,
                 jpeg_quality=jpeg_quality,
+                world=world,
                 workers=workers,
                 say=console.print,
             )
         console.print(
-            f"{world.root}: {world.version}, {len(world.train_scenes)} training and {len(world.val_scenes)} "
-            f"validation scenes, {world.samples} samples, {world.boxes} boxes, {world.seconds:.0f} s"
+            f"{made.root}: {made.version}, {len(made.train_scenes)} training and {len(made.val_scenes)} "
+            f"validation scenes, {made.samples} samples, {made.boxes} boxes, {made.seconds:.0f} s"
         )
 
     @data.command()
@@ -56,7 +58,7 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
 
         from bevlite.api.worlds import data_statistics
-        from bevlite.simulation.world.statistics import render
+        from bevlite.simulation.world.comparison import render
 
         Console(highlight=False, soft_wrap=True).print(render(data_statistics(root, version=version)))
 

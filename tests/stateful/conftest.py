@@ -36,7 +36,7 @@ def long_world(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     from bevlite.simulation.world.generate import generate_world
 
     root = tmp_path_factory.mktemp("long-world") / "data"
-    generate_world(root, scenes=2, samples=10, sweeps=1, image_scale=0.2, workers=1, seed=1)
+    generate_world(root, scenes=2, samples=10, sweeps=1, image_scale=0.2, workers=1, seed=1, world=1)
     return DataConfig(root=str(root)).resolved()
 
 

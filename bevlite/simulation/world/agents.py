@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from bevlite.simulation.world.geometry import Array
+from bevlite.simulation.world.layout import Thing
 from bevlite.simulation.world.mesh import Mesh
 from bevlite.simulation.world.motion import Track, distance, track_times
 
-# (length, width, height) in metres and relative spread; the means are those of nuScenes' boxes.
-SIZES: dict[str, tuple[tuple[float, float, float], float]] = {
-    "car": ((4.63, 1.96, 1.74), 0.08),
-    "truck": ((6.94, 2.52, 2.85), 0.14),
-    "bus": ((11.2, 2.95, 3.49), 0.08),
-    "trailer": ((12.3, 2.92, 3.87), 0.12),
-    "construction_vehicle": ((6.56, 2.82, 3.20), 0.15),
-    "pedestrian": ((0.73, 0.67, 1.77), 0.09),
-    "motorcycle": ((2.11, 0.77, 1.46), 0.08),
-    "bicycle": ((1.70, 0.60, 1.29), 0.08),
-    "traffic_cone": ((0.41, 0.41, 1.08), 0.15),
-    "barrier": ((0.50, 2.50, 0.99), 0.08),
-}
 CATEGORY = {
     "car": "vehicle.car",
     "truck": "vehicle.truck",
@@ -52,11 +40,12 @@ class Agent:
 
 @dataclass(frozen=True)
 class Cast:
-    """All agents of a scene, the ego's track, and the times (s) at which tracks are given."""
+    """All agents of a scene, the ego's track, the times (s) at which tracks are given, and what looks like agents."""
 
     agents: list[Agent]
     ego: Track
     times: Array
+    decoys: list[Thing] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

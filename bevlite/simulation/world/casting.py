@@ -1,4 +1,4 @@
-"""The cast of a scene: agents are placed one after another, each in the way that its class moves."""
+"""Places agents and what looks like them, each in the way that its class moves."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bevlite.simulation.world import people, street, vehicles
-from bevlite.simulation.world.agents import CATEGORY, SIZES, Agent, Cast, EgoPlan
-from bevlite.simulation.world.constants import BOX_MARGIN, DENSITY, DENSITY_SPREAD
+from bevlite.simulation.world import boxes, people, street, vehicles
+from bevlite.simulation.world.agents import CATEGORY, Agent, EgoPlan
+from bevlite.simulation.world.constants import BOX_MARGIN, OCC_MANMADE, OCC_OTHERS
+from bevlite.simulation.world.decoys import FAMILY, disguise
 from bevlite.simulation.world.geometry import Array
-from bevlite.simulation.world.layout import Layout
+from bevlite.simulation.world.layout import Layout, Thing
 from bevlite.simulation.world.mesh import Mesh
 from bevlite.simulation.world.motion import Track, collides, distance
+from bevlite.simulation.world.rules import WorldRules
+from bevlite.simulation.world.street_plan import BAY, bay_rows
 
 _VIEW = 75.0
 
 
-class _Casting:
+class Casting:
     """Places agents one after another; one that would meet another is refused and tried elsewhere."""
 
-    def __init__(self, rng: np.random.Generator, layout: Layout, plan: EgoPlan) -> None:
-        self.rng, self.layout, self.plan = rng, layout, plan
+    def __init__(self, rng: np.random.Generator, layout: Layout, plan: EgoPlan, rules: WorldRules) -> None:
+        self.rng, self.layout, self.plan, self.rules = rng, layout, plan, rules
         self.times, st = plan.times, layout.street
         self.agents: list[Agent] = []
+        self.decoys: list[Thing] = []
         self._tracks: list[Array] = []
         self._sizes: list[tuple[float, float]] = []
         self.s_low, self.s_high = float(plan.travelled.min()) - _VIEW, float(plan.travelled.max()) + _VIEW
@@ -64,7 +68,7 @@ class _Casting:
 
     def size(self, name: str, scale: float = 1.0) -> tuple[float, float, float]:
         """A random box size (l, w, h); long ones are a little wider and higher too."""
-        (length, width, height), spread = SIZES[name]
+        (length, width, height), spread = self.rules.sizes[name]
         common = self.rng.normal(0, spread * 0.7)
         own = self.rng.normal(0, spread * 0.5, 3)
         factor = np.clip(1 + common + own, 0.7, 1.4) * scale
@@ -81,14 +85,23 @@ class _Casting:
         rider: bool = False,
         margin: float = 0.25,
         category: str | None = None,
+        decoy: bool = False,
     ) -> bool:
-        """Add an agent unless it would meet something; says whether it was added."""
+        """Add an agent, or a thing that looks like one, unless it would meet something; says whether it was added."""
         sizes = np.array(self._sizes)
         tracks = np.stack(self._tracks)
         if collides(track.sparse(), size[0], size[1], tracks, sizes[:, 0], sizes[:, 1], margin):
             return False
         inner = (size[0] - 2 * BOX_MARGIN, size[1] - 2 * BOX_MARGIN, size[2])
         mesh = build().fitted(*inner)
+        if decoy:
+            family = FAMILY[name]
+            x, y, yaw = float(track.x[0]), float(track.y[0]), float(track.yaw[0])
+            occupancy = OCC_OTHERS if family == "container" else OCC_MANMADE
+            thing = Thing(family, disguise(name, mesh, self.rng), x, y, yaw, (size[0], size[1]), occupancy)
+            self.decoys.append(thing)
+            self._reserve(track, size[0], size[1])
+            return True
         self.agents.append(Agent(name, category or CATEGORY[name], mesh, size, track, parked, rider))
         self._reserve(track, size[0], size[1])
         return True
@@ -119,6 +132,9 @@ class _Casting:
             "motorcycle": lambda: people.motorcycle(rng, rider),
             "bicycle": lambda: people.bicycle(rng, rider),
         }
+        if self.rules.boxes_alike:
+            makers["bus"], makers["trailer"] = lambda: boxes.bus(rng), lambda: boxes.trailer(rng)
+            makers["truck"] = lambda: boxes.truck(rng) if rng.random() < 0.5 else vehicles.truck(rng)
         return makers[name]
 
     def driving(self, name: str, near: bool = False) -> bool:
@@ -151,7 +167,7 @@ class _Casting:
             return False
         return True
 
-    def standing(self, name: str, near: bool = False) -> bool:
+    def standing(self, name: str, near: bool = False, decoy: bool = False) -> bool:
         """A vehicle that stands at the edge of the road, or on a plot where there is no parking strip."""
         st, rng = self.layout.street, self.rng
         side = float(rng.choice([-1.0, 1.0]))
@@ -166,11 +182,29 @@ class _Casting:
         if name in ("motorcycle", "bicycle"):
             inner = st.half_width + (rng.uniform(0.5, 1.0) if rng.random() < 0.6 else st.pavement - 0.4)
             turn = turn + rng.normal(0, 0.6)
-        if st.is_crossing(s, size[0] / 2 + 6.0):
+        if st.keep_clear(s, size[0] / 2 + 6.0):
             return False
         parked = not (name == "bus" and rng.random() < 0.7)
         track = self.still(s, side * inner, float(turn))
+        if decoy:
+            box = boxes.truck if name == "truck" else boxes.trailer
+            return self.add(name, lambda: box(rng), size, track, margin=0.2, decoy=True)
         return self.add(name, self._mesh_of(name), size, track, parked=parked, margin=0.2)
+
+    def in_bay(self, name: str, near: bool = False) -> bool:
+        """A vehicle in a bay of a car park, nose in or out."""
+        st, rng = self.layout.street, self.rng
+        spread = 30.0 if near else _VIEW
+        low, high = self.s_low + _VIEW - spread, self.s_high - _VIEW + spread
+        parks = [park for park in st.carparks if park.s[1] > low and park.s[0] < high]
+        if not parks:
+            return False
+        park = parks[int(rng.integers(len(parks)))]
+        along, across = bay_rows(st, park)[int(rng.integers(2))]
+        s = along[0] + BAY * (int(rng.integers(int((along[1] - along[0]) / BAY))) + 0.5) + rng.normal(0, 0.08)
+        d = park.side * (sum(across) / 2 + rng.normal(0, 0.15))
+        track = self.still(float(s), float(d), float(rng.choice([-1.0, 1.0])) * np.pi / 2 + rng.normal(0, 0.03))
+        return self.add(name, self._mesh_of(name), self.size(name), track, parked=True, margin=0.05)
 
     def crossing(self, name: str, near: bool = False) -> bool:
         """A vehicle on a crossing street: it waits at the line, draws up to it, or drives away."""
@@ -198,17 +232,21 @@ class _Casting:
 
     # --- people -------------------------------------------------------------------------------------------
 
-    def pedestrian(self, near: bool = False) -> bool:
+    def pedestrian(self, near: bool = False, decoy: bool = False) -> bool:
         """Somebody who walks along a pavement, stands on it, or crosses the road; sometimes two together."""
-        st, rng = self.layout.street, self.rng
+        st, rng, clothes = self.layout.street, self.rng, self.rules.clothes
         side = float(rng.choice([-1.0, 1.0]))
         s = self._somewhere(near)
-        kind = str(rng.choice(["walk", "stand", "cross"], p=[0.68, 0.22, 0.10]))
+        kind = str(rng.choice(["walk", "stand", "cross"], p=self.rules.pedestrian_habits))
         child = rng.random() < 0.06
         size = self.size("pedestrian", 0.72 if child else 1.0)
         category = "human.pedestrian.child" if child else None
         d: Array | float = side * (st.half_width + rng.uniform(0.9, st.pavement - 0.5))
-        walking = kind != "stand"
+        if kind == "cross" and st.crosswalks and rng.random() < 0.7:
+            s = st.crosswalks[int(rng.integers(len(st.crosswalks)))].s + float(rng.uniform(-1.2, 1.2))
+        if decoy:
+            kind = "stand"
+        walking = kind != "stand" if not decoy else bool(rng.random() < 0.5)
         speed = max(0.5, float(rng.normal(1.35, 0.25)))
         if kind == "walk":
             direction = float(rng.choice([-1.0, 1.0]))
@@ -221,27 +259,34 @@ class _Casting:
         if kind != "cross" and st.is_crossing(s, st.pavement):
             return False
         added = self.add(
-            "pedestrian", lambda: people.pedestrian(rng, walking), size, track, margin=0.12, category=category
+            "pedestrian",
+            lambda: people.pedestrian(rng, walking, clothes),
+            size,
+            track,
+            margin=0.12,
+            category=category,
+            decoy=decoy,
         )
-        if added and kind != "cross" and rng.random() < 0.35:
+        if added and not decoy and kind != "cross" and rng.random() < 0.35:
             beside = 0.85 * (1.0 if rng.random() < 0.5 else -1.0)
             normal = track.yaw + np.pi / 2
             friend = Track(track.x + beside * np.cos(normal), track.y + beside * np.sin(normal), track.yaw)
             other = self.size("pedestrian")
-            self.add("pedestrian", lambda: people.pedestrian(rng, walking), other, friend, margin=0.08)
+            self.add("pedestrian", lambda: people.pedestrian(rng, walking, clothes), other, friend, margin=0.08)
         return added
 
     # --- works --------------------------------------------------------------------------------------------
 
     def works(self, near: bool) -> tuple[int, int, int]:
-        """Roadworks at the edge of the road; says how many barriers, cones and machines it got."""
+        """Roadworks at the edge of the road, or a row of decoys; says how many barriers, cones and machines it got."""
         st, rng = self.layout.street, self.rng
         side = float(rng.choice([-1.0, 1.0]))
         s = self._somewhere(near)
         length = float(rng.uniform(10, 24))
         edge = st.lane_edge + (0.6 if st.parking > 0 else 1.2)
-        if st.is_crossing(s + length / 2, length / 2 + 3):
+        if st.keep_clear(s + length / 2, length / 2 + 3):
             return 0, 0, 0
+        mock = self.rules.mock_works > 0 and rng.random() < self.rules.mock_works
         barriers = cones = machines = 0
         size = self.size("construction_vehicle")
         moves = rng.random() < 0.25
@@ -252,35 +297,47 @@ class _Casting:
             turn = 0.0 if side < 0 else np.pi
             back = distance(rng, self.times, "cruise", 0.6) * (1.0 if side < 0 else -1.0)
             track = self.along(s + length / 2 + np.clip(back, -3, 3), d, turn)
-        machines += self.add(
-            "construction_vehicle", self._mesh_of("construction_vehicle"), size, track, parked=not moves
-        )
+        if mock:
+            size = self.size("truck")
+            still = self.still(s + length / 2, side * (edge + 0.6 + size[1] / 2), turn)
+            self.add("truck", lambda: boxes.truck(rng), size, still, decoy=True)
+        else:
+            machines += self.add(
+                "construction_vehicle", self._mesh_of("construction_vehicle"), size, track, parked=not moves
+            )
         kind = str(rng.choice(["barriers", "both", "cones"], p=[0.35, 0.45, 0.2]))
         if kind != "cones":
             for at in np.arange(s, s + length, float(rng.uniform(2.7, 3.4))):
                 size = self.size("barrier")
                 turn = np.pi / 2 + rng.normal(0, 0.05)
                 track = self.still(float(at), side * edge, turn)
-                barriers += self.add("barrier", lambda: street.barrier(rng), size, track, parked=True, margin=0.02)
+                barriers += self.add(
+                    "barrier", lambda: street.barrier(rng), size, track, parked=True, margin=0.02, decoy=mock
+                )
         if kind != "barriers":
             for at in np.arange(s - 8, s + (0 if kind == "both" else length), float(rng.uniform(1.8, 3.5))):
                 size = self.size("traffic_cone")
                 track = self.still(float(at), side * (edge + rng.normal(0, 0.15)), float(rng.uniform(0, 6)))
-                cones += self.add("traffic_cone", lambda: street.traffic_cone(rng), size, track, margin=0.02)
+                cones += self.add(
+                    "traffic_cone", lambda: street.traffic_cone(rng), size, track, margin=0.02, decoy=mock
+                )
         for _ in range(int(rng.integers(0, 3))):
             size = self.size("pedestrian")
             at = s + rng.uniform(0, length)
             track = self.still(float(at), side * (edge + rng.uniform(0.8, 3)), float(rng.uniform(-3, 3)))
             self.add(
                 "pedestrian",
-                lambda: people.pedestrian(rng, False),
+                lambda: people.pedestrian(rng, False, self.rules.clothes),
                 size,
                 track,
                 category="human.pedestrian.construction_worker",
+                decoy=mock,
             )
+        if mock:
+            return 0, 0, 0
         return barriers, cones, machines
 
-    def lone(self, name: str, near: bool = False) -> bool:
+    def lone(self, name: str, near: bool = False, decoy: bool = False) -> bool:
         """A cone or barrier on its own (or a short row), on the pavement or at the kerb."""
         st, rng = self.layout.street, self.rng
         side = float(rng.choice([-1.0, 1.0]))
@@ -289,53 +346,5 @@ class _Casting:
         size = self.size(name)
         turn = float(rng.uniform(-np.pi, np.pi)) if name == "traffic_cone" else np.pi / 2 + rng.normal(0, 0.3)
         build = (lambda: street.traffic_cone(rng)) if name == "traffic_cone" else (lambda: street.barrier(rng))
-        return self.add(name, build, size, self.still(s, side * where, float(turn)), parked=True, margin=0.05)
-
-
-_WAYS: dict[str, tuple[tuple[str, float], ...]] = {
-    "bus": (("driving", 0.6), ("standing", 0.4)),
-    "trailer": (("driving", 0.5), ("standing", 0.5)),
-    "truck": (("driving", 0.5), ("standing", 0.42), ("crossing", 0.08)),
-    "motorcycle": (("driving", 0.5), ("standing", 0.4), ("crossing", 0.1)),
-    "bicycle": (("driving", 0.45), ("standing", 0.55)),
-    "car": (("driving", 0.45), ("standing", 0.40), ("crossing", 0.15)),
-}
-
-
-def make_cast(rng: np.random.Generator, layout: Layout, plan: EgoPlan) -> Cast:
-    """The agents of a scene: each of the ten classes is near the ego's way at least once."""
-    casting = _Casting(rng, layout, plan)
-    length = casting.s_high - casting.s_low
-    share = length / 150.0 * np.exp(rng.normal(0, DENSITY_SPREAD, len(DENSITY)) - DENSITY_SPREAD**2 / 2)
-    wanted = {name: int(rng.poisson(DENSITY[name] * f)) for name, f in zip(DENSITY, share, strict=True)}
-
-    barriers, cones, machines = 0, 0, 0
-    for _ in range(12):
-        enough = barriers >= wanted["barrier"] or cones >= wanted["traffic_cone"]
-        if machines and (enough or machines >= wanted["construction_vehicle"]):
-            break
-        got = casting.works(near=machines == 0)
-        barriers, cones, machines = barriers + got[0], cones + got[1], machines + got[2]
-
-    for way in ("standing", "driving") * 20:
-        if machines:
-            break
-        machines += getattr(casting, way)("construction_vehicle", near=True)
-
-    for name, ways in _WAYS.items():
-        placed, tries = 0, 0
-        while placed < max(1, wanted[name]) and tries < 12 * (wanted[name] + 3) + (200 if not placed else 0):
-            tries += 1
-            way = str(rng.choice([w for w, _ in ways], p=[p for _, p in ways]))
-            placed += getattr(casting, way)(name, near=placed == 0)
-    for name, have in (("traffic_cone", cones), ("barrier", barriers)):
-        placed, tries, close = have, 0, 0
-        while (not close or placed < wanted[name]) and tries < 10 * (wanted[name] + 10):
-            tries += 1
-            added = casting.lone(name, near=not close)
-            placed, close = placed + added, close + added
-    placed, tries = 0, 0
-    while placed < wanted["pedestrian"] and tries < 10 * (wanted["pedestrian"] + 2):
-        tries += 1
-        placed += casting.pedestrian(near=placed == 0)
-    return Cast(casting.agents, casting.ego, plan.times)
+        track = self.still(s, side * where, float(turn))
+        return self.add(name, build, size, track, parked=True, margin=0.05, decoy=decoy)

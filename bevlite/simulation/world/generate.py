@@ -18,10 +18,10 @@ from typing import Any
 from bevlite.config import write_atomic
 from bevlite.data.classes import CAMERAS, LIDAR
 from bevlite.errors import DataError
-from bevlite.simulation.world.constants import WORLD_VERSION
+from bevlite.simulation.world.rules import DEFAULT_WORLD, RULES
 from bevlite.simulation.world.scene import SceneMaker
 from bevlite.simulation.world.spec import SceneSpec
-from bevlite.simulation.world.tables import write_tables
+from bevlite.simulation.world.tables import DECOYS, write_tables
 
 METADATA = "world.json"
 _RECORDS = ".world"
@@ -81,13 +81,14 @@ def _record(root: Path, scene: str) -> Path:
     return root / _RECORDS / f"{scene}.json"
 
 
-def _check(scenes: int, samples: int, sweeps: int, image_scale: float, jpeg_quality: int) -> None:
+def _check(scenes: int, samples: int, sweeps: int, image_scale: float, jpeg_quality: int, world: int) -> None:
     for name, value, accepted, valid in (
         ("scenes", scenes, "1 or more", scenes >= 1),
         ("samples", samples, "2 to 80", 2 <= samples <= 80),
         ("sweeps", sweeps, "0 to 9", 0 <= sweeps <= 9),
         ("image-scale", image_scale, "0.1 to 1.0", 0.1 <= image_scale <= 1.0),
         ("jpeg-quality", jpeg_quality, "10 to 100", 10 <= jpeg_quality <= 100),
+        ("world", world, " or ".join(str(version) for version in RULES), world in RULES),
     ):
         if not valid:
             raise DataError(f"{name}: found {value}; accepted: {accepted}")
@@ -134,6 +135,7 @@ def generate_world(
     val_scenes: int | None = None,
     image_scale: float = 1.0,
     jpeg_quality: int = 90,
+    world: int = DEFAULT_WORLD,
     workers: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> WorldSummary:
@@ -150,6 +152,7 @@ def generate_world(
         val_scenes: how many of the scenes carry names of the validation split.
         image_scale: image size as a share of 1600 x 900.
         jpeg_quality: 10..100.
+        world: version of the world, 1 or 2; figures of different versions are never put side by side.
         workers: processes; all cores by default. The bytes do not depend on it.
         report: receives one line for each finished scene.
 
@@ -158,11 +161,11 @@ def generate_world(
         OSError: the disk is full or cannot be written; finished scenes stay.
     """
     started = time.perf_counter()
-    _check(scenes, samples, sweeps, image_scale, jpeg_quality)
+    _check(scenes, samples, sweeps, image_scale, jpeg_quality, world)
     version, train, val = scene_names(scenes, val_scenes)
     names = train + val
     metadata: dict[str, Any] = {
-        "world_version": WORLD_VERSION,
+        "world_version": world,
         "version": version,
         "seed": seed,
         "scenes": scenes,
@@ -176,7 +179,8 @@ def generate_world(
     root = Path(out)
     _prepare(root, metadata)
     specs = [
-        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality) for index, name in enumerate(names)
+        SceneSpec(name, index, seed, samples, sweeps, image_scale, jpeg_quality, world)
+        for index, name in enumerate(names)
     ]
     missing = [spec for spec in specs if not _record(root, spec.name).exists()]
     kept = len(specs) - len(missing)
@@ -189,6 +193,9 @@ def generate_world(
         say(f"{name}: {samples} samples in {seconds:.1f} s ({done} of {len(specs)})")
     rows = [json.loads(_record(root, name).read_text()) for name in names]
     write_tables(root / version, rows)
+    if RULES[world].decoys:
+        decoys = {name: of_scene["decoys"] for name, of_scene in zip(names, rows, strict=True)}
+        write_atomic(root / DECOYS, json.dumps(decoys, indent=0, allow_nan=False))
     return WorldSummary(
         root=root,
         version=version,

@@ -6,7 +6,8 @@ keeps to the right, so that d < 0 goes with the line and d > 0 against it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,50 +15,17 @@ from numba import njit
 
 from bevlite.simulation.world import materials as m
 from bevlite.simulation.world import street
-from bevlite.simulation.world.constants import CLUTTER_DENSITY, OCC_MANMADE, OCC_OTHERS, OCC_VEGETATION
+from bevlite.simulation.world.constants import OCC_MANMADE, OCC_OTHERS, OCC_VEGETATION
 from bevlite.simulation.world.mesh import Mesh
+from bevlite.simulation.world.paint import paint
 from bevlite.simulation.world.path import Path, make_path
+from bevlite.simulation.world.rules import StreetRules, WorldRules
+from bevlite.simulation.world.street_plan import LANE, Carpark, Crosswalk, Street, StreetPlan, plan_street
 
 GROUND_RESOLUTION = 0.1
-LANE = 3.5
 _REACH = 75.0  # how far the ground is drawn to each side of the centre line
 _OTHERS = {"bin", "rack", "container"}
 _PLANTS = {"hedge"}
-
-
-@dataclass(frozen=True)
-class Street:
-    """The cross-section of the road, in metres from its centre line."""
-
-    lanes: int  # in each direction
-    parking: float  # width of the parking strip, 0 if there is none
-    pavement: float
-    verge: float
-    median: bool
-    crossings: tuple[tuple[float, float], ...]  # (s, half width) of the streets that cross it
-
-    @property
-    def lane_edge(self) -> float:
-        """Where the outer lane ends."""
-        return self.lanes * LANE + (0.6 if self.median else 0.0)
-
-    @property
-    def half_width(self) -> float:
-        """Where the road ends and the kerb stands."""
-        return self.lane_edge + self.parking
-
-    @property
-    def building_line(self) -> float:
-        """Where plots begin."""
-        return self.half_width + self.pavement + self.verge
-
-    def lane_centre(self, lane: int) -> float:
-        """Distance of a lane's centre from the centre line; lane 0 is the inner one."""
-        return (lane + 0.5) * LANE + (0.6 if self.median else 0.0)
-
-    def is_crossing(self, s: float, margin: float = 0.0) -> bool:
-        """Whether s lies on a crossing street, or within `margin` of one."""
-        return any(abs(s - at) < half + margin for at, half in self.crossings)
 
 
 @dataclass(frozen=True)
@@ -81,6 +49,7 @@ class Layout:
     street: Street
     ground: npt.NDArray[np.uint8]  # (rows = y, columns = x) of ground codes, origin at (0, 0)
     things: list[Thing] = field(default_factory=list)
+    plan: StreetPlan | None = None  # what the ground was painted from, in versions with a vector map
 
 
 @njit(cache=True)
@@ -182,7 +151,8 @@ class _Placer:
                 length = float(rng.uniform(10, 30))
                 middle = s + length / 2
                 gap = float(rng.uniform(1.5, 9))
-                if st.is_crossing(middle, length / 2 + st.pavement + 1.0):
+                blocked = st.on_carpark(middle, side, length / 2 + 1.0)
+                if blocked or st.is_crossing(middle, length / 2 + st.pavement + 1.0):
                     s += 3.0
                     continue
                 depth, height = float(rng.uniform(9, 20)), float(rng.choice([4, 7, 10, 13, 19, 28]))
@@ -223,10 +193,10 @@ class _Placer:
                     turn = np.pi if side > 0 else 0.0
                     self.put("lamp", street.lamp_post(), float(s), side * (st.half_width + 0.45), turn, OCC_MANMADE)
 
-    def clutter(self) -> None:
+    def clutter(self, density_of: Mapping[str, float]) -> None:
         rng, st = self.rng, self.street
         length = self.path.end - self.path.start
-        for kind, density in CLUTTER_DENSITY.items():
+        for kind, density in density_of.items():
             for _ in range(int(rng.poisson(density * length / 150.0))):
                 side = float(rng.choice([-1.0, 1.0]))
                 s = float(rng.uniform(self.path.start, self.path.end))
@@ -250,7 +220,40 @@ class _Placer:
                 self.put(kind, street.clutter(kind, rng), s, side * inside, float(turn), _occupancy(kind))
 
 
-def make_layout(rng: np.random.Generator, travel: float) -> Layout:
+def _crosswalks(rng: np.random.Generator, rules: StreetRules, st: Street, start: float, end: float) -> list[Crosswalk]:
+    """Pedestrian crossings between the crossing streets."""
+    if rules.mid_crossing_gap is None:
+        return []
+    found, at = [], start + float(rng.uniform(*rules.mid_crossing_gap))
+    while at < end - 8:
+        zebra, stop = bool(rng.random() < rules.zebra_share), bool(rng.random() < rules.stop_share)
+        if not st.is_crossing(at, 16.0):
+            found.append(Crosswalk(at, float(rng.uniform(1.4, 2.1)), zebra, stop))
+        at += float(rng.uniform(*rules.mid_crossing_gap))
+    return found
+
+
+def _carparks(rng: np.random.Generator, rules: StreetRules, st: Street, start: float, end: float) -> list[Carpark]:
+    """Car parks on both sides, clear of the crossing streets."""
+    if rules.carpark_gap is None:
+        return []
+    found = []
+    for side in (-1.0, 1.0):
+        at = start + float(rng.uniform(0.0, rules.carpark_gap[1]))
+        while True:
+            length = 2.5 * float(rng.integers(8, 17))
+            if at + length > end:
+                break
+            if st.is_crossing(at + length / 2, length / 2 + st.pavement + 0.5):
+                at += 4.0
+                continue
+            drive = at + 4.0 if rng.random() < 0.5 else at + length - 4.0
+            found.append(Carpark((at, at + length), side, drive))
+            at += length + float(rng.uniform(*rules.carpark_gap))
+    return found
+
+
+def make_layout(rng: np.random.Generator, travel: float, rules: WorldRules) -> Layout:
     """A road for an ego that starts at s = 0 and drives `travel` metres, with all that stands beside it."""
     path = make_path(rng, -110.0, travel + 130.0)
     # The global frame is positive everywhere, because nuScenes' map masks start at (0, 0).
@@ -258,10 +261,10 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
     path = Path(path.start, x, y, path.heading)
     lanes = int(rng.choice([1, 2], p=[0.6, 0.4]))
     crossings: list[tuple[float, float]] = []
-    at = float(rng.uniform(15, 90))
-    while at < path.end - 20 and len(crossings) < 3:
+    at = float(rng.uniform(*rules.streets.first_junction))
+    while at < path.end - 20 and len(crossings) < rules.streets.most_junctions:
         crossings.append((at, float(rng.choice([3.6, 4.5, 7.0]))))
-        at += float(rng.uniform(90, 200))
+        at += float(rng.uniform(*rules.streets.junction_gap))
     st = Street(
         lanes=lanes,
         parking=2.4 if rng.random() < 0.75 else 0.0,
@@ -270,10 +273,31 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
         median=bool(lanes == 2 and rng.random() < 0.5),
         crossings=tuple(crossings),
     )
-    ground = np.zeros((int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)), np.uint8)
+    walks = _crosswalks(rng, rules.streets, st, path.start, path.end)
+    parks = _carparks(rng, rules.streets, st, path.start, path.end)
+    st = replace(st, crosswalks=tuple(walks), carparks=tuple(parks))
+    shape = int((y.max() + 100) / GROUND_RESOLUTION), int((x.max() + 100) / GROUND_RESOLUTION)
+    plots = rng.choice([m.GROUND_TERRAIN, m.GROUND_PLAZA, m.GROUND_DIRT], size=64, p=[0.5, 0.35, 0.15])
+    plan = None
+    if rules.streets.expansion:
+        plan = plan_street(st, path.start, path.end, [int(code) for code in plots])
+        ground = paint(plan, path, shape, GROUND_RESOLUTION)
+    else:
+        ground = _painted_by_rule(path, st, shape, plots)
+    placer = _Placer(rng, path, st)
+    placer.buildings()
+    placer.greenery()
+    placer.clutter(rules.clutter)
+    return Layout(path, st, ground, placer.things, plan)
+
+
+def _painted_by_rule(
+    path: Path, st: Street, shape: tuple[int, int], plots: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """The ground of version 1: no plan, a rule for every (s, d)."""
+    ground = np.zeros(shape, np.uint8)
     fine = np.arange(path.start, path.end, 0.06)
     xs, ys, hs = path.at(fine, 0.0)
-    plots = rng.choice([m.GROUND_TERRAIN, m.GROUND_PLAZA, m.GROUND_DIRT], size=64, p=[0.5, 0.35, 0.15])
     _paint_ground(
         ground,
         path.start,
@@ -292,8 +316,4 @@ def make_layout(rng: np.random.Generator, travel: float) -> Layout:
         plots.astype(np.uint8),
         _REACH,
     )
-    placer = _Placer(rng, path, st)
-    placer.buildings()
-    placer.greenery()
-    placer.clutter()
-    return Layout(path, st, ground, placer.things)
+    return ground

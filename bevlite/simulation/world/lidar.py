@@ -8,17 +8,18 @@ from numba import njit
 
 from bevlite.simulation.world.constants import (
     LIDAR_COLUMNS,
+    LIDAR_DARK,
     LIDAR_DROPOUT,
     LIDAR_DROPOUT_DARK,
-    LIDAR_DROPOUT_FAR,
     LIDAR_ELEVATION_DEG,
     LIDAR_MAX_RANGE,
     LIDAR_RANGE_SIGMA,
     LIDAR_RINGS,
 )
 from bevlite.simulation.world.geometry import Array, Pose
-from bevlite.simulation.world.materials import LIDAR_OF_GROUND
 from bevlite.simulation.world.mesh import F32
+from bevlite.simulation.world.noise import patches
+from bevlite.simulation.world.rules import LidarRules
 from bevlite.simulation.world.stage import Triangles
 
 _LOW, _HIGH = np.radians(LIDAR_ELEVATION_DEG[0]), np.radians(LIDAR_ELEVATION_DEG[1])
@@ -139,6 +140,7 @@ def _cast_ground(  # type: ignore[no-untyped-def]
     ego_origin,
     ground,
     reflect,
+    patchy,
     roof,
     max_range,
     distance,
@@ -168,6 +170,8 @@ def _cast_ground(  # type: ignore[no-untyped-def]
                 hit[r, j] = -2
                 cosine[r, j] = -gz
                 reflectivity[r, j] = reflect[code]
+                if patchy > 0.0:
+                    reflectivity[r, j] *= 1.0 + patchy * patches(x, y)
             ex = ego_rotation[0, 0] * gx + ego_rotation[1, 0] * gy + ego_rotation[2, 0] * gz
             ey = ego_rotation[0, 1] * gx + ego_rotation[1, 1] * gy + ego_rotation[2, 1] * gz
             ez = ego_rotation[0, 2] * gx + ego_rotation[1, 2] * gy + ego_rotation[2, 2] * gz
@@ -182,10 +186,11 @@ def _cast_ground(  # type: ignore[no-untyped-def]
 
 
 class Lidar:
-    """The LiDAR of one log, mounted at `mount` in the ego frame."""
+    """The LiDAR of one log, mounted at `mount` in the ego frame, over `ground` (rows, columns of codes)."""
 
-    def __init__(self, mount: Pose, ground: npt.NDArray[np.uint8]) -> None:
-        self._mount, self._ground = mount, ground
+    def __init__(self, mount: Pose, ground: npt.NDArray[np.uint8], rules: LidarRules) -> None:
+        self._mount, self._ground, self._rules = mount, ground, rules
+        self._reflect = np.array(rules.ground, dtype=np.float32)
         self._beams = np.ascontiguousarray(beam_directions())
 
     def sweep(self, triangles: Triangles, ego: Pose, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int32]]:
@@ -211,15 +216,20 @@ class Lidar:
         owner[on_object] = triangles.owner[hit[on_object]]
         _cast_ground(
             self._beams, inverse, sensor.translation, ego.rotation, self._mount.translation, self._ground,
-            LIDAR_OF_GROUND, np.array(_ROOF), LIDAR_MAX_RANGE, distance, hit, cosine, reflectivity,
+            self._reflect, self._rules.ground_patches, np.array(_ROOF), LIDAR_MAX_RANGE, distance, hit, cosine,
+            reflectivity,
         )  # fmt: skip
         owner = np.where(hit < -1, hit, owner)
         chance = rng.random(shape)
         noise = rng.normal(0.0, LIDAR_RANGE_SIGMA, shape)
         spread = rng.normal(1.0, 0.18, shape)
         strength = reflectivity * np.sqrt(np.clip(cosine, 0.0, 1.0))
-        lost = LIDAR_DROPOUT + LIDAR_DROPOUT_FAR * (distance / LIDAR_MAX_RANGE) ** 2
-        lost = lost + LIDAR_DROPOUT_DARK * np.exp(-strength / 0.05)
+        beyond = np.maximum(distance - self._rules.dropout_onset, 0.0)
+        far = self._rules.dropout_far * (beyond / LIDAR_MAX_RANGE) ** 2
+        lost = LIDAR_DROPOUT + np.minimum(far, self._rules.dropout_far_most)
+        rules = self._rules
+        dark = rules.dropout_dark * np.exp(-strength / rules.dark)
+        lost = lost + np.where(on_object & (hit >= 0), dark, LIDAR_DROPOUT_DARK * np.exp(-strength / LIDAR_DARK))
         keep = (hit != -1) & (chance > lost)
         away = np.maximum(distance + noise, 0.05)
         xyz = self._beams * away[..., None]

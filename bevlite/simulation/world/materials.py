@@ -33,18 +33,31 @@ GROUND_SIDEWALK = 4
 GROUND_KERB = 5
 GROUND_PLAZA = 6
 GROUND_DIRT = 7
+# From version 2 on: what the vector map tells apart has a code of its own.
+GROUND_CROSSING_GAP = 8  # asphalt of a pedestrian crossing
+GROUND_CROSSING = 9  # its paint
+GROUND_STOP_LINE = 10
+GROUND_CARPARK = 11
+GROUND_BAY = 12  # paint of a car park
+GROUND_MEDIAN = 13
+GROUND_WORN_WHITE = 14
+GROUND_WORN_YELLOW = 15
 
-OCC_OF_GROUND = np.array(
-    [
-        OCC_TERRAIN,
-        OCC_DRIVEABLE,
-        OCC_DRIVEABLE,
-        OCC_DRIVEABLE,
-        OCC_SIDEWALK,
-        OCC_SIDEWALK,
-        OCC_OTHER_FLAT,
-        OCC_TERRAIN,
-    ],
-    dtype=np.uint8,
+# What can be driven on.
+DRIVEABLE_GROUND = (
+    GROUND_ASPHALT,
+    GROUND_WHITE,
+    GROUND_YELLOW,
+    GROUND_CROSSING_GAP,
+    GROUND_CROSSING,
+    GROUND_STOP_LINE,
+    GROUND_CARPARK,
+    GROUND_BAY,
+    GROUND_WORN_WHITE,
+    GROUND_WORN_YELLOW,
 )
-LIDAR_OF_GROUND = np.array([0.16, 0.05, 0.40, 0.30, 0.13, 0.15, 0.12, 0.14], dtype=np.float32)
+
+OCC_OF_GROUND = np.full(16, OCC_TERRAIN, dtype=np.uint8)
+OCC_OF_GROUND[list(DRIVEABLE_GROUND)] = OCC_DRIVEABLE
+OCC_OF_GROUND[[GROUND_SIDEWALK, GROUND_KERB]] = OCC_SIDEWALK
+OCC_OF_GROUND[[GROUND_PLAZA, GROUND_MEDIAN]] = OCC_OTHER_FLAT

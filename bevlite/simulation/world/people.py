@@ -13,11 +13,11 @@ HAIR: tuple[Colour, ...] = ((0.08, 0.06, 0.05), (0.25, 0.16, 0.09), (0.6, 0.5, 0
 STONE: Colour = (0.52, 0.51, 0.48)
 
 
-def _cloth(rng: np.random.Generator) -> Colour:
-    # Saturated and dull clothes alike.
+def _cloth(rng: np.random.Generator, least: float = 0.0) -> Colour:
+    # Saturated and dull clothes alike, or none that is duller than `least`.
     hue = rng.uniform(0.05, 0.85, 3)
     grey = hue.mean()
-    mix = rng.uniform(0.0, 1.0)
+    mix = rng.uniform(least, 1.0)
     c = np.clip(grey + (hue - grey) * (0.4 + mix), 0.03, 0.92)
     return float(c[0]), float(c[1]), float(c[2])
 
@@ -55,12 +55,12 @@ def _figure(
         b.box((-0.32, -0.13), (-0.16, 0.16), (0.95, 1.4), _cloth(rng), m.CLOTH, 0.2)
 
 
-def pedestrian(rng: np.random.Generator, walking: bool) -> Mesh:
-    """A standing or walking person, with clothes, skin and hair of its own and perhaps a bag."""
+def pedestrian(rng: np.random.Generator, walking: bool, clothes: float = 0.0) -> Mesh:
+    """A standing or walking person, with skin, hair, perhaps a bag, and clothes of at least that saturation."""
     b = MeshBuilder()
     skin, hair = SKIN[int(rng.integers(len(SKIN)))], HAIR[int(rng.integers(len(HAIR)))]
     stride = rng.uniform(0.3, 1.0) * rng.choice([-1.0, 1.0]) if walking else rng.uniform(0.0, 0.15)
-    _figure(b, rng, float(stride), skin, hair, _cloth(rng), _cloth(rng), m.CLOTH, rng.random() < 0.3)
+    _figure(b, rng, float(stride), skin, hair, _cloth(rng, clothes), _cloth(rng, clothes), m.CLOTH, rng.random() < 0.3)
     return b.build()
 
 

@@ -184,7 +184,7 @@ class SceneRows:
                 "logfile": spec.logfile,
                 "vehicle": spec.logfile.split("-")[0],
                 "date_captured": "2018-07-24",
-                "location": "generated",
+                "location": spec.location,
             }
         ]
         rows["scene"] = [

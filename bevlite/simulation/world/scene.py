@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -12,27 +13,26 @@ from PIL import Image
 
 from bevlite.data.classes import LIDAR
 from bevlite.simulation.world.agents import plan_ego
-from bevlite.simulation.world.casting import make_cast
+from bevlite.simulation.world.cast import make_cast
 from bevlite.simulation.world.constants import (
     ANNOTATION_RANGE,
     BOX_BOTTOM,
     EGO_TILT_DEG,
     KEYFRAME_PERIOD,
-    MIN_VISIBLE_PIXELS,
     OCC_OF_CLASS,
     RENDER_RANGE,
     SWEEP_PERIOD,
-    WORLD_VERSION,
 )
 from bevlite.simulation.world.geometry import Array, Pose, rot_x, rot_y, rot_z
-from bevlite.simulation.world.layout import make_layout
+from bevlite.simulation.world.layout import GROUND_RESOLUTION, make_layout
 from bevlite.simulation.world.lidar import Lidar, points_in_boxes
+from bevlite.simulation.world.map_expansion import map_expansion
+from bevlite.simulation.world.materials import DRIVEABLE_GROUND
 from bevlite.simulation.world.mesh import F32
 from bevlite.simulation.world.occupancy import View, occupancy_labels
 from bevlite.simulation.world.pictures import Pictures
 from bevlite.simulation.world.rig import Rig, make_rig
 from bevlite.simulation.world.rows import Row, SceneRows, visibility_token
-from bevlite.simulation.world.seeding import generator
 from bevlite.simulation.world.spec import SceneSpec
 from bevlite.simulation.world.stage import Stage, Triangles, together
 from bevlite.simulation.world.weather import Weather, make_weather, weather_name
@@ -62,16 +62,14 @@ class SceneMaker:
         self.spec, self.root = spec, root
         duration = (spec.samples - 1) * KEYFRAME_PERIOD
 
-        def rng(part: str) -> np.random.Generator:
-            return generator(WORLD_VERSION, spec.seed, spec.name, part)
-
+        rng, rules = spec.generator, spec.rules
         plan = plan_ego(rng("ego"), duration)
-        layout = make_layout(rng("layout"), float(plan.travelled[-1]))
-        cast = make_cast(rng("cast"), layout, plan)
+        layout = make_layout(rng("layout"), float(plan.travelled[-1]), rules)
+        cast = make_cast(rng("cast"), layout, plan, rules)
         self.stage = Stage(layout, cast, rng("stage"))
         self.rig: Rig = make_rig(rng("rig"), spec.image_scale)
-        self.weather: Weather = make_weather(rng("weather"), weather_name(spec.index, spec.seed))
-        self.lidar = Lidar(self.rig.lidar, layout.ground)
+        self.weather: Weather = make_weather(rng("weather"), weather_name(spec.index, spec.seed, rules), rules)
+        self.lidar = Lidar(self.rig.lidar, layout.ground, rules.lidar)
         self._tilt = rng("tilt").uniform(0, 2 * np.pi, 2)
         self.pictures = Pictures(self.stage, self.weather)
         self.rows = SceneRows(spec, cast.agents)
@@ -103,7 +101,7 @@ class SceneMaker:
         ego = self.ego(t)
         x, y, _ = ego.translation
         triangles = together(self.stage.moving(t), self.stage.still(x, y, 120.0))
-        rng = generator(WORLD_VERSION, self.spec.seed, self.spec.name, "lidar", self.spec.us(t))
+        rng = self.spec.generator("lidar", self.spec.us(t))
         points, owner = self.lidar.sweep(triangles, ego, rng)
         name = self._file(LIDAR, t, key)
         write_file(self.root / name, points.tobytes())
@@ -174,7 +172,7 @@ class SceneMaker:
         counts = points_in_boxes(xyz, boxes)
         speeds = self.stage.agent_speeds(t)
         away = np.hypot(boxes[:, 0] - ego.translation[0], boxes[:, 1] - ego.translation[1])
-        least = MIN_VISIBLE_PIXELS * self.spec.image_scale**2
+        least = self.spec.rules.min_visible_pixels * self.spec.image_scale**2
         for k in range(len(boxes)):
             if away[k] > ANNOTATION_RANGE or (counts[k] == 0 and visible[k] < least):
                 continue
@@ -183,13 +181,22 @@ class SceneMaker:
         return boxes
 
     def _map(self) -> str:
-        """Write the mask of what can be driven on (0.1 m a pixel, north up), as nuScenes' semantic prior; its name."""
+        """Write the mask of what can be driven on (0.1 m a pixel, north up), as nuScenes' semantic prior; its name.
+
+        Versions with a vector map get that beside it, under the name of the log's location.
+        """
         name = f"maps/{self.spec.token('map')}.png"
-        ground = self.stage.layout.ground
-        mask = np.where((ground >= 1) & (ground <= 3), 255, 0).astype(np.uint8)[::-1]
+        layout = self.stage.layout
+        mask = np.where(np.isin(layout.ground, DRIVEABLE_GROUND), 255, 0).astype(np.uint8)[::-1]
         buffer = io.BytesIO()
         Image.fromarray(mask).save(buffer, "PNG", compress_level=1)
         write_file(self.root / name, buffer.getvalue())
+        if layout.plan is not None:
+            size = (mask.shape[1] * GROUND_RESOLUTION, mask.shape[0] * GROUND_RESOLUTION)
+            content = map_expansion(layout.plan, layout.street, layout.path, size, self.spec.token)
+            folder = self.root / "maps" / "expansion"
+            folder.mkdir(exist_ok=True)
+            write_file(folder / f"{self.spec.location}.json", json.dumps(content, allow_nan=False).encode())
         return name
 
     def make(self) -> dict[str, list[Row]]:
@@ -203,4 +210,23 @@ class SceneMaker:
                     nearest = index if back <= 5 else index - 1
                     self._sweep(at, False, spec.token("sample", nearest))
             self._keyframe(index)
-        return self.rows.finished(self.rig, self.weather.name, self._map())
+        rows = self.rows.finished(self.rig, self.weather.name, self._map())
+        if spec.rules.decoys:
+            rows["decoys"] = self._decoys()
+        return rows
+
+    def _decoys(self) -> list[Row]:
+        """What looks like an object and is none: family, place (m, global), size (w, l, h) and yaw."""
+        out = []
+        for thing in self.stage.cast.decoys:
+            height = float(thing.mesh.triangles[..., 2].max())
+            length, width = thing.footprint
+            out.append(
+                {
+                    "family": thing.kind,
+                    "translation": [thing.x, thing.y, height / 2],
+                    "size": [width, length, height],
+                    "yaw": thing.yaw,
+                }
+            )
+        return out

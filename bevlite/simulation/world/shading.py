@@ -132,6 +132,18 @@ def _ground_colour(code, x, y, far):  # type: ignore[no-untyped-def]
         r, g, b = 0.47, 0.42, 0.38
     elif code == 7:
         r, g, b = 0.42, 0.33, 0.23
+    elif code == 8:
+        r, g, b = 0.24, 0.24, 0.25
+    elif code == 11:  # older asphalt
+        r, g, b = 0.33, 0.33, 0.35
+    elif code == 13:
+        r, g, b = 0.50, 0.46, 0.42
+    elif code == 15:  # worn paint: the asphalt shows through in places
+        w = 0.55 + 0.45 * _hash(int(x * 6.0), int(y * 6.0), 15)
+        r, g, b = 0.24 + 0.54 * w, 0.24 + 0.36 * w, 0.25 - 0.11 * w
+    elif code >= 9:
+        w = 0.60 + 0.40 * _hash(int(x * 6.0), int(y * 6.0), code)
+        r, g, b = 0.24 + 0.56 * w, 0.24 + 0.56 * w, 0.25 + 0.53 * w
     else:
         r, g, b = 0.24, 0.34, 0.13
     # Noise on two scales; the fine one fades before it would flicker.

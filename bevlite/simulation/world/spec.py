@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from bevlite.simulation.world.constants import WORLD_VERSION
-from bevlite.simulation.world.seeding import token
+import numpy as np
+
+from bevlite.simulation.world.rules import DEFAULT_WORLD, RULES, WorldRules
+from bevlite.simulation.world.seeding import generator, token
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,30 @@ class SceneSpec:
     sweeps: int
     image_scale: float
     jpeg_quality: int
+    world: int = DEFAULT_WORLD
+
+    @property
+    def rules(self) -> WorldRules:
+        """What this version of the world does."""
+        return RULES[self.world]
 
     @property
     def logfile(self) -> str:
         """The name of the scene's log, which its file names begin with."""
-        return f"w{WORLD_VERSION:03d}-{self.seed:04d}-{self.name}"
+        return f"w{self.world:03d}-{self.seed:04d}-{self.name}"
 
     def token(self, *parts: object) -> str:
         """A token of this scene: it names the world's parameters, so two worlds never share one."""
-        return token(*asdict(self).values(), WORLD_VERSION, *parts)
+        return token(*asdict(self).values(), *parts)
+
+    def generator(self, *parts: object) -> np.random.Generator:
+        """A random generator of this scene for the thing that the parts name."""
+        return generator(self.world, self.seed, self.name, *parts)
+
+    @property
+    def location(self) -> str:
+        """The location of the scene's log; where there is a vector map, each scene is a place of its own."""
+        return f"generated-{self.name}" if self.rules.streets.expansion else "generated"
 
     @property
     def start_us(self) -> int:

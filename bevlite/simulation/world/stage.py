@@ -86,18 +86,19 @@ class Stage:
 
     def __init__(self, layout: Layout, cast: Cast, rng: np.random.Generator) -> None:
         self.layout, self.cast = layout, cast
+        standing = [*layout.things, *cast.decoys]
         count = len(cast.agents)
-        self._seeds = rng.random(count + len(layout.things)).astype(np.float32)
+        self._seeds = rng.random(count + len(standing)).astype(np.float32)
         self._agent_triangles = _join([agent.mesh for agent in cast.agents], 0)
-        self._thing_pose = np.array([[t.x, t.y, t.yaw] for t in layout.things])
-        things = _join([thing.mesh for thing in layout.things], count)
+        self._thing_pose = np.array([[t.x, t.y, t.yaw] for t in standing])
+        things = _join([thing.mesh for thing in standing], count)
         self._thing_triangles = _place(things, self._thing_pose)
         self._thing_centre = self._thing_triangles.corners[..., :2].mean(1)
         self._x = np.stack([agent.track.x for agent in cast.agents])
         self._y = np.stack([agent.track.y for agent in cast.agents])
         self._yaw = np.stack([agent.track.yaw for agent in cast.agents])
         self.occupancy = np.array(
-            [OCC_OF_CLASS[agent.name] for agent in cast.agents] + [t.occupancy for t in layout.things],
+            [OCC_OF_CLASS[agent.name] for agent in cast.agents] + [t.occupancy for t in standing],
             dtype=np.uint8,
         )
 

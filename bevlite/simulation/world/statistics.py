@@ -1,14 +1,4 @@
-"""What a data set in nuScenes format holds, beside the figures that are published of nuScenes.
-
-Sources, as the table names them:
-
-- `trainval`: counts of sample_annotation by category in nuScenes v1.0-trainval (1,166,187 boxes in 34,149
-  keyframes), as the devkit's `list_categories` prints them on the full data set; summed to detection classes.
-- `paper`: Caesar et al., nuScenes: A multimodal dataset for autonomous driving, arXiv 1903.11027.
-- `anchors`: mean box sizes of nuScenes' training set, as the anchors of mmdetection3d's nuScenes configs.
-- `keyframe`: one real keyframe (the first of scene-0061: 68 boxes), measured by this same code: an impression
-  of one crowded place, not a statistic of nuScenes.
-"""
+"""What a data set in nuScenes format holds, beside the figures of nuScenes that `published` has."""
 
 from __future__ import annotations
 
@@ -21,42 +11,14 @@ import numpy as np
 
 from bevlite.data.classes import CATEGORIES, LIDAR
 from bevlite.errors import DataError
+from bevlite.simulation.world.constants import ANNOTATION_RANGE
+from bevlite.simulation.world.geometry import rotation_of
+from bevlite.simulation.world.map_shares import map_shares
+from bevlite.simulation.world.published import RANGES, TRAINVAL_BOXES
+from bevlite.simulation.world.tables import DECOYS
 
-VEHICLES = ("car", "truck", "bus", "trailer", "construction_vehicle", "motorcycle", "bicycle")
-_KEYFRAMES = 34149
-TRAINVAL_BOXES = {
-    "car": 493322,
-    "truck": 88519,
-    "bus": 14501 + 1820,
-    "trailer": 24860,
-    "construction_vehicle": 14671,
-    "pedestrian": 208240 + 2066 + 9161 + 727,
-    "motorcycle": 12617,
-    "bicycle": 11859,
-    "traffic_cone": 97959,
-    "barrier": 152087,
-}
-ANCHOR_SIZES = {  # width, length, height (m)
-    "car": (1.95, 4.61, 1.72),
-    "truck": (2.46, 6.74, 2.73),
-    "bus": (2.94, 11.19, 3.47),
-    "trailer": (2.87, 12.01, 3.82),
-    "construction_vehicle": (2.73, 6.38, 3.13),
-    "pedestrian": (0.66, 0.73, 1.76),
-    "motorcycle": (0.76, 2.10, 1.44),
-    "bicycle": (0.60, 1.68, 1.27),
-    "traffic_cone": (0.40, 0.40, 1.06),
-    "barrier": (2.49, 0.49, 0.98),
-}
-PAPER_SPEED = {"car": 6.6, "pedestrian": 1.3, "bicycle": 4.0}
-RANGES = ((0, 10), (10, 20), (20, 30), (30, 50), (50, 75))
-# One real keyframe: median points of a box by range.
-KEYFRAME_POINTS: dict[str, tuple[float | None, ...]] = {
-    "car": (None, None, 45.0, 5.0, 2.0),
-    "pedestrian": (None, 8.5, 6.5, 2.0, 1.0),
-}
-KEYFRAME_NO_POINTS = 0.044
 MOVING = 0.5
+FEW = 5  # points
 
 
 @dataclass(frozen=True)
@@ -69,10 +31,15 @@ class Statistics:
         size: mean (width, length, height) in metres by class.
         points: median LiDAR points of a box by class and by `RANGES`; None where there is no box.
         no_points: share of boxes without a LiDAR point.
+        few_points: share of boxes with 1 to `FEW` LiDAR points.
+        seen_with_few: share of boxes with at most `FEW` points of which a camera sees 60 % or more.
+        mean_points: mean LiDAR points of a box.
         visibility: share of boxes by level "1".."4".
         speed: mean speed (m/s) of what moves faster than `MOVING`, by class.
         moving: share of boxes that move faster than `MOVING`, by class.
         sweep_points: mean points of a keyframe sweep.
+        map_share: mean share of the 100 m x 100 m around the ego, by map class; empty where there is no vector map.
+        decoys: things that look like objects and are none within 75 m of the ego, by family; empty where unknown.
     """
 
     keyframes: int
@@ -80,10 +47,15 @@ class Statistics:
     size: dict[str, tuple[float, float, float]]
     points: dict[str, tuple[float | None, ...]]
     no_points: float
+    few_points: float
+    seen_with_few: float
+    mean_points: float
     visibility: dict[str, float]
     speed: dict[str, float]
     moving: dict[str, float]
     sweep_points: float
+    map_share: dict[str, float]
+    decoys: dict[str, float]
 
 
 def _tables(root: Path, version: str | None) -> dict[str, list[dict[str, Any]]]:
@@ -102,6 +74,8 @@ def _tables(root: Path, version: str | None) -> dict[str, list[dict[str, Any]]]:
         "category",
         "calibrated_sensor",
         "sensor",
+        "scene",
+        "log",
     )
     try:
         return {name: json.loads((root / version / f"{name}.json").read_text()) for name in names}
@@ -121,8 +95,9 @@ def measure(root: Path, version: str | None = None) -> Statistics:
     time_of = {row["token"]: row["timestamp"] * 1e-6 for row in tables["sample"]}
     channel = {row["token"]: row["channel"] for row in tables["sensor"]}
     lidars = {row["token"] for row in tables["calibrated_sensor"] if channel[row["sensor_token"]] == LIDAR}
-    pose = {row["token"]: row["translation"] for row in tables["ego_pose"]}
-    ego, sizes_on_disk = {}, []
+    pose = {row["token"]: row for row in tables["ego_pose"]}
+    ego: dict[str, dict[str, Any]] = {}
+    sizes_on_disk = []
     for row in tables["sample_data"]:
         if row["is_key_frame"] and row["calibrated_sensor_token"] in lidars:
             ego[row["sample_token"]] = pose[row["ego_pose_token"]]
@@ -132,13 +107,13 @@ def measure(root: Path, version: str | None = None) -> Statistics:
     rows = {row["token"]: row for row in tables["sample_annotation"]}
 
     by_class: dict[str, list[tuple[float, int, float, tuple[float, ...]]]] = {name: [] for name in TRAINVAL_BOXES}
-    levels, empty, total = dict.fromkeys("1234", 0), 0, 0
+    levels, points_of, seen_with_few = dict.fromkeys("1234", 0), [], 0
     for row in rows.values():
         name = name_of[row["instance_token"]]
         if name is None:
             continue
         x, y = row["translation"][:2]
-        centre = ego[row["sample_token"]]
+        centre = ego[row["sample_token"]]["translation"]
         away = float(np.hypot(x - centre[0], y - centre[1]))
         first, last = rows.get(row["prev"], row), rows.get(row["next"], row)
         duration = time_of[last["sample_token"]] - time_of[first["sample_token"]]
@@ -147,8 +122,9 @@ def measure(root: Path, version: str | None = None) -> Statistics:
         by_class[name].append((away, int(row["num_lidar_pts"]), speed, tuple(row["size"])))
         if row["visibility_token"] in levels:
             levels[row["visibility_token"]] += 1
-        empty += row["num_lidar_pts"] == 0
-        total += 1
+        points_of.append(int(row["num_lidar_pts"]))
+        seen_with_few += row["num_lidar_pts"] <= FEW and row["visibility_token"] in ("3", "4")
+    total, counted = len(points_of), np.array(points_of)
     if not total:
         raise DataError(f"{root}: holds no box of a detection class")
 
@@ -173,58 +149,51 @@ def measure(root: Path, version: str | None = None) -> Statistics:
         per_keyframe={name: len(boxes) / keyframes for name, boxes in by_class.items()},
         size=size,
         points=points,
-        no_points=empty / total,
+        no_points=float((counted == 0).mean()),
+        few_points=float(((counted > 0) & (counted <= FEW)).mean()),
+        seen_with_few=seen_with_few / total,
+        mean_points=float(counted.mean()),
         visibility={level: count / total for level, count in levels.items()},
         speed=speed_mean,
         moving=moving,
         sweep_points=float(np.mean(sizes_on_disk)) if sizes_on_disk else float("nan"),
+        map_share=map_shares(Path(root), _places(tables, ego)),
+        decoys=_decoys(Path(root), tables, ego),
     )
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+def _scene_of(tables: dict[str, list[dict[str, Any]]], key: str) -> dict[str, str]:
+    """By sample token: the scene's name, or the location of its log."""
+    location = {row["token"]: row["location"] for row in tables["log"]}
+    value = {row["token"]: row["name"] if key == "name" else location[row["log_token"]] for row in tables["scene"]}
+    return {row["token"]: value[row["scene_token"]] for row in tables["sample"]}
 
 
-def render(found: Statistics) -> str:
-    """The comparison as a Markdown table: figure, here, nuScenes, source."""
-    rows: list[tuple[str, str, str, str]] = []
-    boxes = sum(found.per_keyframe.values())
-    rows.append(("keyframes", str(found.keyframes), str(_KEYFRAMES), "trainval"))
-    published = sum(TRAINVAL_BOXES.values()) / _KEYFRAMES
-    rows.append(("boxes a keyframe, ten classes", _number(boxes, 1), _number(published, 1), "trainval"))
-    vehicles = sum(found.per_keyframe[name] for name in VEHICLES)
-    rows.append(("vehicles a keyframe", _number(vehicles, 1), "20", "paper"))
-    rows.append(("pedestrians a keyframe", _number(found.per_keyframe["pedestrian"], 1), "7", "paper"))
-    for name, count in TRAINVAL_BOXES.items():
-        here = _number(found.per_keyframe[name])
-        rows.append((f"{name} a keyframe", here, _number(count / _KEYFRAMES), "trainval"))
-    for name, size in ANCHOR_SIZES.items():
-        mine = found.size.get(name)
-        here = " x ".join(_number(v) for v in mine) if mine else "-"
-        rows.append((f"{name} w x l x h (m)", here, " x ".join(_number(v) for v in size), "anchors"))
-    for name in ("car", "pedestrian"):
-        for k, (low, high) in enumerate(RANGES):
-            median = found.points.get(name, (None,) * len(RANGES))[k]
-            real = KEYFRAME_POINTS.get(name, (None,) * len(RANGES))[k]
-            label = f"{name}, median points at {low}-{high} m"
-            rows.append((label, _number(median, 0), _number(real, 0), "keyframe"))
-    empty = _number(100 * KEYFRAME_NO_POINTS, 1)
-    rows.append(("boxes without a LiDAR point (%)", _number(100 * found.no_points, 1), empty, "keyframe"))
-    for level, label in (("1", "0-40"), ("2", "40-60"), ("3", "60-80"), ("4", "80-100")):
-        here = _number(100 * found.visibility[level], 0)
-        rows.append((f"visibility {label} % (% of boxes)", here, "-", "not known to us"))
-    for name, speed in PAPER_SPEED.items():
-        here = _number(found.speed.get(name), 1)
-        rows.append((f"{name}, mean speed when moving (m/s)", here, str(speed), "paper"))
-    for name in ("car", "pedestrian"):
-        moving = found.moving.get(name)
-        here = _number(None if moving is None else 100 * moving, 0)
-        rows.append((f"{name}, moving (% of boxes)", here, "-", "not known to us"))
-    rows.append(("points of a keyframe sweep", _number(found.sweep_points, 0), "34688", "keyframe"))
-    head = ("figure", "here", "nuScenes", "source")
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(4)]
-    lines = [
-        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in [head, *rows]
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
+def _places(
+    tables: dict[str, list[dict[str, Any]]], ego: dict[str, dict[str, Any]]
+) -> dict[str, list[tuple[float, float, float]]]:
+    """The ego's x, y (m) and yaw at every keyframe, by location."""
+    places: dict[str, list[tuple[float, float, float]]] = {}
+    for sample, location in _scene_of(tables, "location").items():
+        forward = rotation_of(ego[sample]["rotation"])[:, 0]
+        x, y, _ = ego[sample]["translation"]
+        places.setdefault(location, []).append((x, y, float(np.arctan2(forward[1], forward[0]))))
+    return places
+
+
+def _decoys(root: Path, tables: dict[str, list[dict[str, Any]]], ego: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Decoys a keyframe within the annotation range, by family."""
+    file = root / DECOYS
+    if not file.exists():
+        return {}
+    try:
+        by_scene = json.loads(file.read_text())
+        counts: dict[str, int] = {}
+        for sample, scene in _scene_of(tables, "name").items():
+            x, y = ego[sample]["translation"][:2]
+            for row in by_scene.get(scene, []):
+                near = np.hypot(row["translation"][0] - x, row["translation"][1] - y) < ANNOTATION_RANGE
+                counts[row["family"]] = counts.get(row["family"], 0) + bool(near)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: cannot be read ({error!r}); accepted: a list of decoys by scene") from None
+    return {family: count / len(tables["sample"]) for family, count in sorted(counts.items())}

@@ -12,6 +12,8 @@ from bevlite.simulation.world.seeding import token
 
 Row = dict[str, Any]
 
+DECOYS = "decoys.json"  # what looks like an object and is none, by scene; no table of nuScenes
+
 SCENE_TABLES = (
     "scene",
     "log",

@@ -37,7 +37,8 @@ CAB_COLOURS: tuple[Colour, ...] = ((0.85, 0.85, 0.85), (0.65, 0.1, 0.1), (0.1, 0
 YELLOW: Colour = (0.92, 0.65, 0.06)
 
 
-def _pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
+def pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
+    """One of the colours, a little off."""
     base = np.array(colours[int(rng.integers(len(colours)))])
     shade = np.clip(base * rng.uniform(0.85, 1.1) + rng.normal(0, 0.015, 3), 0.02, 0.95)
     return float(shade[0]), float(shade[1]), float(shade[2])
@@ -71,7 +72,7 @@ def _lamps(b: MeshBuilder, front: float, rear: float, y: float, z: float, size: 
 def car(rng: np.random.Generator) -> Mesh:
     """A sedan, hatchback, van or SUV."""
     b = MeshBuilder()
-    paint = _pick(rng, CAR_COLOURS)
+    paint = pick(rng, CAR_COLOURS)
     kind = rng.choice(["sedan", "hatch", "suv", "van"], p=[0.38, 0.27, 0.25, 0.10])
     refl = 0.12 + 0.4 * float(np.mean(paint))
     deck = {"sedan": 0.92, "hatch": 0.95, "suv": 1.05, "van": 1.1}[str(kind)]
@@ -98,7 +99,7 @@ def car(rng: np.random.Generator) -> Mesh:
 def truck(rng: np.random.Generator) -> Mesh:
     """A box truck, a flat-bed with cargo, or a pick-up."""
     b = MeshBuilder()
-    paint = _pick(rng, CAB_COLOURS)
+    paint = pick(rng, CAB_COLOURS)
     kind = rng.choice(["box", "flatbed", "pickup"], p=[0.6, 0.2, 0.2])
     refl = 0.15 + 0.35 * float(np.mean(paint))
     if kind == "pickup":
@@ -115,7 +116,7 @@ def truck(rng: np.random.Generator) -> Mesh:
     b.box((1.5, 3.1), (-1.05, 1.05), (2.3, 2.42), paint, m.PAINT, refl)
     b.box((1.5, 1.75), (-1.13, 1.13), (0.9, 2.42), paint, m.PAINT, refl)
     if kind == "box":
-        cargo = _pick(rng, BOX_COLOURS)
+        cargo = pick(rng, BOX_COLOURS)
         b.box((-3.45, 1.35), (-1.22, 1.22), (0.85, 2.95), cargo, m.RIBS, 0.2 + 0.3 * float(np.mean(cargo)))
         b.box((-3.48, -3.46), (-1.1, 1.1), (0.95, 2.85), (0.6, 0.6, 0.62), m.PLAIN, 0.35)
     else:
@@ -130,7 +131,7 @@ def truck(rng: np.random.Generator) -> Mesh:
 def bus(rng: np.random.Generator) -> Mesh:
     """A rigid city bus: a long box with a band of windows and a wide windscreen."""
     b = MeshBuilder()
-    paint = _pick(rng, BUS_COLOURS)
+    paint = pick(rng, BUS_COLOURS)
     b.box((-5.6, 5.55), (-1.45, 1.45), (0.35, 3.3), paint, m.BUS_SIDE, 0.3, roof=((0.85, 0.85, 0.85), m.PLAIN))
     b.frustum((5.55, 5.62, -1.35, 1.35), (5.55, 5.6, -1.3, 1.3), 1.0, 2.6, GLASS, m.GLASS, 0.06)
     b.box((5.55, 5.63), (-1.0, 1.0), (2.7, 3.1), (0.95, 0.7, 0.15), m.LAMP_WHITE, 0.3)
@@ -143,7 +144,7 @@ def bus(rng: np.random.Generator) -> Mesh:
 def trailer(rng: np.random.Generator) -> Mesh:
     """A semi-trailer: a long box, a tank or a curtain, on wheels at its rear, with no cab."""
     b = MeshBuilder()
-    cargo = _pick(rng, BOX_COLOURS)
+    cargo = pick(rng, BOX_COLOURS)
     refl = 0.2 + 0.3 * float(np.mean(cargo))
     kind = rng.choice(["box", "curtain", "tank"], p=[0.55, 0.25, 0.2])
     b.box((-6.1, 6.1), (-0.6, 0.6), (0.95, 1.25), BLACK, m.PLAIN, 0.1)
@@ -161,7 +162,7 @@ def trailer(rng: np.random.Generator) -> Mesh:
 def construction_vehicle(rng: np.random.Generator) -> Mesh:
     """An excavator or a wheel loader, yellow or orange."""
     b = MeshBuilder()
-    paint = _pick(rng, (YELLOW, YELLOW, (0.9, 0.4, 0.08)))
+    paint = pick(rng, (YELLOW, YELLOW, (0.9, 0.4, 0.08)))
     if rng.random() < 0.55:
         for y in (-1.3, 0.75):
             b.box((-2.0, 2.0), (y, y + 0.55), (0.0, 0.85), BLACK, m.MESH, 0.1)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bevlite.simulation.world.constants import WEATHER
 from bevlite.simulation.world.mesh import F32
+from bevlite.simulation.world.rules import WorldRules
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Weather:
         return self.numbers[:3]
 
 
-def weather_name(index: int, seed: int) -> str:
+def weather_name(index: int, seed: int, rules: WorldRules) -> str:
     """The weather of scene `index` of a world: spread evenly, so that small worlds keep the shares too."""
     place = (0.31 + 0.6180339887 * (index + 7 * seed)) % 1.0
-    for name, share in WEATHER:
+    for name, share in rules.weather:
         if place < share:
             return name
         place -= share
-    return WEATHER[0][0]
+    return rules.weather[0][0]
 
 
-def make_weather(rng: np.random.Generator, name: str) -> Weather:
+def make_weather(rng: np.random.Generator, name: str, rules: WorldRules) -> Weather:
     """The light of one scene in the weather `name`."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(25, 65))
     sun = [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
@@ -59,10 +59,10 @@ def make_weather(rng: np.random.Generator, name: str) -> Weather:
         n[3:6] = rng.uniform(0.1, 0.25)
         n[6:9] = np.array([0.55, 0.55, 0.55]) * rng.uniform(0.85, 1.1)
         n[9:12], n[12:15] = (0.66, 0.67, 0.68), (0.74, 0.74, 0.73)
-        n[15] = rng.uniform(0.006, 0.014)
+        n[15] = rng.uniform(*rules.haze_density)
     else:
         n[3:6] = 0.02
-        n[6:9] = np.array([0.13, 0.13, 0.16]) * rng.uniform(0.8, 1.2)
+        n[6:9] = np.array(rules.night_light) * rng.uniform(0.8, 1.2)
         n[9:12], n[12:15] = (0.02, 0.02, 0.05), (0.09, 0.08, 0.10)
         n[15], n[17], n[18] = rng.uniform(0.001, 0.003), 1.0, 1.0
     n[16] = rng.uniform(0.85, 1.2)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from bevlite.simulation.world.generate import WorldSummary, generate_world
+from bevlite.simulation.world.scene import SceneMaker
+from bevlite.simulation.world.spec import SceneSpec
 
-PARAMETERS: dict[str, Any] = dict(scenes=2, samples=3, seed=3, sweeps=2, image_scale=0.25)
+PARAMETERS: dict[str, Any] = dict(scenes=2, samples=3, seed=7, sweeps=2, image_scale=0.25)
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,21 @@ def nusc(small_world: WorldSummary) -> Any:
     from nuscenes.nuscenes import NuScenes
 
     return NuScenes(small_world.version, str(small_world.root), verbose=False)
+
+
+@pytest.fixture(scope="session")
+def maker() -> SceneMaker:
+    """What made the first scene of the small world."""
+    p = PARAMETERS
+    return SceneMaker(SceneSpec("scene-0061", 0, p["seed"], p["samples"], p["sweeps"], p["image_scale"], 90), Path("-"))
+
+
+@pytest.fixture(scope="session")
+def maker_of_version_1() -> SceneMaker:
+    """The same scene of version 1."""
+    p = PARAMETERS
+    spec = SceneSpec("scene-0061", 0, p["seed"], p["samples"], p["sweeps"], p["image_scale"], 90, world=1)
+    return SceneMaker(spec, Path("-"))
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from nuscenes.utils.geometry_utils import BoxVisibility
 from PIL import Image
 from pyquaternion import Quaternion
@@ -15,19 +13,6 @@ from bevlite.simulation.world.constants import OCC_FREE, OCC_OF_CLASS, OCC_RANGE
 from bevlite.simulation.world.generate import WorldSummary
 from bevlite.simulation.world.geometry import quaternion, rotation_of
 from bevlite.simulation.world.scene import SceneMaker
-from bevlite.simulation.world.spec import SceneSpec
-
-
-@pytest.fixture(scope="module")
-def maker(parameters_module: dict[str, Any]) -> SceneMaker:
-    p = parameters_module
-    spec = SceneSpec("scene-0061", 0, p["seed"], p["samples"], p["sweeps"], p["image_scale"], 90)
-    return SceneMaker(spec, Path("unused"))
-
-
-@pytest.fixture(scope="module")
-def parameters_module() -> dict[str, Any]:
-    return dict(samples=3, seed=3, sweeps=2, image_scale=0.25)
 
 
 def test_devkit_boxes_meet_the_rendered_objects(maker: SceneMaker, nusc: Any) -> None:

@@ -15,8 +15,9 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import points_in_box
 
 from bevlite.data.classes import CATEGORIES
+from bevlite.simulation.world.comparison import render
 from bevlite.simulation.world.generate import WorldSummary
-from bevlite.simulation.world.statistics import measure, render
+from bevlite.simulation.world.statistics import measure
 
 TABLES = (
     "attribute",
