@@ -88,7 +88,7 @@ def small_variant(**changes: Any) -> Variant:
 
 
 def check_in_network(part: PartConfig, **changes: Any) -> None:
-    """A part in the small network, whatever its kind.
+    """A part in the small network, whatever its kind: with the stream that it belongs to, and one head.
 
     It is counted without computing; exported in both forms with operators that every TensorRT version of a form takes,
     and that NVIDIA's own compiler takes where it is installed (`pip install 'bevlite[rtx]'`); and ONNX Runtime gives,
@@ -100,7 +100,7 @@ def check_in_network(part: PartConfig, **changes: Any) -> None:
             own, where that is of the same type.
         changes: of the small network, where the part fits no other.
     """
-    variant = small_variant(**merge(_placed(part), changes))
+    variant = small_variant(**merge(merge(_around(part), _placed(part)), changes))
     counted = {cost.name: cost.macs + cost.parameters for cost in module_costs(variant)}
     expect(sum(counted.values()) and tuple(counted) == variant.modules, part, f"counted as {counted}")
     torch.manual_seed(0)
@@ -169,6 +169,24 @@ def _by_torch(
             known |= made
     nexts = {name: made[source] for module in modules for name, source in module.states.items()}
     return {name: value.numpy() for name, value in made.items()}, nexts
+
+
+def _around(part: PartConfig) -> dict[str, Any]:
+    """The change of the small network that leaves out what a part has nothing to do with."""
+    if isinstance(part, HeadConfig):  # both streams: of one map, where much is empty, many queries are equally good
+        return {"heads": dict.fromkeys(SMALL["heads"])}
+    without: dict[str, Any] = {"heads": {Occupancy.name: None}}
+    if isinstance(part, (BackboneConfig, NeckConfig, ViewTransformConfig)):
+        return without | {"lidar": None}
+    return without if isinstance(part, FusionConfig) and _takes_two(part) else without | {"camera": None}
+
+
+def _takes_two(fusion: FusionConfig) -> bool:
+    try:
+        fusion.check(2)
+    except ValueError:
+        return False
+    return True
 
 
 def _placed(part: PartConfig) -> dict[str, Any]:

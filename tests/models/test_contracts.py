@@ -14,7 +14,6 @@ from bevlite.data.config import DataConfig
 from bevlite.data.index import Index
 from bevlite.grid import BEVGrid
 from bevlite.models.backbones.resnet import ResNet, ResNetConfig
-from bevlite.models.contracts import FusionConfig
 from bevlite.models.necks.lss_fpn import LSSFPNConfig
 from bevlite.models.samples import dataset_of, outline
 from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
@@ -121,8 +120,7 @@ def test_map_head(config: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [c() for c in EVERY_PART], ids=lambda c: c.type)
 def test_every_part_in_a_network(config: Any) -> None:
-    alone = {"lidar": None} if config.type == "none" and isinstance(config, FusionConfig) else {}
-    testing.check_in_network(config, **alone)
+    testing.check_in_network(config)
 
 
 def test_every_task(world: DataConfig, index: Index) -> None:

@@ -15,7 +15,7 @@ from bevlite.errors import ConfigError
 from bevlite.models.detector import Detector
 from bevlite.models.modules import modules_of
 from bevlite.models.widths import layer_widths
-from bevlite.registry import STREAM_PARTS, Registry
+from bevlite.registry import FUSIONS, STREAM_PARTS, Registry
 from bevlite.tasks.contract import TASKS
 from bevlite.testing import hosts
 from bevlite.variant import Variant
@@ -24,7 +24,7 @@ from tests.tiny import TINY, live, tiny
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 FIXED = re.compile(
-    r"depth_net(\.2)?$|heads\.\w+\.(heatmaps\.\d+|heatmap\.1|branches\.\d+\.(last\.)?\d+|predict\.2)$"
+    r"depth_net(\.2)?$|heads\.\w+\.(heatmaps\.\d+|heatmap\.1|branches\.\d+\.(last\.)?\d+|predict(\.2)?)$"
     r"|heads\.\w+\.(shared|class_embedding)$"
     r"|heads\.\w+\.layers\.\d+\.(\w+_attention\.\w+|\w+_position\.1|feed_forward\.3)$"
     r"|view_transform\.(attention|enter|height\.2)$"
@@ -62,6 +62,8 @@ def with_part(registry: Registry, place: str, name: str) -> Variant:
         data = {key: data}
     if not place.startswith("heads."):  # what it does with a part is seen on one head; occupancy takes most of the time
         data["heads"] = {"occupancy": None}
+    if registry is FUSIONS and name == "none":
+        data["lidar"] = None
     return Variant.model_validate(merge(TINY, data))
 
 
