@@ -38,7 +38,7 @@ from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant, load_variant
 
 VARIANTS = Path(__file__).resolve().parents[1] / "configs" / "variants"
-SCENES, UNSEEN, SAMPLES = 60, 20, 20
+SCENES, UNSEEN, SAMPLES = 60, 20, 30
 RECIPE: dict[str, Any] = {
     "epochs": 10,
     "batch_size": 8,
