@@ -40,7 +40,7 @@ from bevlite.variant import Variant, load_variant
 VARIANTS = Path(__file__).resolve().parents[1] / "configs" / "variants"
 SCENES, UNSEEN, SAMPLES = 60, 20, 30
 RECIPE: dict[str, Any] = {
-    "epochs": 10,
+    "epochs": 8,
     "batch_size": 8,
     "learning_rate": 1e-3,
     "warmup_steps": 100,
@@ -66,7 +66,18 @@ class Network:
         return load_variant(VARIANTS / f"{self.file}.yaml", [f"name={words}", *self.settings])
 
 
-LIGHT = "camera.backbone"
+LITE2 = "camera.backbone={type: efficientnet_lite, size: 2, weights: imagenet}"
+LIGHT = (
+    LITE2,
+    "camera.neck={type: lss_fpn, channels: 128, out_stride: 8}",
+    "bev_encoder={type: fpn_lss, channels: [128, 256, 512], out_channels: 256}",
+    "heads.detection={type: centerpoint, channels: 64, separable: true}",
+)
+"""A light camera network that starts from ImageNet, with room for 256 x 704 at stride 8."""
+LIFT = (
+    "type: lss, pooling: columns, channels: 80, depth_range_m: [1.0, 60.0], depth_step_m: 1.0, z_range_m: [-5.0, 3.0]"
+)
+LONGER = {"epochs": 40, "batch_size": 16, "learning_rate": 2e-3, "losses": {"depth": 1.0}, "ema_decay": 0.998}
 NETWORKS: dict[str, Network] = {
     "bevfusion-swint": Network("bevfusion-swint", published="71.4 / 68.5, map 62.9 (a network of its own)"),
     "cuda-bevfusion-r50": Network("cuda-bevfusion-r50", published="71.0 / 67.9"),
@@ -77,8 +88,21 @@ NETWORKS: dict[str, Network] = {
     "flashocc-m0": Network("flashocc-m0", published="occupancy 32.0"),
     "flashocc-m1": Network("flashocc-m1", published="occupancy 32.1"),
     "cuda-bevfusion-r50, LiDAR alone": Network("cuda-bevfusion-r50", ("camera=null",)),
+    "bevdet, ResNet-18": Network("bevdet-r50", ("camera.backbone.depth=18",)),
+    "bevdet, HENet-TinyE": Network("bevdet-r50", ("camera.backbone={type: henet_tinye}",)),
+    "bevdet, EfficientNet-Lite2 from ImageNet": Network("bevdet-r50", (LITE2,)),
+    "light camera, lss": Network("bevdet-r50", (*LIGHT, f"camera.view_transform={{{LIFT}}}"), LONGER),
+    "light camera, lss, frame before": Network(
+        "bevdet-r50", (*LIGHT, f"camera.view_transform={{{LIFT}, temporal: true}}"), LONGER
+    ),
+    "light camera, lookup, frame before": Network(
+        "bevdet-r50",
+        (*LIGHT, "camera.view_transform={type: lookup, channels: 80, slices: 6, temporal: true}"),
+        LONGER | {"losses": {}},
+    ),
 }
-"""The reference variants, and the LiDAR alone of one of them, trained as long."""
+"""The reference variants; the LiDAR alone of one of them, trained as long; one camera network with other backbones; and
+light camera networks by a longer recipe, which `LONGER` says."""
 FIGURES = ("NDS", "mAP", "occ_miou", "map_miou")
 
 

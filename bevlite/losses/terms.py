@@ -54,8 +54,9 @@ def box_loss(maps: Tensor, targets: BoxTargets, groups: Sequence[Sequence[int]],
     difference = (predicted - torch.where(known, targets.values, predicted.detach())).abs()
     weights = difference.new_ones(BOX_CHANNELS)
     weights[8:] = velocity_weight
-    per_box = (difference * weights).sum(dim=1)
-    counts = torch.bincount(owner, minlength=len(groups)).to(per_box.dtype)
+    there = targets.there.to(difference.dtype)
+    per_box = (difference * weights).sum(dim=1) * there
+    counts = there.new_zeros(len(groups)).index_add(0, owner, there)
     return (per_box / (counts[owner] + 1e-4)).sum()
 
 

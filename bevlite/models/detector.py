@@ -105,15 +105,15 @@ class Detector(nn.Module):
         with collected() as auxiliary:
             maps: list[Tensor] = []
             made: dict[str, Tensor] = {}
-            if self.camera is not None and self.view_transform is not None:
-                features = self.camera(inputs["images"])
-                bev, more = parted(self.view_transform(features, inputs))
-                maps.append(bev)
-                made |= {CAMERA_BEV: bev, **more}
-            if self.lidar is not None:
+            if self.lidar is not None:  # first: it counts pillars, for which the CPU waits until the GPU is that far
                 bev, more = parted(self.lidar(inputs))
                 maps.append(bev)
                 made |= {LIDAR_BEV: bev, **more}
+            if self.camera is not None and self.view_transform is not None:
+                features = self.camera(inputs["images"])
+                bev, more = parted(self.view_transform(features, inputs))
+                maps.insert(0, bev)
+                made |= {CAMERA_BEV: bev, **more}
             outputs = dict(parted(self.fusion_heads(maps, inputs))[1])
         made |= outputs
         outputs |= {spec.fed_by: made[spec.fed_by] for spec in self.states}

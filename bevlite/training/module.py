@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -24,6 +24,16 @@ def taught(auxiliaries: Sequence[AuxiliaryLoss], weights: Mapping[str, float]) -
     return tuple(loss for loss in auxiliaries if weights[loss.name] > 0)
 
 
+class _Step(NamedTuple):
+    """What is said of a step whose loss turns out not to be finite."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    tokens: tuple[str, ...]
+    epoch: int
+    step: int
+
+
 class TrainingModule(lightning.LightningModule):
     """Network, losses, AdamW with warm-up and cosine, and the moving average of the weights."""
 
@@ -35,6 +45,7 @@ class TrainingModule(lightning.LightningModule):
         self.memory = Memory(self.network.states)
         self.weights = recipe.of(variant).losses
         self.terms: dict[str, list[Tensor]] = {}
+        self._unchecked: _Step | None = None
 
     @property
     def uses_all(self) -> bool:
@@ -59,7 +70,11 @@ class TrainingModule(lightning.LightningModule):
         self.average = WeightAverage(self.network, self.recipe.ema_decay)
 
     def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
-        """Loss of one batch; a loss that is not finite stops the run and names the batch."""
+        """Loss of one batch; a loss that is not finite stops the run and names the batch.
+
+        On a GPU that is seen one step later, so that the CPU need not wait for the GPU in every step.
+        """
+        self._check_last()
         if self.network.states:
             batch = batch | self.memory.inputs(batch["first"], self.device)
         outputs = self.network(batch)
@@ -67,17 +82,26 @@ class TrainingModule(lightning.LightningModule):
             self.memory.keep(outputs)
         terms = self.losses(outputs, batch)
         loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            parts = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
-            raise TrainingError(
-                f"the loss is {float(loss.detach())} at epoch {self.current_epoch}, step {self.global_step} ({parts}); "
-                f"batch of samples {', '.join(batch['token'])}; the last good checkpoint is kept"
-            )
+        kept = {name: value.detach() for name, value in terms.items()}
+        self._unchecked = _Step(loss.detach(), kept, tuple(batch["token"]), self.current_epoch, self.global_step)
+        if loss.device.type == "cpu":
+            self._check_last()
         for name, value in terms.items():
             self.terms.setdefault(name, []).append(value.detach())
             self.log(f"loss/{name}", value.detach())
         self.log("loss/total", loss.detach(), prog_bar=True)
         return loss
+
+    def _check_last(self) -> None:
+        """Raise a TrainingError where the last loss is not finite."""
+        last, self._unchecked = self._unchecked, None
+        if last is None or torch.isfinite(last.loss):
+            return
+        parts = ", ".join(f"{name} {float(value):g}" for name, value in last.terms.items())
+        raise TrainingError(
+            f"the loss is {float(last.loss)} at epoch {last.epoch}, step {last.step} ({parts}); "
+            f"batch of samples {', '.join(last.tokens)}; the last good checkpoint is kept"
+        )
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The weighted losses of all tasks, and of auxiliary results whose truth the batch has."""
@@ -94,10 +118,24 @@ class TrainingModule(lightning.LightningModule):
         self.average.update(self.network)
 
     def epoch_means(self) -> dict[str, float]:
-        """Mean of each loss term since the last call."""
+        """Mean of each loss term since the last call (raises TrainingError where the last one is not finite)."""
+        self._check_last()
         means = {name: float(torch.stack(values).mean()) for name, values in self.terms.items()}
         self.terms.clear()
         return means
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By the norm of all gradients. Lightning refuses to clip those of a fused optimizer under mixed precision, for
+        fear of a loss scale, which bfloat16 does not have."""
+        if self.recipe.precision == "fp16":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
         """AdamW; norms and biases do not decay; the camera backbone may learn at its own rate."""
@@ -112,8 +150,8 @@ class TrainingModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
             betas=recipe.betas,
-            # Three times as fast on a CPU. Under mixed precision Lightning cannot clip the gradients of a fused one.
-            fused=self.device.type == "cpu" and recipe.precision in ("auto", "fp32"),
+            # Three times as fast on a CPU. With FP16's loss scale gradients are clipped before a fused one would see them.
+            fused=recipe.precision != "fp16",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -74,7 +74,7 @@ def scene(counts: tuple[int, ...], seed: int = 0) -> tuple[BoxTargets, Queries]:
     labels = rng.integers(0, 10, (size, most))
     for sample, count in enumerate(counts):
         labels[sample, count:] = -1
-    targets = box_targets(torch.tensor(values, dtype=torch.float32), torch.from_numpy(labels), GRID)
+    targets = box_targets(torch.tensor(values, dtype=torch.float32), torch.from_numpy(labels), GRID).compact()
     generator = torch.Generator().manual_seed(seed)
     cell = torch.stack([torch.randint(64, (size, 6), generator=generator),
                         torch.randint(48, (size, 6), generator=generator)], dim=1).float()  # fmt: skip
@@ -165,7 +165,7 @@ def test_every_query_is_taught(counts: tuple[int, ...]) -> None:
 
 def nothing() -> tuple[BoxTargets, Queries]:
     _, queries = scene((1, 1))
-    return box_targets(torch.zeros(2, 3, 9), torch.full((2, 3), -1), GRID), queries
+    return box_targets(torch.zeros(2, 3, 9), torch.full((2, 3), -1), GRID).compact(), queries
 
 
 def test_what_is_no_number_is_left_to_the_loss() -> None:

@@ -56,7 +56,7 @@ def test_box_shifted_by_the_radius_still_overlaps() -> None:
 def test_heatmap_against_a_loop() -> None:
     given, labels = boxes(25)
     labels[0, 3] = -1
-    targets = box_targets(given.repeat(2, 1, 1), torch.stack([labels[0], labels[0].flip(0)]), GRID)
+    targets = box_targets(given.repeat(2, 1, 1), torch.stack([labels[0], labels[0].flip(0)]), GRID).compact()
     expected = np.zeros((10, GRID.ny, GRID.nx))
     kept = []
     for box, label in zip(given[0].double().numpy(), labels[0].tolist(), strict=True):
@@ -79,7 +79,8 @@ def test_heatmap_against_a_loop() -> None:
 
 def test_no_boxes_no_targets() -> None:
     targets = box_targets(torch.zeros(2, 3, 9), torch.full((2, 3), -1), GRID)
-    assert not targets.heatmap.any() and targets.heatmap.shape == (2, 10, GRID.ny, GRID.nx) and not len(targets.cell)
+    assert not targets.heatmap.any() and targets.heatmap.shape == (2, 10, GRID.ny, GRID.nx)
+    assert not targets.there.any() and not len(targets.compact().cell)
     maps = torch.randn(2, 60, GRID.ny, GRID.nx, requires_grad=True)
     assert float(box_loss(maps, targets, SIX, 0.2).detach()) == 0
     loss = gaussian_focal_loss(torch.zeros(2, 10, 4, 4), torch.zeros(2, 10, 4, 4))
@@ -114,6 +115,17 @@ def test_box_loss_by_hand() -> None:
     assert maps.grad is not None and torch.isfinite(maps.grad).all()
     velocity_of_second = maps.grad[0, 8:10].flatten(1)[:, targets.cell[1]]
     assert not velocity_of_second.any()  # unknown: nothing to learn
+
+
+def test_boxes_that_are_not_there_count_nothing() -> None:
+    given, labels = boxes(25)
+    labels[0, 3:6] = -1
+    targets = box_targets(given, labels, GRID)
+    maps = torch.randn(1, 60, GRID.ny, GRID.nx, requires_grad=True)
+    (whole,) = torch.autograd.grad(box_loss(maps, targets, SIX, 0.2), maps)
+    (compact,) = torch.autograd.grad(box_loss(maps, targets.compact(), SIX, 0.2), maps)
+    assert 8 < int(targets.there.sum()) < 22
+    torch.testing.assert_close(whole, compact)
 
 
 def occupancy_loss(logits: Tensor, semantics: Tensor, mask: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(3))
 def test_decoding_inverts_the_training_targets(seed: int) -> None:
     boxes, labels = scene(seed)
-    targets = box_targets(torch.from_numpy(boxes)[None], torch.from_numpy(labels)[None], GRID)
+    targets = box_targets(torch.from_numpy(boxes)[None], torch.from_numpy(labels)[None], GRID).compact()
     heatmap = np.full((10, GRID.ny, GRID.nx), -9.0)
     maps = np.random.default_rng(seed).normal(size=(60, GRID.ny * GRID.nx))
     for i, (label, cell) in enumerate(zip(targets.classes.tolist(), targets.cell.tolist(), strict=True)):

@@ -34,16 +34,19 @@ class Blocks(NamedTuple):
 def blocks_for(of: Literal["map", "depth", "context"], depths: int, rows: int, channels: int) -> Blocks:
     """For D depth bins, h rows and C channels: few padded channels, a whole column where it is not too high.
 
-    Many small programs hide the time that it takes to look up cells first. The gradient of the context cannot be split
-    by depth, so it takes many bins at a time.
+    Many small programs of two warps hide the time that it takes to look up cells first. Chosen by trying all sizes on
+    an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels.
     """
     height = min(64, max(16, triton.next_power_of_2(rows)))
-    narrow = min(64 if of == "map" else 32, max(16, triton.next_power_of_2(channels)))
+    bins = max(16, triton.next_power_of_2(depths))
+    widest = {"map": 64, "depth": 16, "context": 64 if height == 16 else 32}[of]
+    narrow = min(widest, max(16, triton.next_power_of_2(channels)))
     while narrow > 16 and -(-channels // narrow) * narrow > 1.25 * channels:
         narrow //= 2
-    if of == "context":
-        return Blocks(min(64 if height <= 32 else 32, max(16, triton.next_power_of_2(depths))), height, narrow)
-    return Blocks(16 if depths <= 64 else 32, height, narrow)
+    most = 64 if height <= 32 else 32
+    return Blocks(
+        min(most // 2 if of == "map" and depths <= 64 else most, bins), height, narrow, 2 if height <= 32 else 4
+    )
 
 
 def frustum_cells(pixel_to_bev: Tensor, depths_m: Tensor, limits: Tensor, sizes: Sequence[int]) -> Tensor:

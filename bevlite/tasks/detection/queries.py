@@ -49,7 +49,7 @@ class QueryForm(DetectionForm):
         from bevlite.losses.targets import box_targets
         from bevlite.losses.terms import gaussian_focal_loss  # imports torch
 
-        targets = box_targets(batch["boxes"], batch["labels"], self.bev)
+        targets = box_targets(batch["boxes"], batch["labels"], self.bev).compact()
         places, logits, values = (
             outputs[QUERIES].float().split((PLACE_ROWS, len(DETECTION_CLASSES), BOX_CHANNELS), dim=2)
         )
