@@ -2,6 +2,7 @@
 
     python benchmarks/reference_variants.py OUT world             # 40 scenes to learn from, 20 never seen
     python benchmarks/reference_variants.py OUT train [NETWORK ...]
+    python benchmarks/reference_variants.py OUT score [NETWORK ...]
     python benchmarks/reference_variants.py OUT figures           # intervals over the unseen scenes: OUT/figures.json
     python benchmarks/reference_variants.py OUT cost              # no GPU: parameters, MACs, predicted latency
     python benchmarks/reference_variants.py OUT table             # both as Markdown
@@ -110,7 +111,7 @@ def main() -> None:
     """One step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("step", choices=("world", "train", "figures", "cost", "table"))
+    parser.add_argument("step", choices=("world", "train", "score", "figures", "cost", "table"))
     parser.add_argument("networks", nargs="*", help=f"of {'; '.join(NETWORKS)}; all without")
     options = parser.parse_args()
     out, step, names = options.out, options.step, options.networks or list(NETWORKS)
@@ -123,6 +124,9 @@ def main() -> None:
     elif step == "train":
         for name in names:
             learn(name, out)
+    elif step == "score":
+        for name in names:
+            score(name, out)
     elif step == "figures":
         figures(names, out)
     elif step == "cost":
@@ -132,18 +136,21 @@ def main() -> None:
 
 
 def learn(name: str, out: Path) -> None:
-    """Train one network and score it on the scenes that it has not seen."""
+    """Train one network, or go on with it."""
     network = NETWORKS[name]
     variant = network.variant(name)
     folder = out / "runs" / variant.name
-    if (folder / "eval").is_dir():
-        return
     began = time.monotonic()
     train(variant, load_data_config(out / "world"), Recipe.model_validate(RECIPE | network.recipe), folder, resume=True)
-    trained = time.monotonic()
-    summary = evaluate_run(folder, batch_size=8, workers=8)
+    print(f"{name}: trained in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def score(name: str, out: Path) -> None:
+    """Score one network on the scenes that it has not seen."""
+    began = time.monotonic()
+    summary = evaluate_run(out / "runs" / NETWORKS[name].variant(name).name, batch_size=8, workers=6)
     scores = {k: round(summary[k], 4) for k in FIGURES if k in summary}
-    print(name, scores, f"trained in {trained - began:.0f} s, scored in {time.monotonic() - trained:.0f} s", flush=True)
+    print(f"{name}: {scores}, scored in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def figures(names: Iterable[str], out: Path, draws: int = 300) -> None:

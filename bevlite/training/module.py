@@ -150,7 +150,7 @@ class TrainingModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
             betas=recipe.betas,
-            # Three times as fast on a CPU. With FP16's loss scale gradients are clipped before a fused one would see them.
+            # Three times as fast on a CPU. With the loss scale of FP16 gradients have to be clipped unscaled, before it.
             fused=recipe.precision != "fp16",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
