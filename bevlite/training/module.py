@@ -150,7 +150,7 @@ class TrainingModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
             betas=recipe.betas,
-            # Three times as fast on a CPU. With the loss scale of FP16 gradients have to be clipped unscaled, before it.
+            # Three times as fast on a CPU. The loss scale of FP16 would have to be taken out before clipping.
             fused=recipe.precision != "fp16",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
