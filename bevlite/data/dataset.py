@@ -16,9 +16,10 @@ from torch.utils.data import Dataset
 from bevlite.data.augment import Augmentation, bev_matrix, image_warp
 from bevlite.data.batches import stacked
 from bevlite.data.frame import Frame, Reader
-from bevlite.data.images import read_image, warp_image
+from bevlite.data.images import read_image
 from bevlite.data.index import Index
 from bevlite.data.lidar import accumulate_sweeps
+from bevlite.data.resampling import warp_image
 
 Sample = dict[str, Any]
 Item = int | tuple[int, int] | tuple[int, int, bool]

@@ -10,7 +10,7 @@ from bevlite.data.frame import Ragged
 
 
 class TestStacked:
-    def test_without_an_axis_that_differs(self):
+    def test_without_an_axis_that_differs(self) -> None:
         rng = np.random.default_rng(0)
         values = [rng.normal(size=(3, 4)).astype(np.float32) for _ in range(3)]
         found = stacked(values)
@@ -19,7 +19,7 @@ class TestStacked:
 
     @pytest.mark.parametrize("axis", [0, 1, 2, -1])
     @pytest.mark.parametrize("fill", [0.0, -1.0])
-    def test_shorter_ones_are_filled_up(self, axis, fill):
+    def test_shorter_ones_are_filled_up(self, axis: int, fill: float) -> None:
         rng = np.random.default_rng(0)
         values = []
         for length in (2, 5, 0):
@@ -32,24 +32,24 @@ class TestStacked:
         assert found.dtype == torch.int64
         np.testing.assert_array_equal(found.numpy(), expected)
 
-    def test_none_has_anything(self):
+    def test_none_has_anything(self) -> None:
         found = stacked([np.zeros((0, 9), np.float32)] * 2, Ragged(0, -1))
         np.testing.assert_array_equal(found.numpy(), np.full((2, 1, 9), -1, np.float32))
 
-    def test_shapes_that_differ_are_refused(self):
+    def test_shapes_that_differ_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"\(3,\) and \(1,\)"):
             stacked([np.zeros(3), np.zeros(1)])
 
-    def test_booleans_and_numbers(self):
+    def test_booleans_and_numbers(self) -> None:
         np.testing.assert_array_equal(stacked([np.asarray(True), np.asarray(False)]).numpy(), [True, False])
 
-    def test_loader_processes_make_them_in_shared_memory(self):
+    def test_loader_processes_make_them_in_shared_memory(self) -> None:
         data = [np.full((n, 2), n, np.uint8) for n in (1, 3, 2)]
-        (found,) = DataLoader(data, batch_size=3, num_workers=1, collate_fn=_shared)
+        (found,) = DataLoader(data, batch_size=3, num_workers=1, collate_fn=_shared)  # type: ignore[arg-type]
         assert found[1]
         np.testing.assert_array_equal(found[0].numpy(), stacked(data, Ragged(0, 7)).numpy())
 
 
-def _shared(samples):
+def _shared(samples: list[np.ndarray]) -> tuple[torch.Tensor, bool]:
     batch = stacked(samples, Ragged(0, 7))
     return batch, batch.is_shared()
