@@ -9,6 +9,8 @@ import numpy as np
 from bevlite.errors import DataError
 
 EGO_RADIUS_M = 1.0  # returns from the car's own roof, in the sensor frame
+CLOSEST_M = 0.5
+"""Closer than this to a camera's plane a point gives no depth."""
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -71,14 +73,10 @@ def depth_map(points: np.ndarray, bev_to_pixel: np.ndarray, size: tuple[int, int
     Returns:
         (N, height / stride, width / stride) float32 in m, 0 where no point falls.
     """
-    height, width = size[0] // stride, size[1] // stride
-    maps = np.full((len(bev_to_pixel), height * width), np.inf, dtype=np.float32)
-    for camera, matrix in enumerate(bev_to_pixel.astype(np.float32)):
-        projected = points @ matrix[:3, :3].T + matrix[:3, 3]
-        projected = projected[projected[:, 2] > 0.5]
-        u = np.floor((projected[:, 0] / projected[:, 2] + 0.5) / stride).astype(np.int64)
-        v = np.floor((projected[:, 1] / projected[:, 2] + 0.5) / stride).astype(np.int64)
-        inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        np.minimum.at(maps[camera], v[inside] * width + u[inside], projected[inside, 2])
+    from bevlite.data.nearest import nearest  # compiled code, of which most commands need nothing
+
+    maps = np.full((len(bev_to_pixel), size[0] // stride, size[1] // stride), np.inf, dtype=np.float32)
+    for depths, matrix in zip(maps, bev_to_pixel.astype(np.float32), strict=True):
+        nearest(points @ matrix[:3, :3].T, matrix[:3, 3], np.float32(CLOSEST_M), np.float32(stride), depths)
     maps[np.isinf(maps)] = 0
-    return maps.reshape(-1, height, width)
+    return maps
