@@ -48,17 +48,22 @@ def accumulate_sweeps(files: list[Path], to_bev: np.ndarray, lag_s: np.ndarray) 
     Returns:
         (P, 5) float32: x, y, z in m, intensity, lag in s.
     """
-    clouds = []
-    for file, matrix, lag in zip(files, to_bev, lag_s, strict=True):
+    sweeps = []
+    for file in files:
         points = read_points(file)
         near = (np.abs(points[:, 0]) < EGO_RADIUS_M) & (np.abs(points[:, 1]) < EGO_RADIUS_M)
-        points = points[~near]
-        cloud = np.empty((len(points), 5), dtype=np.float32)
-        cloud[:, :3] = points[:, :3] @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32)
-        cloud[:, 3] = points[:, 3]
-        cloud[:, 4] = lag
-        clouds.append(cloud)
-    return np.concatenate(clouds)
+        sweeps.append(points.take(np.flatnonzero(~near), axis=0))
+    cloud = np.empty((sum(map(len, sweeps)), 5), dtype=np.float32)
+    start = 0
+    for points, matrix, lag in zip(sweeps, to_bev.astype(np.float32), lag_s, strict=True):
+        part = cloud[start : start + len(points)]
+        turned = points[:, :3] @ matrix[:3, :3].T
+        for axis in range(3):
+            np.add(turned[:, axis], matrix[axis, 3], out=part[:, axis])
+        part[:, 3] = points[:, 3]
+        part[:, 4] = lag
+        start += len(points)
+    return cloud
 
 
 def depth_map(points: np.ndarray, bev_to_pixel: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""Depth maps against a plain loop over arrays."""
+"""Sweeps and depth maps against plainer code."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bevlite.data.lidar import depth_map
+from bevlite.data.lidar import accumulate_sweeps, depth_map
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
 
 
@@ -32,3 +34,21 @@ def test_depth_map(stride: int, count: int) -> None:
         found = depth_map(points, bev_to_pixel, (128, 352), stride)
         assert found.dtype == np.float32 and (count < 2 or (found > 0).mean() > 0.01)
         np.testing.assert_array_equal(found, slowly(points, bev_to_pixel, (128, 352), stride))
+
+
+def test_sweeps_are_moved_and_accumulated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    files, expected = [], []
+    to_bev = rng.normal(size=(3, 4, 4))
+    lag_s = np.array([0.0, 0.05, 0.1])
+    for n, count in enumerate((300, 1, 200)):
+        sweep = (rng.normal(size=(count, 5)) * [2, 2, 1, 50, 9]).astype(np.float32)
+        files.append(tmp_path / f"{n}.bin")
+        sweep.tofile(files[-1])
+        own = (np.abs(sweep[:, 0]) < 1) & (np.abs(sweep[:, 1]) < 1)
+        place = sweep[~own, :3] @ to_bev[n, :3, :3].T.astype(np.float32) + to_bev[n, :3, 3].astype(np.float32)
+        lag = np.full((len(place), 1), lag_s[n], np.float32)
+        expected.append(np.concatenate([place, sweep[~own, 3:4], lag], axis=1))
+    found = accumulate_sweeps(files, to_bev, lag_s)
+    assert found.dtype == np.float32 and 100 < len(found) < 501
+    np.testing.assert_array_equal(found, np.concatenate(expected))
