@@ -14,10 +14,12 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import Dataset
 
 from bevlite.data.augment import Augmentation, bev_matrix, image_warp
-from bevlite.data.frame import Frame, Ragged, Reader
-from bevlite.data.images import read_image, warp_image
+from bevlite.data.batches import stacked
+from bevlite.data.frame import Frame, Reader
+from bevlite.data.images import read_image
 from bevlite.data.index import Index
 from bevlite.data.lidar import accumulate_sweeps
+from bevlite.data.resampling import warp_image
 
 Sample = dict[str, Any]
 Item = int | tuple[int, int] | tuple[int, int, bool]
@@ -115,9 +117,7 @@ class BEVDataset(Dataset[Sample]):
         for key in samples[0]:
             if key in batch:
                 continue
-            values = [np.asarray(s[key]) for s in samples]
-            stacked = np.stack(_padded(values, self.ragged[key]) if key in self.ragged else values)
-            batch[key] = torch.from_numpy(stacked)
+            batch[key] = stacked([np.asarray(s[key]) for s in samples], self.ragged.get(key))
         return batch
 
     def _scene_rng(self, epoch: int, row: int) -> np.random.Generator | None:
@@ -165,14 +165,6 @@ def _parts(item: Item) -> tuple[int, int, bool | None]:
     if not isinstance(item, tuple):
         return 0, item, None
     return (*item, None) if len(item) == 2 else item
-
-
-def _padded(values: Sequence[np.ndarray], how: Ragged) -> list[np.ndarray]:
-    """All as long as the longest along an axis, and not empty."""
-    axis = how.axis % values[0].ndim
-    most = max(1, *(value.shape[axis] for value in values))
-    widths = [[(0, most - value.shape[axis] if i == axis else 0) for i in range(value.ndim)] for value in values]
-    return [np.pad(v, w, constant_values=how.fill) for v, w in zip(values, widths, strict=True)]
 
 
 def single_thread(worker: int) -> None:

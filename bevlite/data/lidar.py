@@ -9,6 +9,8 @@ import numpy as np
 from bevlite.errors import DataError
 
 EGO_RADIUS_M = 1.0  # returns from the car's own roof, in the sensor frame
+CLOSEST_M = 0.5
+"""Closer than this to a camera's plane a point gives no depth."""
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -46,17 +48,22 @@ def accumulate_sweeps(files: list[Path], to_bev: np.ndarray, lag_s: np.ndarray) 
     Returns:
         (P, 5) float32: x, y, z in m, intensity, lag in s.
     """
-    clouds = []
-    for file, matrix, lag in zip(files, to_bev, lag_s, strict=True):
+    sweeps = []
+    for file in files:
         points = read_points(file)
         near = (np.abs(points[:, 0]) < EGO_RADIUS_M) & (np.abs(points[:, 1]) < EGO_RADIUS_M)
-        points = points[~near]
-        cloud = np.empty((len(points), 5), dtype=np.float32)
-        cloud[:, :3] = points[:, :3] @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32)
-        cloud[:, 3] = points[:, 3]
-        cloud[:, 4] = lag
-        clouds.append(cloud)
-    return np.concatenate(clouds)
+        sweeps.append(points.take(np.flatnonzero(~near), axis=0))
+    cloud = np.empty((sum(map(len, sweeps)), 5), dtype=np.float32)
+    start = 0
+    for points, matrix, lag in zip(sweeps, to_bev.astype(np.float32), lag_s, strict=True):
+        part = cloud[start : start + len(points)]
+        turned = points[:, :3] @ matrix[:3, :3].T
+        for axis in range(3):
+            np.add(turned[:, axis], matrix[axis, 3], out=part[:, axis])
+        part[:, 3] = points[:, 3]
+        part[:, 4] = lag
+        start += len(points)
+    return cloud
 
 
 def depth_map(points: np.ndarray, bev_to_pixel: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
@@ -71,14 +78,10 @@ def depth_map(points: np.ndarray, bev_to_pixel: np.ndarray, size: tuple[int, int
     Returns:
         (N, height / stride, width / stride) float32 in m, 0 where no point falls.
     """
-    height, width = size[0] // stride, size[1] // stride
-    maps = np.full((len(bev_to_pixel), height * width), np.inf, dtype=np.float32)
-    for camera, matrix in enumerate(bev_to_pixel.astype(np.float32)):
-        projected = points @ matrix[:3, :3].T + matrix[:3, 3]
-        projected = projected[projected[:, 2] > 0.5]
-        u = np.floor((projected[:, 0] / projected[:, 2] + 0.5) / stride).astype(np.int64)
-        v = np.floor((projected[:, 1] / projected[:, 2] + 0.5) / stride).astype(np.int64)
-        inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        np.minimum.at(maps[camera], v[inside] * width + u[inside], projected[inside, 2])
+    from bevlite.data.nearest import nearest  # compiled code, of which most commands need nothing
+
+    maps = np.full((len(bev_to_pixel), size[0] // stride, size[1] // stride), np.inf, dtype=np.float32)
+    for depths, matrix in zip(maps, bev_to_pixel.astype(np.float32), strict=True):
+        nearest(points @ matrix[:3, :3].T, matrix[:3, 3], np.float32(CLOSEST_M), np.float32(stride), depths)
     maps[np.isinf(maps)] = 0
-    return maps.reshape(-1, height, width)
+    return maps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,9 +49,10 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     iy = np.floor((points[:, 1] - grid.y_min) / grid.cell_m).astype(np.int64)
     inside = (ix >= 0) & (ix < grid.nx) & (iy >= 0) & (iy < grid.ny)
     inside &= (points[:, 2] >= grid.z_min) & (points[:, 2] < grid.z_max)
-    points, cell = points[inside], (iy * grid.nx + ix)[inside]
-    order = np.argsort(cell, kind="stable")
-    points, cell = points[order], cell[order]
+    found = np.flatnonzero(inside)
+    cell = iy[found] * grid.nx + ix[found]
+    order = _sorting(cell)
+    cell = cell[order]
     starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else np.zeros(0, np.int64)
     counts = np.diff(np.r_[starts, len(cell)])
     occupied = cell[starts]
@@ -58,19 +60,32 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     if len(starts) > grid.max_pillars:
         x, y = _centres(occupied, grid)
         keep[np.argsort(x * x + y * y, kind="stable")[grid.max_pillars :]] = False
-    slot = np.where(keep, np.cumsum(keep) - 1, -1)
+    slots = int(keep.sum())
     index = np.zeros(grid.ny * grid.nx, dtype=np.int32)
-    index[occupied[keep]] = slot[keep] + 1
-    rank = np.arange(len(cell)) - np.repeat(starts, counts)
-    slot_of_point = np.repeat(slot, counts)
-    used = (rank < grid.max_points) & (slot_of_point >= 0)
-    features = _features(points[used], cell[used], grid)
-    if grid.coordinates == "offsets":
-        offsets = _from_the_mean(points[used, :3].astype(np.float64), slot_of_point[used])
-        features = np.concatenate([features, offsets], axis=1)
-    pillars = np.zeros((features.shape[1], grid.max_points, int(keep.sum())), dtype=np.float32)
-    pillars[:, rank[used], slot_of_point[used]] = features.T
-    return pillars, index.reshape(grid.ny, grid.nx)
+    index[occupied[keep]] = 1 + np.arange(slots, dtype=np.int32)
+    # From here on only the points that are kept: in a dense cloud, half of them.
+    kept = np.where(keep, np.minimum(counts, grid.max_points), 0)
+    rank = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    used = np.repeat(starts, kept) + rank
+    slot = np.repeat(np.cumsum(keep) - 1, kept)
+    numbers = _numbers(points.take(found[order[used]], axis=0).T.astype(np.float64), cell[used], slot, grid)
+    pillars = np.zeros((NUMBERS[grid.coordinates], grid.max_points * slots), dtype=np.float32)
+    place = rank * slots + slot
+    for row, values in zip(pillars, numbers, strict=True):
+        row[place] = values
+    return pillars.reshape(len(pillars), grid.max_points, slots), index.reshape(grid.ny, grid.nx)
+
+
+def _sorting(cell: np.ndarray) -> np.ndarray:
+    """Indices (K,) that sort numbers from 0 up to 2 ** 48, equal ones in the order given.
+
+    By 16 bits at a time, for which numpy has a radix sort: several times faster than by the whole numbers.
+    """
+    order = np.argsort(cell.astype(np.uint16), kind="stable")
+    for shift in (16, 32):
+        if len(cell) and cell.max() >> shift:
+            order = order[np.argsort((cell >> shift).astype(np.uint16)[order], kind="stable")]
+    return order
 
 
 def _centres(cell: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -79,26 +94,25 @@ def _centres(cell: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
     return x, y
 
 
-def _features(points: np.ndarray, cell: np.ndarray, grid: PillarGrid) -> np.ndarray:
-    features = points.astype(np.float64)
-    x, y = _centres(cell, grid)
+def _numbers(points: np.ndarray, cell: np.ndarray, slot: np.ndarray, grid: PillarGrid) -> list[np.ndarray]:
+    """The numbers of points (5, K) float64 in pillars by cell and slot (K,): one array (K,) a number, see `NUMBERS`."""
+    x, y, z, intensity, lag = points
+    more: list[np.ndarray] = []
     if grid.coordinates == "offsets":
-        features = np.concatenate([features, features[:, :2] - np.stack([x, y], axis=1)], axis=1)
+        centre_x, centre_y = _centres(cell, grid)
+        place = [x, y, z]
+        more = [x - centre_x, y - centre_y, *_from_the_mean(place, slot)]
     elif grid.coordinates == "pillar":
-        features[:, 0] = (features[:, 0] - x) / grid.cell_m
-        features[:, 1] = (features[:, 1] - y) / grid.cell_m
-        features[:, 2] = 2 * (features[:, 2] - grid.z_min) / (grid.z_max - grid.z_min) - 1
+        centre_x, centre_y = _centres(cell, grid)
+        height = 2 * (z - grid.z_min) / (grid.z_max - grid.z_min) - 1
+        place = [(x - centre_x) / grid.cell_m, (y - centre_y) / grid.cell_m, height]
     else:
-        features[:, 0] = (features[:, 0] - grid.x_min) / (grid.nx * grid.cell_m)
-        features[:, 1] = (features[:, 1] - grid.y_min) / (grid.ny * grid.cell_m)
-        features[:, 2] = (features[:, 2] - grid.z_min) / (grid.z_max - grid.z_min)
-    features[:, 3] /= 255.0
-    return features
+        height = (z - grid.z_min) / (grid.z_max - grid.z_min)
+        place = [(x - grid.x_min) / (grid.nx * grid.cell_m), (y - grid.y_min) / (grid.ny * grid.cell_m), height]
+    return [*place, intensity / 255.0, lag, *more]
 
 
-def _from_the_mean(xyz: np.ndarray, slot: np.ndarray) -> np.ndarray:
-    """(K, 3): from the mean of the points that are kept of its pillar to each point."""
+def _from_the_mean(place: Sequence[np.ndarray], slot: np.ndarray) -> list[np.ndarray]:
+    """From the mean of the points that are kept of its pillar to each point: an array (K,) a coordinate."""
     count = np.bincount(slot)
-    means = [np.bincount(slot, weights=values)[slot] / count[slot] for values in xyz.T]
-    offsets: np.ndarray = xyz - np.stack(means, axis=1)
-    return offsets
+    return [values - np.bincount(slot, weights=values)[slot] / count[slot] for values in place]

@@ -46,11 +46,16 @@ def project_cells(grid: CellGrid, heights_m: Sequence[float], pixel_to_bev: np.n
         axis=-1,
     )
     inverse = np.linalg.inv(pixel_to_bev)
-    seen = points[None] @ np.swapaxes(inverse[:, None, :3, :3], -1, -2) + inverse[:, None, None, :3, 3]
+    seen: np.ndarray = points[None] @ np.swapaxes(inverse[:, None, :3, :3], -1, -2)
+    seen += inverse[:, None, None, :3, 3]
     depth = seen[..., 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = np.where(depth[..., None] > NEAREST_M, seen[..., :2] / depth[..., None], np.nan)
-    return np.concatenate([pixels, depth[..., None]], axis=-1)
+    hidden = ~(depth > NEAREST_M)
+    for axis in (0, 1):
+        pixels = seen[..., axis]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels /= depth
+        pixels[hidden] = np.nan
+    return seen
 
 
 def feature_pixels(projected: np.ndarray, height: int, width: int, stride: int) -> tuple[np.ndarray, ...]:

@@ -14,8 +14,8 @@ from bevlite.data.augment import (
     image_warp,
     transform_boxes,
 )
-from bevlite.data.images import warp_image
 from bevlite.data.occupancy import ORIGIN_M, SHAPE, VOXEL_M, transform_occupancy
+from bevlite.data.resampling import warp_image
 from bevlite.reporting.scene import box_corners
 
 SOURCE, SIZE = (180, 320), (96, 160)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bevlite.runtime.pillars import PillarGrid, group_pillars
+from bevlite.runtime.pillars import PillarGrid, _sorting, group_pillars
 
 GRID = PillarGrid(-10.0, -6.0, 0.5, 40, 24, -2.0, 3.0, 1000, 4, "pillar")
 
@@ -95,3 +95,12 @@ def test_borders_are_half_open_and_nothing_gives_nothing() -> None:
         assert pillars.shape == (5, 4, 0) and not index.any()
         ten, _ = group_pillars(nothing, dataclasses.replace(GRID, coordinates="offsets"))
         assert ten.shape == (10, 4, 0)
+
+
+def test_cells_are_sorted_whatever_their_number() -> None:
+    rng = np.random.default_rng(8)
+    for count in (1 << 15, 1 << 20, 1 << 40):
+        cell = rng.integers(0, count, 2000)
+        cell[::3] = cell[0]
+        np.testing.assert_array_equal(_sorting(cell), np.argsort(cell, kind="stable"))
+    assert _sorting(np.zeros(0, np.int64)).shape == (0,)
