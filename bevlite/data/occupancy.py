@@ -47,6 +47,8 @@ def transform_occupancy(semantics: np.ndarray, mask: np.ndarray, matrix: np.ndar
     inside = (ix >= 0) & (ix < SHAPE[0]) & (iy >= 0) & (iy < SHAPE[1])
     inside_z = (iz >= 0) & (iz < SHAPE[2])
     ix, iy, iz = ix.clip(0, SHAPE[0] - 1), iy.clip(0, SHAPE[1] - 1), iz.clip(0, SHAPE[2] - 1)
-    moved = semantics[ix[..., None], iy[..., None], iz]
-    seen = mask[ix[..., None], iy[..., None], iz] & inside[..., None] & inside_z
+    from bevlite.data.voxels import gather  # compiled code, of which most commands need nothing
+
+    moved, seen = np.empty(SHAPE, np.uint8), np.empty(SHAPE, np.bool_)
+    gather(semantics, mask, ix, iy, iz, inside, inside_z, moved, seen)
     return moved, seen

@@ -148,40 +148,71 @@ def _split(image, table, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _rotate(image, inverse, table, out):  # type: ignore[no-untyped-def]
-    """Bilinear, outside black; a row at a time in loops that become vector instructions."""
+    """Bilinear, outside black; a row at a time in small loops, of which most become vector instructions."""
     height, width = image.shape
-    flat = image.reshape(-1)
-    a, b, c, d, e, f = inverse
-    places = np.empty((4, width), np.int32)
+    framed = _framed(image)
+    flat = framed.reshape(-1)
     right, down = np.empty(width), np.empty(width)
-    inside = np.empty(width, np.int32)
-    line = np.empty((3, width), np.uint8)
+    place, inside, line = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.int32)
+    corners = np.empty((4, width), np.int32)
     for y in range(height):
-        for x in range(width):
-            u, v = a * (x + 0.5) + b * (y + 0.5) + c, d * (x + 0.5) + e * (y + 0.5) + f
-            inside[x] = -1 if (u >= 0.0) & (u < width) & (v >= 0.0) & (v < height) else 0
-            # Within the image u - 0.5 is above -1, and adding 1 makes cutting off the fraction a floor.
-            u, v = min(max(u, 0.0), float(width)) - 0.5, min(max(v, 0.0), float(height)) - 0.5
-            left, top = np.int32(u + 1.0) - np.int32(1), np.int32(v + 1.0) - np.int32(1)
-            right[x], down[x] = u - left, v - top
-            x0, x1 = max(left, np.int32(0)), min(left + np.int32(1), np.int32(width - 1))
-            y0, y1 = max(top, np.int32(0)), min(top + np.int32(1), np.int32(height - 1))
-            x0 = min(x0, np.int32(width - 1))
-            y0 = min(y0, np.int32(height - 1))
-            places[0, x], places[1, x] = y0 * width + x0, y0 * width + x1
-            places[2, x], places[3, x] = y1 * width + x0, y1 * width + x1
+        _places(inverse, y, height, place, right, down, inside)
+        _corners(flat, place, np.uint32(width + 2), corners)
         for colour in range(3):
-            shift = np.int32(8 * colour)
-            for x in range(width):
-                near = _blend(flat[np.uint32(places[0, x])], flat[np.uint32(places[1, x])], shift, right[x])
-                far = _blend(flat[np.uint32(places[2, x])], flat[np.uint32(places[3, x])], shift, right[x])
-                line[colour, x] = np.uint8(np.int32(near + (far - near) * down[x]) & inside[x])
-            for x in range(width):
-                out[colour, y, x] = table[line[colour, x]]
+            _blend(corners, np.int32(8 * colour), right, down, inside, line)
+            _look_up(table, line, out[colour, y])
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _blend(left, right, shift, share):  # type: ignore[no-untyped-def]
-    """One colour between two packed pixels."""
-    first, second = (left >> shift) & np.int32(255), (right >> shift) & np.int32(255)
-    return first + (second - first) * share
+@njit(cache=True, nogil=True)
+def _look_up(table, line, out):  # type: ignore[no-untyped-def]
+    """Entries of a table: a function of its own, or its loop keeps the others from becoming vector instructions."""
+    for x in range(len(line)):
+        out[x] = table[np.uint32(line[x])]
+
+
+@njit(cache=True, nogil=True)
+def _framed(image):  # type: ignore[no-untyped-def]
+    """An image with its outermost pixels once more around it."""
+    framed = np.empty((image.shape[0] + 2, image.shape[1] + 2), np.int32)
+    framed[1:-1, 1:-1] = image
+    framed[0, 1:-1], framed[-1, 1:-1] = image[0], image[-1]
+    framed[:, 0], framed[:, -1] = framed[:, 1], framed[:, -2]
+    return framed
+
+
+@njit(cache=True, nogil=True)
+def _places(inverse, y, height, place, right, down, inside):  # type: ignore[no-untyped-def]
+    """Where the pixels of row y come from: the upper left of four pixels of the framed image, how far right and down of
+    it, and -1 where that is inside the image, else 0."""
+    width = len(place)
+    a, b, c, d, e, f = inverse
+    for x in range(width):
+        u, v = a * (x + 0.5) + b * (y + 0.5) + c, d * (x + 0.5) + e * (y + 0.5) + f
+        inside[x] = -1 if (u >= 0.0) & (u < width) & (v >= 0.0) & (v < height) else 0
+        u, v = min(max(u, 0.0), float(width)) - 0.5, min(max(v, 0.0), float(height)) - 0.5
+        left, top = np.int32(u + 1.0), np.int32(v + 1.0)  # of the framed image; above -1, cutting off is a floor
+        right[x], down[x] = u - (left - np.int32(1)), v - (top - np.int32(1))
+        place[x] = top * np.int32(width + 2) + left
+
+
+@njit(cache=True, nogil=True)
+def _corners(flat, place, stride, corners):  # type: ignore[no-untyped-def]
+    """The four pixels of each place, left before right and upper before lower."""
+    for x in range(len(place)):
+        upper = np.uint32(place[x])
+        lower = upper + stride
+        corners[0, x], corners[1, x] = flat[upper], flat[upper + np.uint32(1)]
+        corners[2, x], corners[3, x] = flat[lower], flat[lower + np.uint32(1)]
+
+
+@njit(cache=True, nogil=True)
+def _blend(corners, shift, right, down, inside, line):  # type: ignore[no-untyped-def]
+    """One colour between four packed pixels."""
+    upper, upper_right, lower, lower_right = corners[0], corners[1], corners[2], corners[3]
+    byte = np.int32(255)
+    for x in range(len(line)):
+        first, second = (upper[x] >> shift) & byte, (upper_right[x] >> shift) & byte
+        above = first + (second - first) * right[x]
+        first, second = (lower[x] >> shift) & byte, (lower_right[x] >> shift) & byte
+        below = first + (second - first) * right[x]
+        line[x] = np.int32(above + (below - above) * down[x]) & inside[x]

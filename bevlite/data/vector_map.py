@@ -169,6 +169,13 @@ def fill_polygon(rings: Sequence[np.ndarray], grid: BEVGrid) -> np.ndarray:
     share = (y[row] - start[edge, 1]) / (end[edge, 1] - start[edge, 1])
     x = start[edge, 0] + share * (end[edge, 0] - start[edge, 0])
     first = np.ceil((x - grid.x_range_m[0]) / grid.cell_m - 0.5).clip(0, grid.nx).astype(np.int64)
-    crossings = np.zeros((grid.ny, grid.nx + 1), dtype=np.int64)
-    np.add.at(crossings, (row, first), 1)
-    return (crossings.cumsum(axis=1)[:, : grid.nx] & 1).astype(np.uint8)
+    out = np.zeros((grid.ny, grid.nx), dtype=np.uint8)
+    if not len(row):
+        return out
+    # Outside the crossings nothing is covered: rays enter a polygon as often as they leave it.
+    low, left = row.min(), first.min()
+    rows, columns = row.max() + 1 - low, first.max() + 1 - left
+    crossings = np.bincount((row - low) * columns + first - left, minlength=rows * columns)
+    covered = crossings.astype(np.uint8).reshape(rows, columns).cumsum(axis=1, dtype=np.uint8) & 1
+    out[low : low + rows, left : left + columns] = covered[:, : grid.nx - left]
+    return out

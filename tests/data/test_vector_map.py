@@ -113,3 +113,24 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         assert text != whole
         with pytest.raises(DataError, match=rf"{name}: (the vector map cannot be read|found no mapping)"):
             read_vector_map(tmp_path / name)
+
+
+def test_polygons_over_the_border_are_filled_as_on_a_larger_grid() -> None:
+    rng = np.random.default_rng(9)
+    grid = BEVGrid(x_range_m=(-10.0, 10.0), y_range_m=(-6.0, 6.0), cell_m=0.5)
+    wide = BEVGrid(x_range_m=(-70.0, 70.0), y_range_m=(-66.0, 66.0), cell_m=0.5)
+    covered = []
+    for reach in (1.0, 5.0, 20.0) * 20:
+        rings = [rng.uniform(-reach, reach, (rng.integers(3, 9), 2)) + rng.uniform(-10, 10, 2) for _ in range(2)]
+        found = fill_polygon(rings, grid)
+        assert found.shape == (grid.ny, grid.nx) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, fill_polygon(rings, wide)[120 : 120 + grid.ny, 120 : 120 + grid.nx])
+        centre = np.stack(np.meshgrid(-9.75 + 0.5 * np.arange(grid.nx), -5.75 + 0.5 * np.arange(grid.ny)), axis=-1)
+        odd = np.zeros(found.shape, dtype=bool)
+        for ring in rings:
+            for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+                meets = (y0 <= centre[..., 1]) != (y1 <= centre[..., 1])
+                odd ^= meets & (x0 + (centre[..., 1] - y0) / (y1 - y0) * (x1 - x0) <= centre[..., 0])
+        np.testing.assert_array_equal(found, odd)
+        covered.append(found.mean())
+    assert min(covered) == 0 and max(covered) > 0.2
