@@ -35,8 +35,8 @@ def test_every_registry_has_parts_under_their_own_names(kind: Registry) -> None:
         assert config.__doc__ and callable(getattr(config, "build", None))
 
 
-def test_ten_kinds() -> None:
-    assert len({r.kind for r in REGISTRIES}) == 10
+def test_eleven_kinds() -> None:
+    assert len({r.kind for r in REGISTRIES}) == 11
 
 
 def test_a_file_is_all_that_a_new_part_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

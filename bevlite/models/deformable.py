@@ -69,7 +69,7 @@ class DeformableAttention(nn.Module):
         batch, _, height, width = value.shape
         split = self.value(value).reshape(batch * self.heads, -1, height, width)
         # As exact as the reference points: under autocast offsets have 8 bits, which must not become those of a place.
-        scale = torch.tensor([2.0 / width, 2.0 / height], dtype=spread.dtype, device=value.device)
+        scale = torch.cat([torch.full_like(spread[0, 0, 0, :1], 2.0 / size) for size in (width, height)])
         places = spread[:, :, None] + offsets * scale  # (B, S, heads, points, 2)
         places = places.transpose(1, 2).flatten(0, 1)
         taken = F.grid_sample(split, places, mode="bilinear", padding_mode="zeros", align_corners=False)

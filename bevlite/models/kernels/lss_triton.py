@@ -31,11 +31,14 @@ class Blocks(NamedTuple):
     precision: str = "ieee"
 
 
-def blocks_for(of: Literal["map", "depth", "context"], depths: int, rows: int, channels: int) -> Blocks:
+def blocks_for(
+    of: Literal["map", "depth", "context"], depths: int, rows: int, channels: int, *, halves: bool = False
+) -> Blocks:
     """For D depth bins, h rows and C channels: few padded channels, a whole column where it is not too high.
 
     Many small programs of two warps hide the time that it takes to look up cells first. Chosen by trying all sizes on
-    an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels.
+    an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels, in float32. Where
+    something is given in half precision (`halves`), the map of 32 rows takes fewer bins: 94 against 107 us.
     """
     height = min(64, max(16, triton.next_power_of_2(rows)))
     bins = max(16, triton.next_power_of_2(depths))
@@ -44,6 +47,8 @@ def blocks_for(of: Literal["map", "depth", "context"], depths: int, rows: int, c
     while narrow > 16 and -(-channels // narrow) * narrow > 1.25 * channels:
         narrow //= 2
     most = 64 if height <= 32 else 32
+    if of == "map" and halves and height == 32:
+        return Blocks(min(32, bins), height, narrow, 4)
     return Blocks(
         min(most // 2 if of == "map" and depths <= 64 else most, bins), height, narrow, 2 if height <= 32 else 4
     )
@@ -69,7 +74,8 @@ def forward(depth: Tensor, context: Tensor, cells: Tensor, cell_count: int, bloc
     batch, cameras, depths, height, width = cells.shape
     channels = context.shape[1]
     out = torch.zeros((batch, cell_count, channels), dtype=torch.float32, device=depth.device)
-    size = blocks or blocks_for("map", depths, height, channels)
+    halves = depth.dtype != torch.float32 or context.dtype != torch.float32
+    size = blocks or blocks_for("map", depths, height, channels, halves=halves)
     columns = batch * cameras * width
     if out.numel() and columns:
         _forward_kernel[(columns, triton.cdiv(depths, size.depths), triton.cdiv(height, size.rows))](

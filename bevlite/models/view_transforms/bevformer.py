@@ -172,7 +172,7 @@ class BEVFormer(ViewTransform):
         x = (torch.arange(coarse.nx) + 0.5) * 2 / coarse.nx - 1
         y = (torch.arange(coarse.ny) + 0.5) * 2 / coarse.ny - 1
         own = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).reshape(1, -1, 1, 2)
-        self.register_buffer("own", own, persistent=False)
+        self.register_buffer("own", own.float(), persistent=False)
 
     @property
     def out_channels(self) -> int:

@@ -68,7 +68,9 @@ def shrunk(variant: Variant) -> Variant:
     """The same parts on small maps: the real export computes every convolution."""
     changes: dict[str, Any] = {}
     if variant.camera is not None:
-        changes["camera"] = SMALL_IMAGES
+        neck = variant.camera.neck
+        coarse = neck.type == "bifpn" and neck.finest_stride << neck.levels > 64  # its levels must divide the images
+        changes["camera"] = {"images": {"height": 128, "width": 128}} if coarse else SMALL_IMAGES
     if variant.bev.cell_m == 0.8:
         changes["bev"] = {"cell_m": 1.6}
         if variant.lidar is not None:
@@ -96,7 +98,7 @@ def assert_same_as_export(variant: Variant) -> None:
         for emission in EMISSIONS:
             theirs, ours = emit(plans[module.name], FORMS[emission]), module.make(FORMS[emission])
             assert canonical(ours) == canonical(theirs), (module.name, emission)
-            assert ours.ByteSize() < 100_000
+            assert ours.ByteSize() < 500 * (len(ours.graph.node) + len(ours.graph.initializer))  # no weights in it
 
 
 @pytest.fixture(autouse=True)
