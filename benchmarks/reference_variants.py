@@ -104,6 +104,15 @@ NETWORKS: dict[str, Network] = {
 }
 """The reference variants; the LiDAR alone of one of them, trained as long; one camera network with other backbones; and
 light camera networks by a longer recipe, which `LONGER` says."""
+PAIRS = (
+    ("bevfusion-swint", "cuda-bevfusion-r50, LiDAR alone"),
+    ("cuda-bevfusion-r50", "cuda-bevfusion-r50, LiDAR alone"),
+    ("bevdet, EfficientNet-Lite2 from ImageNet", "bevdet-r50"),
+    ("bevdet, EfficientNet-Lite2 from ImageNet", "bevdet, ResNet-18"),
+    ("bevdet-r50", "bevdet, ResNet-18"),
+    ("light camera, lookup, frame before", "light camera, lss, frame before"),
+)
+"""What is compared: both sensors with the LiDAR alone (the same network for both rows), and camera networks."""
 FIGURES = ("NDS", "mAP", "occ_miou", "map_miou")
 
 
@@ -132,7 +141,7 @@ def main() -> None:
     elif step == "cost":
         write_atomic(out / "cost.json", json.dumps({name: cost(name) for name in names}, indent=1) + "\n")
     else:
-        print(table(names, out))
+        print(table(names, out), differences(out), sep="\n\n")
 
 
 def learn(name: str, out: Path) -> None:
@@ -241,6 +250,28 @@ def table(names: Iterable[str], out: Path) -> str:
     for name in names:
         cells = [name, *_cost_cells(costs.get(name)), *_figure_cells(found.get(name)), NETWORKS[name].published]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def differences(out: Path) -> str:
+    """Figures of pairs of networks against each other, from the same draws of scenes."""
+    lines = [
+        "| difference | NDS [95 %] | mAP [95 %] | map mIoU [95 %] | half NDS, half map mIoU [95 %] |",
+        "|" + " --- |" * 5,
+    ]
+    for ours, theirs in PAIRS:
+        files = [out / "figures" / f"{NETWORKS[name].variant(name).name}.json" for name in (ours, theirs)]
+        if not all(file.is_file() for file in files):
+            continue
+        a, b = (json.loads(file.read_text())["drawn"] for file in files)
+        gains = {k: np.array(a[k]) - np.array(b[k]) for k in ("NDS", "mAP", "map_miou") if k in a and k in b}
+        if "map_miou" in gains:
+            gains["mix"] = (gains["NDS"] + gains["map_miou"]) / 2
+        cells = [
+            f"{gains[k].mean():+.3f} [{interval(gains[k])}]" if k in gains else "-"
+            for k in ("NDS", "mAP", "map_miou", "mix")
+        ]
+        lines.append(f"| {ours} - {theirs} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -24,6 +24,14 @@ def taught(auxiliaries: Sequence[AuxiliaryLoss], weights: Mapping[str, float]) -
     return tuple(loss for loss in auxiliaries if weights[loss.name] > 0)
 
 
+def as_in_memory(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out the state of every parameter in memory as the parameter is."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 class _Step(NamedTuple):
     """What is said of a step whose loss turns out not to be finite."""
 
@@ -63,6 +71,13 @@ class TrainingModule(lightning.LightningModule):
         """
         if self.trainer.strategy.root_device.type == "cuda":
             self.network.to(memory_format=torch.channels_last)
+            self.average.to(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        """What was read from a file has lost the order of its memory, and a fused optimizer takes none but that of its
+        parameter."""
+        for optimizer in self.trainer.optimizers:
+            as_in_memory(optimizer)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name, in the network and in its average."""

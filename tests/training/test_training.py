@@ -16,7 +16,7 @@ from bevlite.run_folder import Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
 from bevlite.training.ema import WeightAverage
 from bevlite.training.loop import train
-from bevlite.training.module import TrainingModule
+from bevlite.training.module import TrainingModule, as_in_memory
 from tests.tiny import lidar_only, short_recipe, tiny
 
 
@@ -50,6 +50,21 @@ def test_optimizer_groups() -> None:
     for name, parameter in module.network.named_parameters():
         rate = 1e-3 if name.startswith("camera.backbone.") else 1e-2
         assert found[id(parameter)] == pytest.approx((rate, 0.01 if parameter.ndim > 1 else 0.0)), name
+
+
+def test_optimizer_state_takes_the_memory_of_its_parameters() -> None:
+    """A fused optimizer on a GPU refuses anything else, and files hold values alone."""
+    layer = nn.Conv2d(6, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.randn(1, 6, 5, 5)).sum().backward()
+    optimizer.step()
+    moments = optimizer.state[layer.weight]
+    assert moments["exp_avg"].stride() == layer.weight.stride()
+    before = moments["exp_avg"].clone()
+    moments["exp_avg"] = moments["exp_avg"].contiguous()  # as it comes from a file
+    assert moments["exp_avg"].stride() != layer.weight.stride()
+    as_in_memory(optimizer)
+    assert moments["exp_avg"].stride() == layer.weight.stride() and torch.equal(moments["exp_avg"], before)
 
 
 def test_average_closed_form() -> None:
