@@ -131,17 +131,23 @@ def scene_figure(
     truth, found = _layers(pictures, "truth"), _layers(pictures, "found")
     rasters = [raster for picture in pictures for raster in picture.rasters]
     names = list(dict.fromkeys(name for picture in pictures for name in picture.class_names))
-    image_rows = -(-len(views) // 3) if names else 0
-    heights = [h for h in (1.95 * image_rows, 9.2 if names else 0.0, 5.9 * -(-len(rasters) // 4)) if h]
-    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 1.0), dpi=100)
+    across = 3 if names else 6  # without boxes the images are the same for truth and prediction: shown once
+    image_rows = -(-len(views) // across)
+    raster_columns = min(4, max(2, len(rasters)))
+    raster_height = 20.0 / (raster_columns + 0.6)
+    heights = [
+        h for h in (1.95 * image_rows, 9.2 if names else 0.0, raster_height * -(-len(rasters) // raster_columns)) if h
+    ]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 1.6), dpi=100)
     rows = iter(figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.1))
     if image_rows:
-        sides = next(rows).subgridspec(1, 2, wspace=0.03)
-        for side, layers, what in ((0, truth, "truth"), (1, found, "prediction")):
-            grid = sides[side].subgridspec(image_rows, 3, wspace=0.02, hspace=0.14)
+        shown = ((truth, ", truth"), (found, ", prediction")) if names else (((), ""),)
+        sides = next(rows).subgridspec(1, len(shown), wspace=0.03)
+        for side, (layers, what) in enumerate(shown):
+            grid = sides[side].subgridspec(image_rows, across, wspace=0.02, hspace=0.14)
             for i, view in enumerate(views):
-                named = CameraView(f"{view.name}, {what}", view.image, view.bev_to_pixel)
-                draw_on_image(figure.add_subplot(grid[i // 3, i % 3]), named, layers)
+                named = CameraView(f"{view.name}{what}", view.image, view.bev_to_pixel)
+                draw_on_image(figure.add_subplot(grid[i // across, i % across]), named, layers)
     if names:
         sides = next(rows).subgridspec(1, 2, wspace=0.06)
         for side, layers, what in ((0, truth, "truth"), (1, found, "prediction, scores in %")):
@@ -151,11 +157,11 @@ def scene_figure(
         figure.legend(handles=handles, ncol=10, loc="upper center", fontsize=9, frameon=False,
                       bbox_to_anchor=(0.5, 1 - 0.32 / figure.get_figheight()))  # fmt: skip
     if rasters:
-        grid = next(rows).subgridspec(-(-len(rasters) // 4), 4, wspace=0.14, hspace=0.4)
+        grid = next(rows).subgridspec(-(-len(rasters) // raster_columns), raster_columns, wspace=0.14, hspace=0.4)
         for i, raster in enumerate(rasters):
-            draw_raster(figure.add_subplot(grid[i // 4, i % 4]), raster)
+            draw_raster(figure.add_subplot(grid[i // raster_columns, i % raster_columns]), raster)
     figure.suptitle(title, fontsize=11, y=1 - 0.12 / figure.get_figheight())
-    edge = {"top": 1 - 0.85 / figure.get_figheight(), "bottom": (0.9 if rasters else 0.5) / figure.get_figheight()}
+    edge = {"top": 1 - 0.85 / figure.get_figheight(), "bottom": (1.4 if rasters else 0.5) / figure.get_figheight()}
     figure.subplots_adjust(left=0.03, right=0.985, **edge)
     return figure
 

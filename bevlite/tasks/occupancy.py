@@ -21,11 +21,27 @@ if TYPE_CHECKING:
 OCCUPANCY = "occupancy"
 """The raw map: logits (18, 16 z, 200 y, 200 x) as trained, the class of each voxel (16, 200, 200) as deployed."""
 REACH_M = 40.0
-COLOURS = (
-    (0, 0, 0), (112, 128, 144), (220, 20, 60), (255, 127, 80), (255, 158, 0), (233, 150, 70), (255, 61, 99),
-    (0, 0, 230), (47, 79, 79), (255, 140, 0), (255, 99, 71), (0, 207, 191), (175, 0, 75), (75, 0, 75),
-    (112, 180, 60), (222, 184, 135), (0, 175, 0), (255, 255, 255),
-)  # fmt: skip
+COLOURS = {
+    "others": (0, 0, 0),
+    "barrier": (138, 138, 138),
+    "bicycle": (0, 200, 200),
+    "bus": (255, 95, 196),
+    "car": (31, 155, 255),
+    "construction_vehicle": (184, 168, 0),
+    "motorcycle": (230, 25, 75),
+    "pedestrian": (34, 177, 76),
+    "traffic_cone": (143, 63, 214),
+    "trailer": (139, 90, 43),
+    "truck": (255, 140, 0),
+    "driveable_surface": (205, 205, 215),
+    "other_flat": (150, 130, 170),
+    "sidewalk": (215, 150, 215),
+    "terrain": (165, 210, 120),
+    "manmade": (235, 205, 160),
+    "vegetation": (20, 110, 40),
+    "free": (255, 255, 255),
+}
+"""Objects in the colours of their boxes, surfaces pale."""
 
 
 @TASKS.register
@@ -90,7 +106,7 @@ class Occupancy(Task):
             (batch["occupancy"][0].numpy(), "occupancy, truth (seen by a camera)"),
             (predicted, "occupancy, prediction (same voxels)"),
         )
-        shown = {name: COLOURS[i] for i, name in enumerate(OCCUPANCY_CLASSES[:FREE])}
+        shown = {name: COLOURS[name] for name in OCCUPANCY_CLASSES[:FREE]}
         images = [(_from_above(np.where(seen, classes, FREE)), title) for classes, title in pairs]
         return Picture(rasters=[Raster(image, title, REACH_M, shown) for image, title in images])
 
@@ -101,4 +117,4 @@ def _from_above(classes: np.ndarray) -> np.ndarray:
     top = classes.shape[2] - 1 - np.argmax(occupied[:, :, ::-1], axis=2)
     highest = np.take_along_axis(classes, top[..., None], axis=2)[..., 0]
     highest = np.where(occupied.any(axis=2), highest, FREE)
-    return np.array(COLOURS, dtype=np.uint8)[highest][::-1, ::-1]
+    return np.array([COLOURS[name] for name in OCCUPANCY_CLASSES], dtype=np.uint8)[highest][::-1, ::-1]
