@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bevlite.data.classes import MAP_CLASSES
 from bevlite.simulation.world.decoys import FAMILY
-from bevlite.simulation.world.map_shares import MAP_SHARE_CLASSES
 from bevlite.simulation.world.published import (
     ANCHOR_SIZES,
     KEYFRAME_FEW_POINTS,
@@ -69,7 +69,7 @@ def render(found: Statistics) -> str:
         here = _number(None if moving is None else 100 * moving, 0)
         rows.append((f"{name}, moving (% of boxes)", here, "-", "not known to us"))
     rows.append(("points of a keyframe sweep", _number(found.sweep_points, 0), "34688", "keyframe"))
-    for name in MAP_SHARE_CLASSES:
+    for name in MAP_CLASSES:
         here = _number(None if not found.map_share else 100 * found.map_share[name], 1)
         rows.append((f"map: {name} (% of 100 m x 100 m)", here, "-", "not known to us"))
     for family in FAMILIES:

@@ -10,10 +10,10 @@ import pytest
 from nuscenes.map_expansion import map_api
 from nuscenes.map_expansion.arcline_path_utils import discretize_lane
 
+from bevlite.data.classes import MAP_CLASSES
 from bevlite.simulation.world import materials as m
 from bevlite.simulation.world.generate import WorldSummary
 from bevlite.simulation.world.layout import make_layout
-from bevlite.simulation.world.map_shares import MAP_SHARE_CLASSES
 from bevlite.simulation.world.paint import _place
 from bevlite.simulation.world.path import STEP
 from bevlite.simulation.world.rules import V2
@@ -163,7 +163,7 @@ def test_most_streets_have_all_six_classes() -> None:
         assert layout.plan is not None
         near = {area.layer for area in layout.plan.areas if area.s[0] < 110 and area.s[1] > -50}
         near |= {line.layer for line in layout.plan.lines}
-        whole += all(near & set(layers) for layers in MAP_SHARE_CLASSES.values())
+        whole += all(near & set(layers) for layers in MAP_CLASSES.values())
     assert whole >= 5
 
 
@@ -176,10 +176,10 @@ def test_shares_are_what_the_devkit_draws(small_world: WorldSummary, nusc: Any) 
         for sample in (s for s in nusc.sample if s["scene_token"] == scene["token"]):
             pose = nusc.get("ego_pose", nusc.get("sample_data", sample["data"]["LIDAR_TOP"])["ego_pose_token"])
             yaw = np.degrees(map_api.Quaternion(pose["rotation"]).yaw_pitch_roll[0])
-            layers = [layer for layers in MAP_SHARE_CLASSES.values() for layer in layers]
+            layers = [layer for layers in MAP_CLASSES.values() for layer in layers]
             box = (*pose["translation"][:2], 100.0, 100.0)
             found = dict(zip(layers, read.get_map_mask(box, yaw, layers, (200, 200)) > 0, strict=True))
-            for name, parts in MAP_SHARE_CLASSES.items():
+            for name, parts in MAP_CLASSES.items():
                 counted[name] += np.any([found[layer] for layer in parts], axis=0).mean() / len(nusc.sample)
     for name, share in shares.items():
         # Polygons are drawn with their outline: thin ones come out wider at 0.5 m a cell.
