@@ -22,10 +22,11 @@ HEAD = {"type": "transfusion", "channels": 32, "proposals": 50, "heads": 4, "fee
 @pytest.mark.slow
 def test_the_whole_road(world: DataConfig, tmp_path: Path) -> None:
     variant = lidar_only(heads={"detection": HEAD})
-    recipe = short_recipe(epochs=6, learning_rate=3e-3, losses={"query": 0.5}, precision="bf16")
+    # Long enough that its heat map has made up its mind: before, FP16 swaps queries that are as good as each other.
+    recipe = short_recipe(epochs=24, learning_rate=3e-3, losses={"query": 0.5}, precision="bf16")
     run = train(variant, world, recipe, tmp_path / "run", progress=False)
     lines = [json.loads(line)["loss"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert [set(line) for line in lines] == [{"heatmap", "query", "box"}] * 6
+    assert [set(line) for line in lines] == [{"heatmap", "query", "box"}] * 24
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     assert sum(lines[-1].values()) < 0.8 * sum(lines[0].values())
     for version in ("8.6", "10.3"):
