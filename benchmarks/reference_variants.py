@@ -7,10 +7,10 @@
     python benchmarks/reference_variants.py OUT cost              # no GPU: parameters, MACs, predicted latency
     python benchmarks/reference_variants.py OUT table             # both as Markdown
 
-Every network learns by `RECIPE`, at most four minutes on an H200; what a network changes of it stands with it. One that
-was trained already is left alone, so several processes can share the list. Figures of accuracy are of the generated
-world and say nothing of nuScenes; the published ones beside them are of the models that the variants follow, on
-nuScenes.
+Every network learns by `RECIPE`; what a network changes of it stands with it. One that was trained already is left
+alone, and one that was stopped goes on, so several processes can share the list. Figures of accuracy are of the
+generated world and say nothing of nuScenes; the published ones beside them are of the models that the variants follow,
+on nuScenes.
 """
 
 from __future__ import annotations

@@ -93,7 +93,10 @@ class PredictedDevice:
         notes = [note if names == list(modules) else f"{', '.join(names)}: {note}" for note, names in owners.items()]
         steps = [PipelineRow(**asdict(step)) for step in pipeline]
         if steps:
-            notes.append("preprocessing and decoding: published figures of other pipelines, not predictions")
+            of = "published figures of other pipelines" + (
+                "" if all(step.published for step in pipeline) else ", or estimates"
+            )
+            notes.append(f"preprocessing and decoding: {of}, not predictions")
         if self.coefficients.emulated:
             notes.append("the calibration was fitted to an EMULATED board: it says nothing of a real one")
         total_ms = sum(p.latency_ms for p in predictions.values()) + sum(step.latency_ms for step in steps)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from bevlite.grid import BEVGrid
 from bevlite.losses.overlap import box_iou
 from bevlite.losses.targets import BoxTargets
+from bevlite.losses.terms import focal_loss
 
 ALPHA, GAMMA = 0.25, 2.0
 """Of the focal loss of classes, and of its cost."""
@@ -54,7 +55,7 @@ def query_losses(queries: Queries, targets: BoxTargets, grid: BEVGrid, velocity_
     count = max(1, len(found.batch))
     wanted = torch.zeros_like(queries.logits)
     wanted[found.batch, found.layer, targets.classes[found.target], found.query] = 1
-    classes = _focal(queries.logits, wanted).sum() / count
+    classes = focal_loss(queries.logits, wanted, GAMMA, ALPHA).sum() / count
     predicted = queries.values[found.batch, found.layer, :, found.query]
     goal = targets.values[found.target].clone()
     goal[:, :2] += _cells_of(targets, grid)[found.target] - queries.cell[found.batch, :, found.query]
@@ -112,11 +113,3 @@ def _cells_of(targets: BoxTargets, grid: BEVGrid) -> Tensor:
     """(T, 2) column and row of the cell of each target."""
     row = torch.div(targets.cell, grid.nx, rounding_mode="floor")
     return torch.stack([targets.cell - row * grid.nx, row], dim=1).to(targets.values.dtype)
-
-
-def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Sigmoid focal loss of each logit (Lin et al., ICCV 2017)."""
-    probability = logits.sigmoid()
-    positive = -functional.logsigmoid(logits) * ALPHA * (1 - probability) ** GAMMA
-    negative = -functional.logsigmoid(-logits) * (1 - ALPHA) * probability**GAMMA
-    return wanted * positive + (1 - wanted) * negative

@@ -26,16 +26,18 @@ def gaussian_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     return -total / peak.sum().clamp(min=1)
 
 
-def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Focal loss of independent binary classes, no class weighted (Lin et al., ICCV 2017, alpha left out), by element.
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
+    """Focal loss of independent binary classes, by element (Lin et al., ICCV 2017).
 
-    logits and target of one shape; target 0 or 1.
+    logits and target of one shape; target 0 or 1. alpha: weight of what is there, 1 - alpha of what is not; None for no
+    weights.
     """
     logits, target = logits.float(), target.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
     wrong = torch.where(target > 0, 1 - probability, probability)
-    return entropy * wrong**gamma
+    loss = entropy * wrong**gamma
+    return loss if alpha is None else loss * torch.where(target > 0, alpha, 1 - alpha)
 
 
 def box_loss(maps: Tensor, targets: BoxTargets, groups: Sequence[Sequence[int]], velocity_weight: float) -> Tensor:

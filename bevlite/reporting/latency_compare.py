@@ -137,7 +137,7 @@ def _modules(report: LatencyReport) -> dict[str, float]:
 
 
 def _steps(report: LatencyReport) -> dict[str, float]:
-    return {f"{row.name} (published)": row.latency_ms for row in report.pipeline}
+    return {row.label: row.latency_ms for row in report.pipeline}
 
 
 def _kinds(report: LatencyReport) -> dict[str, float]:

@@ -95,7 +95,7 @@ def _module_bars(report: LatencyReport) -> tuple[list[Bar], float]:
         bars.append(Bar(row.name, kernels_text(row.kernel_count), row.latency_ms, parts, (row.lower_ms, row.upper_ms)))
     for step in report.pipeline:
         parts = (("published", step.latency_ms),)
-        bars.append(Bar(step.name, "published figure", step.latency_ms, parts, (step.lower_ms, step.upper_ms)))
+        bars.append(Bar(step.name, f"{step.kind} figure", step.latency_ms, parts, (step.lower_ms, step.upper_ms)))
     return bars, scale_of(bars)
 
 

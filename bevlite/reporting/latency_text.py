@@ -72,7 +72,7 @@ def _modules(report: LatencyReport) -> Table:
         table.add_row(escape(row.name), *figures, percent(row.latency_ms / total_ms), *work)
     for step in report.pipeline:
         figures = [f"{v:.2f}" for v in (step.latency_ms, step.lower_ms, step.upper_ms)]
-        table.add_row(f"{step.name} (published)", *figures, percent(step.latency_ms / total_ms), "", "")
+        table.add_row(step.label, *figures, percent(step.latency_ms / total_ms), "", "")
     _right(table, 1)
     return table
 

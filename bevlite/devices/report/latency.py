@@ -71,9 +71,20 @@ class ModuleRow(Interval):
 
 
 class PipelineRow(Interval):
-    """One step outside the engines, with the source of its figure."""
+    """One step outside the engines, with the source of its figure: published for a board, or our own estimate."""
 
     source: str
+    published: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Where its figure comes from, as one word."""
+        return "published" if self.published else "estimated"
+
+    @property
+    def label(self) -> str:
+        """Its name, with where its figure comes from."""
+        return f"{self.name} ({self.kind})"
 
 
 class Conditions(Config):
