@@ -17,7 +17,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -35,6 +35,8 @@ from bevlite.models.kernels import lss_pooling
 from bevlite.runtime.pooling import frustum_cells
 
 CALLS, ROUNDS = 12, 60
+PRECISIONS = {name: ("tf32",) if FP32 not in types else ("ieee", "tf32x3") for name, types in TYPES.items()}
+"""How products may be formed without losing what their operands hold."""
 
 
 def exact(case: Case, given: Inputs) -> tuple[Tensor, ...]:
@@ -207,7 +209,8 @@ def tune(size: Size, types: str, run: Stages) -> None:
     run.say(f"\n**{size.name}, {types}: depths, rows, channels, warps a program; us, warm**; chosen: {chosen}\n")
     for what, needed in (("forward", None), ("depth gradient", (True, False)), ("feature gradient", (False, True))):
         graphs, kept = {}, []
-        for blocks in _blocks(high, size.channels):
+        precisions = PRECISIONS["fp32" if needed else types]  # gradients are formed from the map's, which is float32
+        for blocks in _blocks(high, size.channels, precisions):
 
             def step(c: Case, g: Inputs, blocks: Any = blocks, needed: Any = needed) -> Any:
                 if needed is None:
@@ -222,14 +225,15 @@ def tune(size: Size, types: str, run: Stages) -> None:
         run.say(f"- {what}: " + "; ".join(f"{name} {time[0]:.1f}" for name, time in found[:8]))
 
 
-def _blocks(high: int, width: int) -> Iterator[Any]:
+def _blocks(high: int, width: int, precisions: Sequence[str]) -> Iterator[Any]:
     from bevlite.models.kernels.lss_triton import Blocks
 
     for depths in (16, 32, 64):
         for channels in (16, 32, 64):
             for warps in (2, 4, 8):
                 if depths * high * channels <= 64 * 32 * 32 and -(-width // channels) * channels <= 1.3 * width:
-                    yield Blocks(depths, high, channels, warps)
+                    for precision in precisions:
+                        yield Blocks(depths, high, channels, warps, precision)
 
 
 def main() -> int:
@@ -239,6 +243,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a file for the tables")
     parser.add_argument("--tune", action="store_true", help="also time other block sizes")
     parser.add_argument("--types", default=",".join(TYPES), help=f"of {', '.join(TYPES)}; default: all")
+    parser.add_argument("--first-size", type=int, default=0, choices=range(len(SIZES)), help="leave out those before")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("error: no CUDA GPU here")
@@ -258,12 +263,12 @@ def main() -> int:
             run.say(f"- BEVPoolV2 compiled by {peer.how}")
             roads += [Peer(peer, opt) for opt in ((False, True) if peer.has_opt else (False,))]
     roads.append(Torch())
-    for size in SIZES:
+    for size in SIZES[arguments.first_size :]:
         for types in arguments.types.split(","):
             run(f"{size.name}, {types}", lambda s=size, t=types: measure(s, t, roads, run, bandwidth))
             torch.cuda.empty_cache()
-        if arguments.tune:
-            run(f"block sizes of {size.name}", lambda s=size: tune(s, "fp32", run))
+            if arguments.tune:
+                run(f"block sizes of {size.name}", lambda s=size, t=types: tune(s, t, run))
     if arguments.out:
         arguments.out.write_text("\n".join(run.lines) + "\n", encoding="utf-8")
     return 1 if run.failed else 0

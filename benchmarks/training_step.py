@@ -39,20 +39,21 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", type=Path, default=[REFERENCE])
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--operators", type=int, default=0, help="also list that many operators of the whole step")
     options = parser.parse_args()
     name = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, batch {options.batch}, bf16; ms, medians of {options.repeats}\n")
     for file in options.variants:
         variant = load_variant(file)
         try:
-            measured(variant, options.root, options.batch, options.repeats)
+            measured(variant, options.root, options.batch, options.repeats, options.operators)
         except (RuntimeError, ValueError) as error:  # out of memory, say: the others go on
             print(f"{variant.name}: {str(error).splitlines()[0]}\n", flush=True)
         torch.cuda.empty_cache()
 
 
-def measured(variant: Variant, root: Path, batch_size: int, repeats: int) -> None:
-    """One table."""
+def measured(variant: Variant, root: Path, batch_size: int, repeats: int, operators: int) -> None:
+    """One table, and the operators that take most of the whole step, if any are asked for."""
     recipe = Recipe()
     dataset = training_set(variant, load_data_config(root), recipe)
     batch = dataset.collate(
@@ -114,6 +115,23 @@ def measured(variant: Variant, root: Path, batch_size: int, repeats: int) -> Non
     print("| --- | --- | --- |")
     for name, ms in rows:
         print(f"| {name} | {ms:.2f} | {f'{ms / alone:.2f}' if alone else '-'} |")
+    print(flush=True)
+    if operators and DEVICE == "cuda":
+        print_operators(step, operators)
+
+
+def print_operators(step: Callable[[], Any], count: int) -> None:
+    """The operators of a step with the shapes that they take, by the time of their kernels."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=True) as profiler:
+        step()
+        torch.cuda.synchronize()
+    found = sorted(profiler.key_averages(group_by_input_shape=True), key=lambda e: -e.self_device_time_total)
+    print("| operator | calls | ms | shapes |\n| --- | --- | --- | --- |")
+    for event in found[:count]:
+        shapes = " ".join("x".join(map(str, shape)) for shape in event.input_shapes[:3] if shape)
+        print(f"| {event.key[:60]} | {event.count} | {event.self_device_time_total / 1e3:.2f} | {shapes} |")
     print(flush=True)
 
 

@@ -14,6 +14,7 @@ class ImageAugmentation(Config):
     """Per image: resize by 1 + U(resize), crop at random, flip with probability 1/2, rotate by U(+-rotate_deg)."""
 
     resize: tuple[float, float] = (-0.06, 0.11)
+    crop: bool = Field(default=True, description="place the crop at random; without, in the middle")
     rotate_deg: float = Field(default=5.4, ge=0, le=45)
     flip: bool = True
     brightness: float = Field(default=0.2, ge=0, lt=1)
@@ -33,6 +34,13 @@ class Augmentation(Config):
 
     image: ImageAugmentation | None = ImageAugmentation()
     bev: BEVAugmentation | None = BEVAugmentation()
+
+    def unwarped(self) -> Augmentation:
+        """With images whose pixels look where they always do, for networks that are not told where that is."""
+        if self.image is None:
+            return self
+        still = {"resize": (0.0, 0.0), "crop": False, "rotate_deg": 0.0, "flip": False}
+        return self.model_copy(update={"image": self.image.model_copy(update=still)})
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,9 @@ def image_warp(
         return ImageWarp(size, resized, ((resized[0] - width) // 2, resized[1] - height), False, 0.0, source)
     scale *= 1 + rng.uniform(*augmentation.resize)
     resized = (round(source[1] * scale), round(source[0] * scale))
-    left = int(rng.uniform(min(0, resized[0] - width), max(0, resized[0] - width)))
+    left = (resized[0] - width) // 2
+    if augmentation.crop:
+        left = int(rng.uniform(min(0, resized[0] - width), max(0, resized[0] - width)))
     return ImageWarp(
         size=size,
         resized=resized,

@@ -196,9 +196,11 @@ class ViewTransformConfig(PartConfig):
     """A view transform. `channels` are those of the camera BEV map.
 
     ego_motion: correct the car's motion between camera and LiDAR times. temporal: join the map of the frame before,
-    aligned by the car's motion (BEVDet4D); samples then come scene by scene.
+    aligned by the car's motion (BEVDet4D); samples then come scene by scene. calibrated: whether it is told where each
+    pixel looks; one that is not must learn it, so that training leaves the images of its cameras where they are.
     """
 
+    calibrated: ClassVar[bool] = True
     added: ClassVar[Mapping[str, Any]] = {"temporal": False}
     channels: int
     ego_motion: bool = False

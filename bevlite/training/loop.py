@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from bevlite.data.augment import Augmentation
 from bevlite.data.config import DataConfig
 from bevlite.data.dataset import BEVDataset, single_thread
 from bevlite.data.index import load_index
@@ -80,6 +81,8 @@ def train(
         _check_state(run, variant)
     elif init:
         module.start_from(_stream_weights(module, init))
+    if progress and augmentation_of(variant, recipe) is not recipe.augmentation:
+        print("images are not warped: the view transform is not told where their pixels look", flush=True)
     recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)
     trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder, module.uses_all)
     loader = _loader(dataset, recipe, batch_size, devices)
@@ -88,7 +91,7 @@ def train(
 
 
 def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDataset:
-    """The train split for a variant, augmented as the recipe says (raises DataError)."""
+    """The train split for a variant, augmented as the recipe says as far as it can follow (raises DataError)."""
     index = load_index(data)
     rows = index.rows_of_split(str(data.train_split))
     network = outline(variant)
@@ -99,10 +102,17 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
         data.root,
         index,
         rows,
-        augmentation=recipe.augmentation,
+        augmentation=augmentation_of(variant, recipe),
         auxiliaries=taught(network.auxiliaries, recipe.of(variant).losses),
         seed=recipe.seed,
     )
+
+
+def augmentation_of(variant: Variant, recipe: Recipe) -> Augmentation:
+    """The recipe's, without warped images where the view transform is not told where their pixels look."""
+    if variant.camera is None or variant.camera.view_transform.calibrated:
+        return recipe.augmentation
+    return recipe.augmentation.unwarped()
 
 
 def _loader(dataset: BEVDataset, recipe: Recipe, batch_size: int, devices: int) -> DataLoader:

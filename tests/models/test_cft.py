@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,14 @@ from pydantic import ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bevlite.data.augment import image_warp
 from bevlite.grid import BEVGrid
 from bevlite.losses.heights import height_loss, height_targets
 from bevlite.models.attention import Attention
+from bevlite.models.auxiliary import collected
 from bevlite.models.view_transforms.cft import CFTConfig, DecoderLayer, EncoderLayer, sine_embedding
+from bevlite.training.loop import augmentation_of
+from bevlite.training.recipe import Recipe
 from tests.tiny import tiny
 
 SMALL = CFTConfig(channels=8, embed=32, heads=4, feed_forward=64, dropout=0.0)
@@ -131,7 +137,61 @@ def test_what_cannot_work_is_refused_when_the_variant_is_read(change: dict[str, 
     content = tiny().model_dump(mode="json")
     content["camera"]["view_transform"] = {"type": "cft", "channels": 8, **change}
     if not said:
-        assert type(tiny()).model_validate(content).camera.view_transform.type == "cft"
+        camera = type(tiny()).model_validate(content).camera
+        assert camera is not None and camera.view_transform.type == "cft"
         return
     with pytest.raises(ValidationError, match=said):
         type(tiny()).model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "moved"),
+    [
+        ([[0, -1], [1, 0]], lambda bev: torch.rot90(bev, -1, (2, 3))),  # x to y: rows are y, columns x
+        ([[-1, 0], [0, 1]], lambda bev: bev.flip(3)),
+        ([[0, 1], [1, 0]], lambda bev: bev.transpose(2, 3)),
+        ([[1, 0], [0, 1]], lambda bev: bev),
+    ],
+)
+def test_in_training_the_map_follows_the_augmentation_that_the_network_cannot_see(matrix: list, moved: Any) -> None:
+    torch.manual_seed(3)
+    bev = BEVGrid(x_range_m=(-8.0, 8.0), y_range_m=(-8.0, 8.0), cell_m=1.0)
+    part = SMALL.build(16, 32, (64, 96), 2, bev)
+    features = torch.randn(2, 16, 2, 3)
+    full = torch.eye(4)
+    full[:2, :2] = torch.tensor(matrix, dtype=torch.float32)
+    with collected() as plain:
+        seen = part.eval()(features, {})
+    with collected() as turned:
+        found = part.train()(features, {"bev_augmentation": full[None]})
+    torch.testing.assert_close(found, moved(seen), rtol=1e-4, atol=1e-5)
+    heights = moved(plain["reference_height"])
+    torch.testing.assert_close(turned["reference_height"], heights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_scale_moves_what_is_seen_outwards_and_up() -> None:
+    torch.manual_seed(4)
+    bev = BEVGrid(x_range_m=(-8.0, 8.0), y_range_m=(-8.0, 8.0), cell_m=1.0)
+    part = SMALL.build(16, 32, (64, 96), 2, bev)
+    features = torch.randn(2, 16, 2, 3)
+    with collected() as plain:
+        seen = part.eval()(features, {})
+    with collected() as grown:
+        found = part.train()(features, {"bev_augmentation": torch.diag(torch.tensor([2.0, 2, 2, 1]))[None]})
+    # Twice as large: the outermost quarter of a map is what was half as far out, 0.25 cells off its centres.
+    half = torch.nn.functional.interpolate(seen[:, :, 4:12, 4:12], scale_factor=2.0, mode="bilinear")
+    torch.testing.assert_close(found[:, :, 1:-1, 1:-1], half[:, :, 1:-1, 1:-1], rtol=1e-4, atol=1e-5)
+    expected = 2 * plain["reference_height"][:, :, 4:12, 4:12].mean().item()
+    assert grown["reference_height"].mean().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_images_of_a_network_without_calibration_are_not_warped() -> None:
+    recipe = Recipe()
+    cft = {"type": "cft", "channels": 16, "embed": 32, "heads": 4}
+    told, untold = tiny(), tiny(camera={"view_transform": cft})
+    assert augmentation_of(told, recipe) == recipe.augmentation
+    given = augmentation_of(untold, recipe)
+    assert given.bev == recipe.augmentation.bev
+    assert given.image is not None
+    warp = image_warp((90, 160), (64, 160), given.image, np.random.default_rng(0))
+    assert replace(warp, gain=1.0) == image_warp((90, 160), (64, 160))

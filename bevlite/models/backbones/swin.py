@@ -115,7 +115,7 @@ class Swin(Backbone):
         maps = []
         for stage, norm in zip(self.layers, self.norms, strict=True):
             x = stage(x)
-            maps.append(norm(x).permute(0, 3, 1, 2).contiguous())
+            maps.append(norm(x).permute(0, 3, 1, 2))  # channels last, as the layers after it are in training
         return maps
 
     def _adapted(self, state: State) -> State:

@@ -37,8 +37,9 @@ def blocks_for(
     """For D depth bins, h rows and C channels: few padded channels, a whole column where it is not too high.
 
     Many small programs of two warps hide the time that it takes to look up cells first. Chosen by trying all sizes on
-    an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels, in float32. Where
-    something is given in half precision (`halves`), the map of 32 rows takes fewer bins: 94 against 107 us.
+    an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels. The matrix
+    units' tf32 holds 11 bits, so that products of halves (`halves`) are exact in it; otherwise three products of parts
+    hold 22 bits, and take half the time of products in float32 but where the sum runs over the bins.
     """
     height = min(64, max(16, triton.next_power_of_2(rows)))
     bins = max(16, triton.next_power_of_2(depths))
@@ -47,11 +48,13 @@ def blocks_for(
     while narrow > 16 and -(-channels // narrow) * narrow > 1.25 * channels:
         narrow //= 2
     most = 64 if height <= 32 else 32
-    if of == "map" and halves and height == 32:
-        return Blocks(min(32, bins), height, narrow, 4)
+    if of == "map" and halves:
+        few = min(32, bins) if height == 32 else min(most // 2 if depths <= 64 else most, bins)
+        return Blocks(few, height, narrow, 4 if height >= 32 else 2, "tf32")
     return Blocks(
-        min(most // 2 if of == "map" and depths <= 64 else most, bins), height, narrow, 2 if height <= 32 else 4
-    )
+        min(most // 2 if of == "map" and depths <= 64 else most, bins), height, narrow, 2 if height <= 32 else 4,
+        "ieee" if of == "context" else "tf32x3",
+    )  # fmt: skip
 
 
 def frustum_cells(pixel_to_bev: Tensor, depths_m: Tensor, limits: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -74,13 +77,12 @@ def forward(depth: Tensor, context: Tensor, cells: Tensor, cell_count: int, bloc
     batch, cameras, depths, height, width = cells.shape
     channels = context.shape[1]
     out = torch.zeros((batch, cell_count, channels), dtype=torch.float32, device=depth.device)
-    halves = depth.dtype != torch.float32 or context.dtype != torch.float32
-    size = blocks or blocks_for("map", depths, height, channels, halves=halves)
+    size = blocks or blocks_for("map", depths, height, channels, halves=_halves(depth, context))
     columns = batch * cameras * width
     if out.numel() and columns:
         _forward_kernel[(columns, triton.cdiv(depths, size.depths), triton.cdiv(height, size.rows))](
             depth, context, cells, out, *_shape(cells, channels, cell_count), *depth.stride(), *context.stride(),
-            *cells.stride(), **_meta(size._replace(precision="tf32") if _short(depth, context) else size),
+            *cells.stride(), **_meta(size),
         )  # fmt: skip
     return out
 
@@ -119,8 +121,8 @@ def _shape(cells: Tensor, channels: int, cell_count: int) -> tuple[int, ...]:
     return depths, height, width, channels, cameras, cell_count
 
 
-def _short(*operands: Tensor) -> bool:
-    """Whether the 11 bits of the matrix units' tf32 hold them all, so that their products are exact."""
+def _halves(*operands: Tensor) -> bool:
+    """Whether all are of half precision."""
     return all(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in operands)
 
 

@@ -3,6 +3,10 @@
 As Horizon deploys it: an encoder over the tokens of each camera, then decoder layers whose queries are the cells of the
 BEV grid, with a learnt position and a reference height. The height is refined from layer to layer by what the query
 found (position-aware enhancement), and taught by the heights of boxes.
+
+Nothing tells the network how a sample was augmented, so it always sees the world in the ego frame: in training its map
+is turned, mirrored and scaled afterwards as the rest of the sample was (Horizon turns the features likewise), and
+images are not warped (`calibrated`).
 """
 
 from __future__ import annotations
@@ -11,21 +15,24 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bevlite.data.frame import Reader
+from bevlite.data.frame import Frame, Reader
 from bevlite.data.truth import BOXES, BoxTruth
 from bevlite.grid import BEVGrid
 from bevlite.losses.heights import height_loss
 from bevlite.models.attention import Attention, FeedForward
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
-from bevlite.models.contracts import TensorSpec, ViewTransform, ViewTransformConfig
+from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.geometry import check_heights, check_query_stride
+from bevlite.models.view_transforms.temporal import Warp
 from bevlite.registry import VIEW_TRANSFORMS
 
+BEV_AUGMENTATION = "bev_augmentation"
 TEMPERATURE = 100.0
 """Of the sine embedding of heights."""
 SHARES = (0.390625, 0.390625)
@@ -40,6 +47,7 @@ class CFTConfig(ViewTransformConfig):
     """
 
     type: Literal["cft"] = "cft"
+    calibrated: ClassVar[bool] = False
     auxiliary: ClassVar[Mapping[str, float]] = {"reference_height": 0.1}
     channels: int = Field(default=64, ge=1, le=4096)
     embed: int = Field(default=256, ge=8, le=2048)
@@ -76,6 +84,14 @@ class CFTConfig(ViewTransformConfig):
         """The network part (raises ValueError, see `check`)."""
         self.check(stride, image_size, cameras, bev)
         return CFT(self, in_channels, stride, image_size, cameras, bev)
+
+
+class FrameAugmentation(Host):
+    """`bev_augmentation` (4, 4) of a batch: ego frame to the frame that the sample is in. Nothing when deployed."""
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """The matrix: mirror x turn x scale, without a shift."""
+        return {BEV_AUGMENTATION: frame.bev.astype(np.float32)}
 
 
 class HeightSupervision(AuxiliaryLoss):
@@ -125,6 +141,8 @@ class CFT(ViewTransform):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=i == 0) for i in range(config.decoder_layers))
         self.leave = nn.Conv2d(embed, config.channels, 1)
+        self.host = FrameAugmentation()
+        self.warp = Warp(bev)
         self.auxiliaries = (HeightSupervision(bev),)
 
     @property
@@ -145,14 +163,22 @@ class CFT(ViewTransform):
     def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The camera BEV map."""
         (tokens,) = self.prepare(features)
-        return self.attended(tokens)
+        augmented = inputs.get(BEV_AUGMENTATION) if self.training else None
+        bev, heights = self.attended(tokens)
+        if augmented is not None:
+            # The matrix is a turn and a mirror times a scale: over the scale squared its transpose is its inverse.
+            scale = torch.linalg.det(augmented[:, :2, :2].float()).abs().sqrt()[:, None, None]
+            moves = augmented / scale**2
+            bev, heights = self.warp(bev, moves), self.warp(heights, moves) * scale[..., None]
+        hand_out("reference_height", heights)
+        return bev
 
     def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """As exported, for a batch of one."""
-        return self.attended(inputs["tokens"])
+        return self.attended(inputs["tokens"])[0]
 
-    def attended(self, tokens: Tensor) -> Tensor:
-        """Tokens (B*N, L, E) to the map (B, C, ny, nx)."""
+    def attended(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B*N, L, E) to the map (B, C, ny, nx) and the reference heights (B, 1, ny, nx) in m."""
         keys = self.key_position()
         encoded = tokens.unflatten(0, (-1, self.cameras))
         for layer in self.encoder:
@@ -164,8 +190,7 @@ class CFT(ViewTransform):
         found = self.content.expand(memory.shape[0], -1, -1)
         for layer in self.decoder:
             found, embedded = layer(found, memory, keys.flatten(0, 1), position, embedded)
-        self._hand_out_heights(height_m, memory.shape[0])
-        return self.on_the_grid(found)
+        return self.on_the_grid(found), self._heights(height_m, memory.shape[0])
 
     def key_position(self) -> Tensor:
         """Learnt position of every token, (N, L, E): row, column, camera."""
@@ -193,10 +218,10 @@ class CFT(ViewTransform):
             return bev
         return F.interpolate(bev, size=(self.bev.ny, self.bev.nx), mode="bilinear", align_corners=False)
 
-    def _hand_out_heights(self, height_m: Tensor, batch: int) -> None:
+    def _heights(self, height_m: Tensor, batch: int) -> Tensor:
         heights = height_m.reshape(1, 1, *self.queries)
         grown = F.interpolate(heights, size=(self.bev.ny, self.bev.nx), mode="bilinear", align_corners=False)
-        hand_out("reference_height", grown.expand(batch, -1, -1, -1))
+        return grown.expand(batch, -1, -1, -1)
 
 
 class EncoderLayer(nn.Module):

@@ -89,6 +89,7 @@ class DepthLSS(LiftSplat):
         self.depth_stem = nn.Sequential(
             conv_bn_relu(1, 8, 1, first), conv_bn_relu(8, 32, 5, second), conv_bn_relu(32, 64, 5, third)
         )
+        self.depth_stem[0][0].register_forward_hook(_channels_last)  # type: ignore[index]
         last = nn.Conv2d(config.hidden, self.depths + config.channels, 1)
         self.depth_net = nn.Sequential(
             conv_bn_relu(in_channels + 64, config.hidden), conv_bn_relu(config.hidden, config.hidden), last
@@ -127,6 +128,15 @@ class DepthLSS(LiftSplat):
         """As exported, for a batch of one."""
         depth, context = self.lifted(self.joined(inputs["features"], inputs[LIDAR_DEPTH]))
         return self.pooled(depth, context, *(inputs[spec.name] for spec in self.tables.inputs))
+
+
+def _channels_last(layer: nn.Module, inputs: object, made: Tensor) -> Tensor:
+    """What a convolution made of an image of one channel, in the order of all other maps.
+
+    Of one channel torch cannot tell the order and gives channels first. A batch norm over 8 of them in that order takes
+    22 ms for 48 images of 256 x 704 (H200), a tenth of a training step of bevfusion-swint.
+    """
+    return made.contiguous(memory_format=torch.channels_last)
 
 
 def _strides(stride: int) -> tuple[int, int, int]:
