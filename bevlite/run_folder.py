@@ -20,7 +20,7 @@ from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.variant import Variant
 
-Stage = Literal["float", "pruned", "calibration", "qat"]
+Stage = Literal["float", "pruned", "finetuned", "calibration", "qat"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """What the weights of a run go through, in this order."""
 FLOAT: Stage = "float"

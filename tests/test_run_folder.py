@@ -51,7 +51,11 @@ def pruned(run: Run) -> Variant:
 
 
 def test_stages_stand_beside_each_other(run: Run) -> None:
-    assert run.stages == ("float",) and run.stage == "float" and STAGES == ("float", "pruned", "calibration", "qat")
+    assert (
+        run.stages == ("float",)
+        and run.stage == "float"
+        and STAGES == ("float", "pruned", "finetuned", "calibration", "qat")
+    )
     narrow = pruned(run)
     assert run.stages == ("float", "pruned") and run.stage == "pruned"
     assert run.variant() == narrow and run.variant("float").name == "tiny-lidar"

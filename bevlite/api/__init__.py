@@ -17,6 +17,8 @@ FUNCTIONS = {
     "show": "networks",
     "show_reach": "networks",
     "export": "networks",
+    "prune": "compressing",
+    "finetune": "compressing",
     "latency": "predicting",
     "latency_on_dla": "predicting",
     "compile_onnx": "predicting",

@@ -163,7 +163,7 @@ def evaluate(
         device: the board that runs the engines, or its name.
         batch_size: samples at a time; None for 4, on a board 16.
         data: other data than the run was trained on.
-        stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
+        stage: weights of which stage (float, pruned, finetuned, calibration, qat); None for the last one.
         drop: what gives nothing: `camera`, `lidar`, or one camera by its channel (`CAM_FRONT`). The figures then stand
             under a name of their own.
         progress: show it.
@@ -278,7 +278,7 @@ def export(
         tensorrt: 8.5, 8.6, 10.3, 10.16 or 11.4; None for all of them.
         single_file: one `network.onnx` instead of one file a module.
         samples: samples on which ONNX is compared with torch.
-        stage: weights of which stage (float, pruned, calibration, qat); None for the last one.
+        stage: weights of which stage (float, pruned, finetuned, calibration, qat); None for the last one.
         check: `rtx` asks NVIDIA's own compiler (`pip install 'bevlite[rtx]'`), `none` does not; None asks where it is
             installed.
 

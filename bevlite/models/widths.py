@@ -80,7 +80,8 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             raise ConfigError(f"{KEY}.{path}: found {kind}{hint}; accepted: a convolution or linear layer")
         width = widths[path]
         if isinstance(width, tuple) and not isinstance(layer, nn.Linear) and layer.groups == 1:
-            layer.in_channels = width[1]  # who splits a map for its readers asks them (bevlite.models.layers.split_for)
+            # Who splits a map for its readers, or says what crosses a border, asks layers that have not run yet.
+            layer.out_channels, layer.in_channels = width
     called: dict[str, None] = {}
     hooks = []
     for path, layer in layers.items():

@@ -43,6 +43,7 @@ def train(
     out: Path,
     *,
     init: Mapping[str, Path] | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
     resume: bool = False,
     devices: int = 1,
     stop_after_epoch: int | None = None,
@@ -56,6 +57,7 @@ def train(
         recipe: how it is trained.
         out: the run folder.
         init: runs from which the streams (`camera`, `lidar`), or encoder and `heads`, start.
+        weights: all weights of this network by name, to start from.
         resume: go on from the last finished epoch if there is one.
         devices: number of GPUs (or processes on the CPU).
         stop_after_epoch: stop once this many epochs of the recipe are done, with everything saved.
@@ -79,6 +81,8 @@ def train(
     start = state if state.is_file() else None
     if start is not None:
         _check_state(run, variant)
+    elif weights is not None:
+        module.start_from(weights)
     elif init:
         module.start_from(_stream_weights(module, init))
     if progress and augmentation_of(variant, recipe) is not recipe.augmentation:

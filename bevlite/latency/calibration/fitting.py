@@ -15,7 +15,7 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares  # type: ignore[import-untyped]
+from scipy.optimize import least_squares
 
 from bevlite.errors import BevliteError
 from bevlite.latency.coefficients import FITTABLE, PREDICTOR_VERSION, Calibration, Coefficients, FamilyError

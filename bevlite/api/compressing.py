@@ -1,0 +1,114 @@
+"""Smaller networks from trained ones: prune, train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bevlite.api.networks import run_path
+from bevlite.tensorrt import DEFAULT_VERSION
+
+if TYPE_CHECKING:
+    from bevlite.compression.choice import Guide
+    from bevlite.compression.importance import Importance
+    from bevlite.compression.prune import Pruned
+    from bevlite.run_folder import Run
+    from bevlite.training.recipe import Recipe
+
+PathLike = str | os.PathLike[str]
+
+
+def prune(
+    run: Run | PathLike,
+    *,
+    ratios: Mapping[str, float] | None = None,
+    budget_ms: float | None = None,
+    guide: Guide = "latency",
+    importance: Importance = "l2",
+    samples: int = 32,
+    align: int = 8,
+    most: float = 0.75,
+    keep: Iterable[str] = (),
+    stage: str | None = None,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    say: Callable[[str], None] | None = None,
+) -> Pruned:
+    """Remove channels of a trained network; what is left is the stage `pruned` of its run, and not trained yet.
+
+    Args:
+        run: a run, or its folder.
+        ratios: share to remove by module or layer, with wildcards: `{"camera.backbone": 0.25}`; the longest name wins.
+        budget_ms: instead of ratios, a latency that the device is predicted to meet; what goes is chosen over all
+            modules at once.
+        guide: with a budget: `latency` takes what matters least for the milliseconds that it saves, `macs` for the
+            multiply-adds, `uniform` the same share everywhere.
+        importance: `l2`, `l1` (weights), `bn` (scales of batch norms) or `taylor` (gradients of the training loss).
+        samples: of the training split, for `taylor`.
+        align: what is left of a layer is a multiple of it.
+        most: the largest share that a layer may lose.
+        keep: modules or layers that stay whole, with wildcards.
+        stage: which weights to start from; None for those of training.
+        device: whose latency counts: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        say: told of each step.
+
+    Returns:
+        The pruned variant (its `compression.widths` rebuild it), sizes before and after, channels of each group.
+
+    Raises:
+        BevliteError: not a run, no weights, ratios or a budget that cannot be followed.
+    """
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.choice import Limits
+    from bevlite.compression.prune import Plan, prune_run
+
+    plan = Plan(dict(ratios or {}), budget_ms, guide, importance, samples, Limits(align, most, tuple(keep)))
+    board = predicted_board(device, "", tensorrt, power_mode)
+    return prune_run(run_path(run), plan, board, stage=stage, say=say or (lambda _: None))
+
+
+def finetune(
+    run: Run | PathLike,
+    *,
+    recipe: Recipe | PathLike | None = None,
+    recipe_overrides: Iterable[str] = (),
+    devices: int = 1,
+    evaluate: bool = True,
+    progress: bool = True,
+) -> Run:
+    """Train the pruned network of a run on; the result is its stage `finetuned`. The same call goes on after a stop.
+
+    Args:
+        run: a run, or its folder.
+        recipe: a recipe, or its file; None for a quarter of the epochs of the run's own, at 0.3 of its rate.
+        recipe_overrides: settings of the recipe, `a.b=c`.
+        devices: GPUs (or CPU processes).
+        evaluate: score the validation split at the end.
+        progress: print a line an epoch.
+
+    Raises:
+        ConfigError: a recipe that is wrong.
+        BevliteError: nothing was pruned, unusable data, a loss that is not finite.
+    """
+    from bevlite.compression.finetune import finetune_recipe, finetune_run
+    from bevlite.config import apply_overrides, as_dict, validate
+    from bevlite.run_folder import Run
+    from bevlite.training.recipe import Recipe, load_recipe
+
+    path, settings = run_path(run), list(recipe_overrides)
+    if recipe is None:
+        how = finetune_recipe(Run(path))
+        how = validate(apply_overrides(as_dict(how), settings), Recipe, "recipe") if settings else how
+    else:
+        how = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, settings)
+    done = finetune_run(path, how, devices=devices, progress=progress)
+    if evaluate and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        from bevlite.evaluation.run import evaluate_run
+
+        evaluate_run(Path(done.path), stage="finetuned", progress=progress)
+    return done

@@ -1,0 +1,1 @@
+"""Smaller networks from trained ones: what can be cut, what it costs, and the cut itself."""

@@ -1,0 +1,52 @@
+"""A pruned network trained on: what it lost is learnt again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bevlite.compression.prune import FINETUNE
+from bevlite.run_folder import FLOAT, Run
+from bevlite.training.checkpoints import save_weights
+from bevlite.training.loop import train
+from bevlite.training.recipe import Recipe, load_recipe
+
+EPOCHS, RATE, WARMUP = 0.25, 0.3, 0.25
+"""Shares of the epochs, the learning rate and the warm-up that a network was trained with, for what is to be learnt
+again; a choice of ours."""
+
+
+def finetune_recipe(run: Run) -> Recipe:
+    """The recipe of a run, shorter and at a lower rate (raises ConfigError)."""
+    recipe = load_recipe(run.path / "recipe.yaml")
+    return recipe.model_copy(
+        update={
+            "epochs": max(1, round(recipe.epochs * EPOCHS)),
+            "learning_rate": recipe.learning_rate * RATE,
+            "warmup_steps": round(recipe.warmup_steps * WARMUP),
+        }
+    )
+
+
+def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, progress: bool = True) -> Run:
+    """Train the pruned network of a run on, into its stage `finetuned`; goes on where it was stopped.
+
+    Args:
+        path: the run folder; its data are learnt from.
+        recipe: how; `finetune_recipe` of the run by default.
+        devices: GPUs (or CPU processes).
+        progress: print a line an epoch.
+
+    Raises:
+        BevliteError: nothing was pruned, unusable data, a loss that is not finite.
+    """
+    run = Run(path)
+    run.variant()  # whether it is a run at all
+    variant = run.variant(run.chosen("pruned"))
+    weights = run.weights(variant, "pruned")
+    recipe = recipe or finetune_recipe(run)
+    inner = train(
+        variant, run.data(), recipe, path / FINETUNE, weights=weights, resume=True, devices=devices, progress=progress
+    )
+    meta = {"from": "pruned", "epochs": recipe.epochs, **inner.weights_meta(FLOAT)}
+    save_weights(run, inner.weights(variant, FLOAT), variant, meta, "finetuned")
+    return run

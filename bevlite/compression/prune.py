@@ -1,0 +1,192 @@
+"""A trained run, pruned: groups found, ranked and cut. What is left is a stage of the run, as text and weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from bevlite.analysis.cost import module_costs
+from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_ratio, for_budget
+from bevlite.compression.costs import Predictions
+from bevlite.compression.coupling import BATCH_NORMS, Group, channel_groups
+from bevlite.compression.cut import cut
+from bevlite.compression.importance import IMPORTANCES, Importance, importance
+from bevlite.data.dataset import single_thread
+from bevlite.devices.predicted import PredictedDevice
+from bevlite.errors import BevliteError
+from bevlite.models.detector import Detector
+from bevlite.run_folder import Run
+from bevlite.training.loop import training_set
+from bevlite.training.module import TrainingModule
+from bevlite.training.recipe import load_recipe
+from bevlite.variant import Variant
+
+FINETUNE = "finetune"
+"""The folder inside a run in which its pruned network is trained on: a run of its own."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is to be pruned: by `ratios` of parts, or for `budget_ms`; one of the two.
+
+    ratios: share to remove, by pattern of module and layer paths (`camera.backbone: 0.25`).
+    guide: with a budget, what decides.
+    kind: which importance; samples: of the training split that `taylor` takes.
+    """
+
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    budget_ms: float | None = None
+    guide: Guide = "latency"
+    kind: Importance = "l2"
+    samples: int = 32
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if bool(self.ratios) == (self.budget_ms is not None):
+            found = "both" if self.ratios else "neither"
+            raise BevliteError(f"prune: found {found} of ratios and a budget; accepted: one of them")
+        if self.budget_ms is not None and not 0 < self.budget_ms < 1e6:
+            raise BevliteError(f"budget: found {self.budget_ms:g} ms; accepted: more than 0 and less than 1000000")
+        if self.guide not in GUIDES:
+            raise BevliteError(f"guide: found '{self.guide}'; accepted: {', '.join(GUIDES)}")
+        if self.kind not in IMPORTANCES:
+            raise BevliteError(f"importance: found '{self.kind}'; accepted: {', '.join(IMPORTANCES)}")
+        if not 1 <= self.samples <= 100_000:
+            raise BevliteError(f"samples: found {self.samples}; accepted: 1 to 100000")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network in figures; `predicted_ms` on the board that was asked for."""
+
+    parameters: int
+    macs: int
+    predicted_ms: float
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was made: the variant, sizes before and after, and the channels of each group before and after."""
+
+    variant: Variant
+    before: Size
+    after: Size
+    groups: Mapping[str, tuple[int, int]]
+
+
+def prune_run(
+    path: Path, plan: Plan, board: PredictedDevice, *, stage: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Pruned:  # fmt: skip
+    """Prune the weights of a run into its stage `pruned`; what came after that stage is removed.
+
+    Args:
+        path: the run folder.
+        plan: what to remove.
+        board: whose predicted latency counts.
+        stage: which weights to start from; None for those of training.
+        say: told of what is done.
+
+    Raises:
+        BevliteError: not a run, no weights, a plan that cannot be followed, a budget that cannot be met.
+    """
+    run = Run(path)
+    run.variant()  # whether it is a run at all
+    chosen = run.chosen(stage or "float")
+    if chosen not in ("float", "pruned", "finetuned"):
+        raise BevliteError(f"prune: stage: found {chosen}; accepted: float, pruned, finetuned, before quantization")
+    variant = run.variant(chosen)
+    weights = run.weights(variant, chosen)
+    groups = channel_groups(variant)
+    say(f"{len(groups)} groups of channels, {sum(g.size for g in groups)} channels")
+    network = Detector(variant).eval()
+    network.load_state_dict(weights)
+    gradients = _gradients(run, variant, weights, plan.samples, say) if plan.kind == "taylor" else None
+    shares = importance(network, groups, plan.kind, gradients)
+    predictions = Predictions(board)
+
+    def costs(removed: Removed) -> Costs:
+        return predictions.of(cut(variant, {}, groups, removed)[0], plan.guide)
+
+    if plan.budget_ms is not None:
+        removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say)
+    else:
+        removed = by_ratio(groups, shares, plan.ratios, plan.limits)
+    pruned, left = cut(variant, weights, groups, removed)
+    Detector(pruned).load_state_dict(left)  # what would not fit is found before anything is written
+    made = Pruned(pruned, _size(variant, predictions), _size(pruned, predictions), _counts(groups, removed))
+    drop_later(run)
+    content = save({name: value.contiguous() for name, value in left.items()})
+    run.save_stage("pruned", content, pruned, _meta(made, plan, chosen, board))
+    return made
+
+
+def drop_later(run: Run) -> None:
+    """Remove what was made of an earlier `pruned` stage: it belongs to another network."""
+    for later in ("finetuned", "calibration", "qat"):
+        for file in run.checkpoints.glob(f"{later}.*"):
+            file.unlink()
+    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
+
+
+def _counts(groups: list[Group], removed: Removed) -> dict[str, tuple[int, int]]:
+    return {g.name: (g.size, g.size - len(removed.get(g.name, ()))) for g in groups}
+
+
+def _size(variant: Variant, predictions: Predictions) -> Size:
+    costs = module_costs(variant)
+    return Size(sum(c.parameters for c in costs), sum(c.macs for c in costs), predictions.of(variant).total_ms)
+
+
+def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[str, Any]:
+    """What the weights came from, for whoever reads the run."""
+    return {
+        "from": stage,
+        "plan": {
+            "ratios": dict(plan.ratios), "budget_ms": plan.budget_ms, "guide": plan.guide, "importance": plan.kind,
+            "align": plan.limits.align, "most": plan.limits.most, "keep": list(plan.limits.keep),
+        },
+        "predicted_on": {"device": board.name, "tensorrt": board.tensorrt},
+        "before": vars(made.before),
+        "after": vars(made.after),
+        "groups": {name: list(counts) for name, counts in made.groups.items()},
+    }  # fmt: skip
+
+
+def _gradients(
+    run: Run, variant: Variant, weights: Mapping[str, Tensor], samples: int, say: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """Gradients of the training loss by name of parameter, summed over samples without augmentation."""
+    recipe = load_recipe(run.path / "recipe.yaml")
+    plain = recipe.model_copy(
+        update={"augmentation": recipe.augmentation.model_copy(update={"image": None, "bev": None})}
+    )
+    dataset = training_set(variant, run.data(), plain)
+    if dataset.has_past:
+        raise BevliteError("importance: found taylor for a network with a past; accepted: l2, l1, bn")
+    module = TrainingModule(variant, plain, total_steps=1)
+    module.start_from(weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = module.network.to(device).train()
+    for layer in network.modules():
+        if isinstance(layer, (*BATCH_NORMS, torch.nn.Dropout)):
+            layer.eval()  # as it was trained: single samples say little of statistics
+    picked = range(0, len(dataset), max(1, len(dataset) // samples))[:samples]
+    loader = DataLoader(
+        Subset(dataset, list(picked)), batch_size=1, num_workers=2, collate_fn=dataset.collate,
+        worker_init_fn=single_thread,
+    )  # fmt: skip
+    say(f"gradients of {len(picked)} samples")
+    for batch in loader:
+        batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        terms = module.losses(network(batch), batch)
+        torch.stack(list(terms.values())).sum().backward()
+    return {name: p.grad.cpu() for name, p in network.named_parameters() if p.grad is not None}
