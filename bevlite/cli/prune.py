@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def prune_command(
     run: Path = typer.Argument(help="A run folder."),
     budget_ms: float | None = typer.Option(None, "--budget-ms", help="Predicted latency to meet, ms."),
-    ratio: list[str] = typer.Option([], "--ratio", help="PART=SHARE to remove, e.g. camera.backbone=0.25."),
+    ratios: list[str] = typer.Option([], "--ratio", help="PART=SHARE to remove, e.g. camera.backbone=0.25."),
     guide: str = typer.Option("latency", "--guide", help="With a budget: latency, macs or uniform."),
     importance: str = typer.Option("l2", "--importance", help="l2, l1, bn or taylor."),
     samples: int = typer.Option(32, "--samples", help="Training samples that taylor takes."),
@@ -38,7 +38,7 @@ def prune_command(
 
     made = prune(
         run,
-        ratios=_ratios(ratio),
+        ratios=_ratios(ratios),
         budget_ms=budget_ms,
         guide=cast("Guide", guide),
         importance=cast("Importance", importance),

@@ -27,6 +27,8 @@ COMMANDS = {
     "show": "show",
     "show_reach": "variant reach",
     "export": "export",
+    "prune": "prune",
+    "finetune": "finetune",
     "latency": "latency predict",
     "latency_on_dla": "latency predict",
     "calibrate_latency": "latency calibrate",
