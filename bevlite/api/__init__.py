@@ -17,6 +17,8 @@ FUNCTIONS = {
     "show": "networks",
     "show_reach": "networks",
     "export": "networks",
+    "complexity": "analysing",
+    "ranges": "analysing",
     "prune": "compressing",
     "finetune": "compressing",
     "latency": "predicting",

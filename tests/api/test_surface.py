@@ -27,6 +27,8 @@ COMMANDS = {
     "show": "show",
     "show_reach": "variant reach",
     "export": "export",
+    "complexity": "analyze complexity",
+    "ranges": "analyze ranges",
     "prune": "prune",
     "finetune": "finetune",
     "latency": "latency predict",

@@ -1,0 +1,118 @@
+"""Networks looked into: where their cost is, what values they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bevlite.tensorrt import DEFAULT_VERSION
+
+if TYPE_CHECKING:
+    from bevlite.analysis.complexity import LayerCost
+    from bevlite.analysis.ranges import LayerRange
+    from bevlite.run_folder import Run, Stage
+    from bevlite.variant import Variant
+
+PathLike = str | os.PathLike[str]
+KEYS = ("path", "kind", "weight", "taken", "typical", "given", "channels", "silent", "finite", "overflows")
+"""What is written of a layer's values."""
+
+
+def complexity(
+    source: Variant | Run | PathLike,
+    *,
+    depth: int = 2,
+    layers: bool = False,
+    predict: bool = False,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    overrides: Iterable[str] = (),
+    json_path: PathLike | None = None,
+) -> tuple[list[LayerCost], dict[str, float] | None]:
+    """Parameters, multiply-adds and bytes of a network by part or layer, and milliseconds as they are predicted.
+
+    Args:
+        source: a variant or its file, a run or its folder.
+        depth: names of a path that make a part (2: `camera.backbone`).
+        layers: every layer instead of parts.
+        predict: predict milliseconds too.
+        device: for which board: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        overrides: settings of a variant, `a.b=c`.
+        json_path: also write them there.
+
+    Returns:
+        Costs in the order of execution; predicted milliseconds by path, or None. Kernels that belong to no layer stand
+        under their module.
+
+    Raises:
+        BevliteError: a source that cannot be read or predicted.
+    """
+    from bevlite.analysis.complexity import by_part, layer_costs
+    from bevlite.api.networks import _variant
+    from bevlite.run_folder import Run
+
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
+        source = Run(Path(source))
+    variant = source.variant() if isinstance(source, Run) else _variant(source, overrides)
+    rows = layer_costs(variant)
+    rows = rows if layers else by_part(rows, depth)
+    found: dict[str, float] | None = None
+    if predict:
+        from bevlite.api.predicting import predicted_board
+        from bevlite.compression.costs import Predictions
+
+        found = {}
+        for path, ms in Predictions(predicted_board(device, "", tensorrt)).of(variant).of_layer.items():
+            name = path if layers else ".".join(path.split(".")[:depth])
+            found[name] = found.get(name, 0.0) + ms
+    if json_path is not None:
+        _write(json_path, [asdict(row) | ({"predicted_ms": found.get(row.path, 0.0)} if found else {}) for row in rows])
+    return rows, found
+
+
+def ranges(
+    run: Run | PathLike,
+    *,
+    samples: int = 16,
+    stage: Stage | None = None,
+    out: PathLike | None = None,
+    json_path: PathLike | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[LayerRange]:
+    """What values the layers of a trained network hold on samples of its training split.
+
+    Args:
+        run: a run, or its folder.
+        samples: how many.
+        stage: weights of which stage; None for the last one.
+        out: also draw them there (PNG).
+        json_path: also write them there.
+        say: told of progress.
+
+    Returns:
+        A range a layer; `.overflows` where FP16 is a risk, `.lost_bits` what outliers cost in INT8.
+
+    Raises:
+        BevliteError: not a run, no weights, unusable data.
+    """
+    from bevlite.analysis.ranges import FP16_MAX, run_ranges
+    from bevlite.api.networks import run_path
+    from bevlite.reporting.analysis import draw_ranges
+
+    found = run_ranges(run_path(run), samples=samples, stage=stage, say=say or (lambda _: None))
+    if out is not None:
+        draw_ranges(found, Path(out), f"{run_path(run).name}: values of the layers over {samples} samples", FP16_MAX)
+    if json_path is not None:
+        _write(json_path, [{key: getattr(one, key) for key in KEYS} for one in found])
+    return found
+
+
+def _write(path: PathLike, content: Any) -> None:
+    from bevlite.config import write_atomic
+
+    write_atomic(Path(path), json.dumps(content, indent=1) + "\n")
