@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,6 +79,19 @@ class Run:
         if stage == FLOAT:
             for former in self.checkpoints.glob(f"{FORMER}.*"):
                 former.unlink()
+
+    def forget(self, *stages: Stage) -> None:
+        """Remove the weights of stages, what they scored, and their lines in the ledger."""
+        for stage in stages:
+            for file in self.checkpoints.glob(f"{stage}.*"):
+                file.unlink()
+            for folder in (*self.path.glob(f"eval/*-{stage}"), *self.path.glob(f"eval/*-{stage}-without-*")):
+                shutil.rmtree(folder)
+        file = self.path / "ledger.json"
+        if file.is_file():
+            ledger = json.loads(file.read_text())
+            kept = {line: entry for line, entry in ledger.items() if line.split("/")[0] not in stages}
+            write_atomic(file, json.dumps(kept, indent=1) + "\n")
 
     def create(self, variant: Variant, data: DataConfig, recipe: Any, seed: int) -> None:
         """Write what defines the run.

@@ -123,18 +123,11 @@ def prune_run(
     pruned, left = cut(variant, weights, groups, removed)
     Detector(pruned).load_state_dict(left)  # what would not fit is found before anything is written
     made = Pruned(pruned, _size(variant, predictions), _size(pruned, predictions), _counts(groups, removed))
-    drop_later(run)
+    run.forget("pruned", "finetuned", "calibration", "qat")  # they are of another network
+    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
     content = save({name: value.contiguous() for name, value in left.items()})
     run.save_stage("pruned", content, pruned, _meta(made, plan, chosen, board))
     return made
-
-
-def drop_later(run: Run) -> None:
-    """Remove what was made of an earlier `pruned` stage: it belongs to another network."""
-    for later in ("finetuned", "calibration", "qat"):
-        for file in run.checkpoints.glob(f"{later}.*"):
-            file.unlink()
-    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
 
 
 def _counts(groups: list[Group], removed: Removed) -> dict[str, tuple[int, int]]:

@@ -76,9 +76,14 @@ def test_ratios_by_part_and_training_on(run: Run) -> None:
     assert done.weights_meta("finetuned")["epochs"] == 1  # a quarter of four
     old, new = (done.weights(stage=stage) for stage in ("pruned", "finetuned"))
     assert any(not torch.equal(old[name], new[name]) for name in old)
-    assert set(json.loads((run.path / "ledger.json").read_text())) == {"finetuned"}
-    bevlite.prune(run, ratios={"lidar": 0.25})
+    bevlite.evaluate(run, stage="float", progress=False)
+    assert set(json.loads((run.path / "ledger.json").read_text())) == {"finetuned", "float"}
+    assert len(list((run.path / "eval").iterdir())) == 2
+    again = bevlite.prune(run, ratios={"lidar": 0.25}, stage="finetuned")  # step by step, from what was learnt again
+    assert again.before == made.after and again.after.parameters < made.after.parameters
     assert Run(run.path).stages == ("float", "pruned") and not (run.path / "finetune").exists()
+    assert set(json.loads((run.path / "ledger.json").read_text())) == {"float"}  # no figure of another network stays
+    assert [folder.name for folder in (run.path / "eval").iterdir()] == ["mini_val-torch"]
 
 
 def test_a_budget_on_the_command_line(run: Run, command: Callable[..., str]) -> None:
