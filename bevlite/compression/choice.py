@@ -100,9 +100,10 @@ def for_budget(
 ) -> Removed:
     """Remove channels until the predicted latency is within a budget.
 
-    `latency` and `macs` take the channels with the least importance for each millisecond (each MAC) that their layers
-    take, and ask for the costs of what is left again and again, because a layer that loses inputs and outputs saves
-    less with each. `uniform` removes the same share of every group.
+    `latency` and `macs` keep as much as they can of the product of what all groups keep of their importance: they take
+    the channels with the least of it, as a share of what their group still has, for each millisecond (each MAC) that
+    their layers take. They ask for the costs of what is left again and again, because a layer that loses inputs and
+    outputs saves less with each. `uniform` removes the same share of every group.
 
     Args:
         groups: what can be removed.
@@ -182,8 +183,10 @@ def _cheapest(
 
         def price(name: str) -> float:
             size = step(name)
-            lost = ordered[name][counts[name] : counts[name] + size].sum()
-            return float(lost / (worth[name] * size / left[name]))
+            kept = ordered[name][counts[name] :].sum()
+            then = ordered[name][counts[name] + size :].sum()
+            # What all groups keep is multiplied: the last channels of one cost more than the first of another.
+            return float(np.log(kept / max(then, 1e-12)) / (worth[name] * size / left[name]))
 
         best = min(able, key=lambda name: (price(name), name))
         size = step(best)

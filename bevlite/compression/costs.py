@@ -1,4 +1,4 @@
-"""What a network costs layer by layer, as it is predicted from its shapes: milliseconds and MACs by path of a layer."""
+"""What a network costs layer by layer, as it is predicted from its shapes: milliseconds or MACs by path of a layer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ class Predictions:
         self._store = GraphStore()
 
     def of(self, variant: Variant, guide: Guide = "latency") -> Costs:
-        """Of a variant (raises BevliteError when it cannot be predicted); `macs` gives multiply-adds a layer."""
+        """Of a variant (raises BevliteError when it cannot be predicted): milliseconds of each layer without the start
+        of its kernels; with `macs` as a guide its multiply-adds."""
         request = request_of_variant(variant, self.board.tensorrt, self.precision, self._store)
         report = latency_of(request, self.board)
         paths = {module.name: LayerPaths(module) for module in outline(variant).modules}
         by_layer: dict[str, float] = defaultdict(float)
         for row in report.modules:
             for kernel in row.kernels:
-                cost = kernel.flops / 2 if guide == "macs" else kernel.latency_ms
+                # What starting a kernel takes is not saved by making it smaller.
+                cost = kernel.flops / 2 if guide == "macs" else max(0.0, kernel.latency_ms - kernel.launch_ms)
                 by_layer[paths[row.name].of(kernel.name)] += cost
         return Costs(report.total_ms, dict(by_layer))
