@@ -16,8 +16,9 @@ Guide = Literal["latency", "macs", "uniform"]
 GUIDES: tuple[Guide, ...] = get_args(Guide)
 Removed = dict[str, np.ndarray]
 CLOSE = 0.01
-"""Share of the latency to be saved at which the search for it ends."""
+"""Share of a budget below it at which the search for one ratio ends."""
 STEPS = 40
+"""The most times that what is left is predicted; then all goes that may."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,11 @@ def for_budget(
     for _ in range(STEPS):
         gap = now.total_ms - budget_ms
         if gap <= 0:
-            break
+            return removed
         aim = gap if gap < 0.1 * (whole.total_ms - budget_ms) else gap / 2
-        before, last = dict(counts), now.total_ms
-        _cheapest(groups, shares, counts, most, now, optimism * aim / now.total_ms, limits.align)
-        if counts == before:
-            counts = dict(most)
+        last = now.total_ms
+        if not _cheapest(groups, shares, counts, most, now, optimism * aim / now.total_ms, limits.align):
+            break  # nothing that is left is predicted to save anything by itself
         removed = {}
         for group in groups:
             _take(removed, group, shares, counts[group.name])
@@ -153,7 +153,7 @@ def for_budget(
         say(f"{now.total_ms:.2f} ms predicted without {sum(counts.values())} channels")
         # Steps without kernels of their own shrink less than layers: what was saved of what was hoped for corrects.
         optimism = min(8.0, optimism * aim / max(last - now.total_ms, aim / 4))
-    return removed
+    return removed if now.total_ms <= budget_ms else everything
 
 
 def _cheapest(
@@ -164,36 +164,42 @@ def _cheapest(
     now: Costs,
     share: float,
     align: int,
-) -> None:
-    """Count up what goes, cheapest importance for what it saves first, until a share of all costs is saved."""
-    total = sum(now.of_layer.values())
-    left = {group.name: group.size - counts[group.name] for group in groups}
+) -> int:
+    """Count up what goes, cheapest importance for what it saves first, until a share of all costs is saved.
+
+    Returns:
+        How many channels were added to `counts`.
+    """
+    start = dict(counts)
+    sizes = {group.name: group.size for group in groups}
     worth = {group.name: sum(now.of_layer.get(path, 0.0) for path in _layers(group)) for group in groups}
     ordered = {group.name: np.sort(shares[group.name]) for group in groups}
-    saved = 0.0
 
     def step(name: str) -> int:
         """The next channels that go together: up to a number left that is aligned."""
-        odd = (left[name] + counts_start[name] - counts[name]) % align
+        odd = (sizes[name] - counts[name]) % align
         return min(odd or align, most[name] - counts[name])
 
-    counts_start = dict(counts)
+    def saves(name: str, size: int) -> float:
+        """As if the time of a layer went with its channels."""
+        return worth[name] * size / (sizes[name] - start[name])
+
+    def price(name: str) -> float:
+        """What all groups keep is multiplied: the last channels of one cost more than the first of another."""
+        size = step(name)
+        kept, then = ordered[name][counts[name] :].sum(), ordered[name][counts[name] + size :].sum()
+        return float(np.log(kept / max(then, 1e-12)) / saves(name, size))
+
+    to_save = share * sum(now.of_layer.values())
     able = {name for name in counts if worth[name] > 0 and most[name] > counts[name]}
-    while able and saved < share * total:
-
-        def price(name: str) -> float:
-            size = step(name)
-            kept = ordered[name][counts[name] :].sum()
-            then = ordered[name][counts[name] + size :].sum()
-            # What all groups keep is multiplied: the last channels of one cost more than the first of another.
-            return float(np.log(kept / max(then, 1e-12)) / (worth[name] * size / left[name]))
-
+    while able and to_save > 0:
         best = min(able, key=lambda name: (price(name), name))
         size = step(best)
         counts[best] += size
-        saved += worth[best] * size / left[best]
+        to_save -= saves(best, size)
         if counts[best] >= most[best]:
             able.discard(best)
+    return sum(counts.values()) - sum(start.values())
 
 
 def _uniform(
@@ -218,7 +224,7 @@ def _uniform(
             high, found = middle, removed
         else:
             low = middle
-        if found is not None and budget_ms - now.total_ms < CLOSE * budget_ms and now.total_ms <= budget_ms:
+        if 0 <= budget_ms - now.total_ms < CLOSE * budget_ms:
             break
     if found is None:  # the largest ratio, which was seen to meet it
         found = {}

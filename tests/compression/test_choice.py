@@ -89,3 +89,12 @@ def test_limits_hold() -> None:
     for wrong, said in ((Limits, "align"), (lambda align: Limits(most=align), "most")):
         with pytest.raises(BevliteError, match=f"{said}: found"):
             wrong(align=0)
+
+
+def test_where_no_layer_saves_anything_by_itself_all_goes_that_may() -> None:
+    """Predictions without a kernel that could be named."""
+    found = for_budget(GROUPS, shares(), 10.0, lambda removed: Costs(costs(removed).total_ms, {}), Limits())
+    assert costs(found).total_ms <= 10.0
+    assert {name: len(numbers) for name, numbers in found.items()} == {
+        group.name: Limits().removable(group) for group in GROUPS
+    }
