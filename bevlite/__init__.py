@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bevlite.api.boards import list_devices as list_devices
     from bevlite.api.boards import measure as measure
     from bevlite.api.compressing import finetune as finetune
+    from bevlite.api.compressing import ledger as ledger
     from bevlite.api.compressing import prune as prune
     from bevlite.api.networks import build as build
     from bevlite.api.networks import evaluate as evaluate

@@ -21,6 +21,7 @@ FUNCTIONS = {
     "ranges": "analysing",
     "prune": "compressing",
     "finetune": "compressing",
+    "ledger": "compressing",
     "latency": "predicting",
     "latency_on_dla": "predicting",
     "compile_onnx": "predicting",

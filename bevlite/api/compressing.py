@@ -1,4 +1,4 @@
-"""Smaller networks from trained ones: prune, train on."""
+"""Smaller networks from trained ones: prune, train on, and what it cost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bevlite.tensorrt import DEFAULT_VERSION
 if TYPE_CHECKING:
     from bevlite.compression.choice import Guide
     from bevlite.compression.importance import Importance
+    from bevlite.compression.ledger import Line
     from bevlite.compression.prune import Pruned
     from bevlite.run_folder import Run
     from bevlite.training.recipe import Recipe
@@ -112,3 +113,44 @@ def finetune(
 
         evaluate_run(Path(done.path), stage="finetuned", progress=progress)
     return done
+
+
+def ledger(
+    run: Run | PathLike,
+    *,
+    max_pruning_drop: float = 0.015,
+    max_quantization_drop: float = 0.02,
+    max_drop: float = 0.03,
+    predict: bool = True,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    out: PathLike | None = None,
+) -> list[Line]:
+    """What a run was worth after each stage, what it costs there, and whether too much was lost.
+
+    Args:
+        run: a run, or its folder; scored by `evaluate`.
+        max_pruning_drop: the most that pruning may lose, relative, as a share.
+        max_quantization_drop: the most that quantization may lose against what came before it.
+        max_drop: the most that may be lost in all.
+        predict: predict milliseconds too.
+        device: for which board: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        out: also draw it there (PNG).
+
+    Returns:
+        A line a stage and backend; `.over` says what limit it breaks and what to try, or is empty.
+
+    Raises:
+        BevliteError: not a run, no ledger, a ledger of another run.
+    """
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.ledger import Allowed, read_ledger
+    from bevlite.reporting.ledger import draw_ledger
+
+    allowed = Allowed(max_pruning_drop, max_quantization_drop, max_drop)
+    board = predicted_board(device, "", tensorrt) if predict else None
+    lines = read_ledger(run_path(run), allowed, board)
+    if out is not None:
+        draw_ledger(lines, Path(out), f"{run_path(run).name}: from stage to stage", max_drop)
+    return lines

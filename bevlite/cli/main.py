@@ -11,7 +11,20 @@ if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from th
     import typer
 
 # A command is a module here with a function `register(app)`.
-COMMANDS = ("variant", "data", "train", "evaluate", "show", "analyze", "prune", "export", "latency", "device", "deploy")
+COMMANDS = (
+    "variant",
+    "data",
+    "train",
+    "evaluate",
+    "show",
+    "analyze",
+    "prune",
+    "ledger",
+    "export",
+    "latency",
+    "device",
+    "deploy",
+)
 
 
 class Stopped(Exception):

@@ -31,6 +31,7 @@ COMMANDS = {
     "ranges": "analyze ranges",
     "prune": "prune",
     "finetune": "finetune",
+    "ledger": "ledger",
     "latency": "latency predict",
     "latency_on_dla": "latency predict",
     "calibrate_latency": "latency calibrate",
