@@ -34,7 +34,7 @@ def test_values_against_numpy() -> None:
     taken = np.abs(np.concatenate([x.numpy().ravel() for x in samples]))
     first = found["0"]
     assert first.taken == pytest.approx(taken.max()) and first.weight == pytest.approx(
-        float(network[0].weight.abs().max())
+        float(network[0].weight.detach().abs().max())
     )
     assert first.typical == pytest.approx(np.quantile(taken, 0.999, method="higher"), rel=0.02)
     with torch.no_grad():
