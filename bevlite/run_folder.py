@@ -85,6 +85,11 @@ class Run:
         for stage in stages:
             for file in self.checkpoints.glob(f"{stage}.*"):
                 file.unlink()
+        self.forget_figures(*stages)
+
+    def forget_figures(self, *stages: Stage) -> None:
+        """Remove what stages scored, and their lines in the ledger."""
+        for stage in stages:
             for folder in (*self.path.glob(f"eval/*-{stage}"), *self.path.glob(f"eval/*-{stage}-without-*")):
                 shutil.rmtree(folder)
         file = self.path / "ledger.json"

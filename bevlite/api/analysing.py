@@ -67,7 +67,7 @@ def complexity(
         from bevlite.compression.costs import Predictions
 
         found = {}
-        for path, ms in Predictions(predicted_board(device, "", tensorrt)).of(variant).of_layer.items():
+        for path, ms in Predictions(predicted_board(device, "", tensorrt)).milliseconds(variant).items():
             name = path if layers else ".".join(path.split(".")[:depth])
             found[name] = found.get(name, 0.0) + ms
     if json_path is not None:

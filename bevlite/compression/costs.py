@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from bevlite.compression.choice import Costs, Guide
 from bevlite.devices.predicted import PredictedDevice
+from bevlite.devices.report.latency import Kernel, LatencyReport
 from bevlite.export.graph.emit import LayerPaths
 from bevlite.export.graph.graphs import GraphStore
 from bevlite.export.of_variant import request_of_variant
@@ -24,13 +26,25 @@ class Predictions:
     def of(self, variant: Variant, guide: Guide = "latency") -> Costs:
         """Of a variant (raises BevliteError when it cannot be predicted): milliseconds of each layer without the start
         of its kernels; with `macs` as a guide its multiply-adds."""
-        request = request_of_variant(variant, self.board.tensorrt, self.precision, self._store)
-        report = latency_of(request, self.board)
-        paths = {module.name: LayerPaths(module) for module in outline(variant).modules}
-        by_layer: dict[str, float] = defaultdict(float)
-        for row in report.modules:
-            for kernel in row.kernels:
-                # What starting a kernel takes is not saved by making it smaller.
-                cost = kernel.flops / 2 if guide == "macs" else max(0.0, kernel.latency_ms - kernel.launch_ms)
-                by_layer[paths[row.name].of(kernel.name)] += cost
-        return Costs(report.total_ms, dict(by_layer))
+        report = self._report(variant)
+        if guide == "macs":
+            return Costs(report.total_ms, _by_layer(variant, report, lambda kernel: kernel.flops / 2))
+        # What starting a kernel takes is not saved by making it smaller.
+        saved = _by_layer(variant, report, lambda kernel: max(0.0, kernel.latency_ms - kernel.launch_ms))
+        return Costs(report.total_ms, saved)
+
+    def milliseconds(self, variant: Variant) -> dict[str, float]:
+        """All of the engines' predicted time by path of a layer; kernels of none stand under their module."""
+        return _by_layer(variant, self._report(variant), lambda kernel: kernel.latency_ms)
+
+    def _report(self, variant: Variant) -> LatencyReport:
+        return latency_of(request_of_variant(variant, self.board.tensorrt, self.precision, self._store), self.board)
+
+
+def _by_layer(variant: Variant, report: LatencyReport, cost: Callable[[Kernel], float]) -> dict[str, float]:
+    paths = {module.name: LayerPaths(module) for module in outline(variant).modules}
+    found: dict[str, float] = defaultdict(float)
+    for row in report.modules:
+        for kernel in row.kernels:
+            found[paths[row.name].of(kernel.name)] += cost(kernel)
+    return dict(found)

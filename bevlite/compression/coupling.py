@@ -29,12 +29,12 @@ from bevlite.models.contracts import TensorSpec
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of
+from bevlite.models.widths import BATCH_NORMS, CONVS, TRANSPOSED
 from bevlite.variant import Variant
 
 Side = Literal["out", "in"]
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (*CONVS, *TRANSPOSED)
 WEIGHTED = (*CONVOLUTIONS, nn.Linear)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 NORMS = (*BATCH_NORMS, nn.LayerNorm)
 TOLERANCE = 1e-4
 """Of a ratio of two gradients in float32 against the number between 0.5 and 1.5 that it is to be."""
@@ -98,8 +98,9 @@ class _Tracer:
     """One run of a network whose weighted layers are cut out."""
 
     def __init__(self, variant: Variant) -> None:
-        torch.manual_seed(0)
-        self.network: Any = Detector(_one_camera(variant)).eval()
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
+            torch.manual_seed(0)
+            self.network: Any = Detector(_one_camera(variant)).eval()
         self.layers: dict[str, nn.Module] = {}
         self.records: list[_Record] = []
         self.leaves: list[tuple[str, Tensor, int]] = []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED, Group, Side
 from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector
+from bevlite.models.widths import TRANSPOSED, ends
 from bevlite.variant import Variant
 
 Weights = Mapping[str, Tensor]
@@ -56,7 +57,7 @@ def cut(
         ins, outs = kept.get((path, "in")), kept.get((path, "out"))
         _slice(left, path, layer, ins, outs)
         if isinstance(layer, WEIGHTED):
-            out, into = _ends(layer)
+            out, into = ends(layer)
             widths[path] = (out if outs is None else len(outs), into if ins is None else len(ins))
     plan = variant.compression.model_copy(update={"widths": widths})
     smaller = variant.model_copy(update={"compression": plan})
@@ -70,15 +71,9 @@ def _kept(layer: nn.Module, side: Side, numbers: np.ndarray) -> Tensor:
     return mask.nonzero().flatten()
 
 
-def _ends(layer: Any) -> tuple[int, int]:
-    if isinstance(layer, nn.Linear):
-        return layer.out_features, layer.in_features
-    return layer.out_channels, layer.in_channels
-
-
 def _channels(layer: Any, side: Side) -> int:
     if isinstance(layer, WEIGHTED):
-        return _ends(layer)[side == "in"]
+        return ends(layer)[side == "in"]
     if isinstance(layer, nn.LayerNorm):
         return int(layer.normalized_shape[-1])
     names = getattr(layer, "channel_parameters", None)
@@ -94,18 +89,18 @@ def _slice(left: dict[str, Tensor], path: str, layer: nn.Module, ins: Tensor | N
             continue
         given = left[key]
         if not isinstance(layer, WEIGHTED):
-            given = given if ins is None else given.index_select(given.ndim - 1 if _last(layer) else 0, ins)
+            given = (
+                given
+                if ins is None
+                else given.index_select(given.ndim - 1 if isinstance(layer, nn.LayerNorm) else 0, ins)
+            )
         elif name == "bias":
             given = given if outs is None else given.index_select(0, outs)
         else:
-            transposed = isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
+            transposed = isinstance(layer, TRANSPOSED)
             grouped = isinstance(layer, CONVOLUTIONS) and layer.groups > 1
             if outs is not None:
                 given = given.index_select(1 if transposed and not grouped else 0, outs)
             if ins is not None and not grouped:
                 given = given.index_select(0 if transposed else 1, ins)
         left[key] = given.clone()
-
-
-def _last(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.LayerNorm)

@@ -48,6 +48,7 @@ def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, 
         variant, run.data(), recipe, path / FINETUNE, weights=weights, resume=True, devices=devices, progress=progress
     )
     meta = {"from": "pruned", "epochs": recipe.epochs, **inner.weights_meta(FLOAT)}
-    run.forget("finetuned", "calibration", "qat")
     save_weights(run, inner.weights(variant, FLOAT), variant, meta, "finetuned")
+    run.forget("calibration", "qat")
+    run.forget_figures("finetuned")
     return run

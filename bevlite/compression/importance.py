@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevlite.compression.coupling import BATCH_NORMS, CONVOLUTIONS, WEIGHTED, Group, Member
+from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED, Group, Member
 from bevlite.errors import BevliteError
+from bevlite.models.widths import BATCH_NORMS, TRANSPOSED
 
 Importance = Literal["l2", "l1", "taylor", "bn"]
 IMPORTANCES: tuple[Importance, ...] = get_args(Importance)
@@ -74,7 +75,7 @@ def _scores(
 
 def _by_channel(weight: Tensor, layer: nn.Module, member: Member) -> Tensor:
     """The weights of each channel of a member, (channels, rest)."""
-    transposed = isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
+    transposed = isinstance(layer, TRANSPOSED)
     grouped = isinstance(layer, CONVOLUTIONS) and layer.groups > 1
     axis = 0 if grouped or (member.side == "out") != transposed else 1
     return weight.movedim(axis, 0).flatten(1)[torch.from_numpy(member.channels)]

@@ -95,7 +95,15 @@ def read_ledger(path: Path, allowed: Allowed, board: PredictedDevice | None = No
                 f"{', '.join(run.stages)} (is it the ledger of another run?)"
             )
         scores = {key: float(entries[name][key]) for key in known if key in entries[name]}
-        lines.append(Line(name, stage, scores, *costs[stage], _lost(scores, lines)))
+        lines.append(
+            Line(
+                name,
+                stage,
+                scores,
+                *costs[stage],
+                _lost(scores, next((line.scores for line in lines if line.name == FLOAT), None)),
+            )
+        )
     return [_judged(line, lines, allowed) for line in lines]
 
 
@@ -116,13 +124,12 @@ def _costs(variant: Variant, predictions: Predictions | None) -> tuple[int, int,
     return sum(one.parameters for one in layers), sum(one.macs for one in layers), stored / 1e6, ms
 
 
-def _lost(scores: Mapping[str, float], before: list[Line]) -> float | None:
-    start = next((line for line in before if line.name == FLOAT), None)
+def _lost(scores: Mapping[str, float], start: Mapping[str, float] | None) -> float | None:
     if start is None:
         return None
     first = [next(iter(task.scores.values())) for task in TASKS.members.values() if task.scores]
-    compared = [key for key in first if key in scores and start.scores.get(key, 0.0) > 0]
-    return max((1 - scores[key] / start.scores[key] for key in compared), default=None)
+    compared = [key for key in first if key in scores and start.get(key, 0.0) > 0]
+    return max((1 - scores[key] / start[key] for key in compared), default=None)
 
 
 def _judged(line: Line, lines: list[Line], allowed: Allowed) -> Line:
@@ -135,8 +142,9 @@ def _judged(line: Line, lines: list[Line], allowed: Allowed) -> Line:
     if line.stage in PRUNING and line.lost > allowed.pruning:
         said.append(f"pruning may lose {allowed.pruning:.1%}; {ADVICE[PRUNING]}")
     if line.stage in QUANTIZATION:
-        base = next((one for one in reversed(lines) if one.stage not in QUANTIZATION and one.lost is not None), None)
-        lost = _lost(line.scores, [_as_float(base)]) if base is not None else line.lost
+        # The plain score of the stage before it: no other backend's, and not what is left without a sensor.
+        base = next(one for one in reversed(lines) if one.stage not in QUANTIZATION and one.name == one.stage)
+        lost = _lost(line.scores, base.scores)
         if lost is not None and lost > allowed.quantization:
             said.append(f"quantization lost {lost:.1%} and may lose {allowed.quantization:.1%}; {ADVICE[QUANTIZATION]}")
     if line.lost > allowed.total:
@@ -144,7 +152,3 @@ def _judged(line: Line, lines: list[Line], allowed: Allowed) -> Line:
     if not said:
         return line
     return Line(**{**vars(line), "over": f"lost {line.lost:.1%}: {'; '.join(said)}; {OTHERWISE}"})
-
-
-def _as_float(line: Line) -> Line:
-    return Line(**{**vars(line), "name": FLOAT})

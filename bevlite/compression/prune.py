@@ -16,13 +16,14 @@ from torch.utils.data import DataLoader, Subset
 from bevlite.analysis.cost import module_costs
 from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_ratio, for_budget
 from bevlite.compression.costs import Predictions
-from bevlite.compression.coupling import BATCH_NORMS, Group, channel_groups
+from bevlite.compression.coupling import Group, channel_groups
 from bevlite.compression.cut import cut
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
 from bevlite.data.dataset import single_thread
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector
+from bevlite.models.widths import BATCH_NORMS
 from bevlite.run_folder import Run
 from bevlite.training.loop import training_set
 from bevlite.training.module import TrainingModule
@@ -123,10 +124,12 @@ def prune_run(
     pruned, left = cut(variant, weights, groups, removed)
     Detector(pruned).load_state_dict(left)  # what would not fit is found before anything is written
     made = Pruned(pruned, _size(variant, predictions), _size(pruned, predictions), _counts(groups, removed))
-    run.forget("pruned", "finetuned", "calibration", "qat")  # they are of another network
-    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
     content = save({name: value.contiguous() for name, value in left.items()})
     run.save_stage("pruned", content, pruned, _meta(made, plan, chosen, board))
+    # Only now, or a kill could cost the weights that it started from: what is left of before is of another network.
+    run.forget("finetuned", "calibration", "qat")
+    run.forget_figures("pruned")
+    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
     return made
 
 

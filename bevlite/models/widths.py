@@ -23,10 +23,10 @@ from bevlite.models.modules import Streams, modules_of
 
 Width = int | tuple[int, int]
 N = TypeVar("N", bound=nn.Module)
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_FITTED = (*_CONVS, *_TRANSPOSED, *_BATCH_NORMS, nn.Linear, nn.LayerNorm, nn.GroupNorm)
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_FITTED = (*CONVS, *TRANSPOSED, *BATCH_NORMS, nn.Linear, nn.LayerNorm, nn.GroupNorm)
 KEY = "compression.widths"
 
 
@@ -60,8 +60,8 @@ def layer_widths(network: nn.Module, full: nn.Module) -> dict[str, Width]:
     before = dict(full.named_modules())
     found: dict[str, Width] = {}
     for path, layer in network.named_modules():
-        if isinstance(layer, (*_CONVS, *_TRANSPOSED, nn.Linear)):
-            mine, theirs = _ends(layer), _ends(before[path])
+        if isinstance(layer, (*CONVS, *TRANSPOSED, nn.Linear)):
+            mine, theirs = ends(layer), ends(before[path])
             if mine != theirs:
                 found[path] = mine
     return found
@@ -72,8 +72,8 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
     layers = dict(network.named_modules())
     for path in widths:
         layer = layers.get(path)
-        if not isinstance(layer, (*_CONVS, *_TRANSPOSED, nn.Linear)):
-            able = [name for name, one in layers.items() if isinstance(one, (*_CONVS, *_TRANSPOSED, nn.Linear))]
+        if not isinstance(layer, (*CONVS, *TRANSPOSED, nn.Linear)):
+            able = [name for name, one in layers.items() if isinstance(one, (*CONVS, *TRANSPOSED, nn.Linear))]
             near = difflib.get_close_matches(path, able, n=1)
             hint = f" (did you mean '{near[0]}'?)" if near else ""
             kind = f"a {type(layer).__name__}" if layer is not None else "no layer"
@@ -140,7 +140,7 @@ def _fitter(path: str, width: Width | None, called: dict[str, None]) -> Callable
 
 def _fit(layer: nn.Module, takes: int, gives: int | None, path: str) -> None:
     """Give a layer of meta tensors its channels."""
-    if isinstance(layer, (*_CONVS, *_TRANSPOSED)):
+    if isinstance(layer, (*CONVS, *TRANSPOSED)):
         depthwise = layer.groups > 1 and layer.groups == layer.in_channels
         if depthwise:
             times = layer.out_channels // layer.in_channels
@@ -154,7 +154,7 @@ def _fit(layer: nn.Module, takes: int, gives: int | None, path: str) -> None:
                 "the groups"
             )
         layer.in_channels, layer.out_channels = takes, gives
-        a, b = (takes, gives // layer.groups) if isinstance(layer, _TRANSPOSED) else (gives, takes // layer.groups)
+        a, b = (takes, gives // layer.groups) if isinstance(layer, TRANSPOSED) else (gives, takes // layer.groups)
         layer.weight = _meta(a, b, *layer.weight.shape[2:])
         if layer.bias is not None:
             layer.bias = _meta(gives)
@@ -171,7 +171,7 @@ def _fit(layer: nn.Module, takes: int, gives: int | None, path: str) -> None:
 
 
 def _fit_norm(layer: nn.Module, channels: int) -> None:
-    if isinstance(layer, _BATCH_NORMS):
+    if isinstance(layer, BATCH_NORMS):
         layer.num_features = channels
     elif isinstance(layer, nn.GroupNorm):
         layer.num_channels = channels
@@ -208,7 +208,8 @@ def _resize_to(layer: nn.Module, wanted: nn.Module) -> None:
         setattr(layer, name, nn.Parameter(new) if isinstance(value, nn.Parameter) else new)
 
 
-def _ends(layer: Any) -> tuple[int, int]:
+def ends(layer: Any) -> tuple[int, int]:
+    """Channels that a convolution or linear layer gives, and takes."""
     if isinstance(layer, nn.Linear):
         return layer.out_features, layer.in_features
     return layer.out_channels, layer.in_channels

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import bevlite
 from bevlite.analysis.complexity import by_part, layer_costs
 from bevlite.analysis.cost import module_costs
 from bevlite.variant import load_variant
@@ -28,6 +29,15 @@ def test_layers_sum_to_their_modules(name: str) -> None:
         assert sum(p.macs for p in parts) == sum(one.macs for one in layers)
         assert sum(p.activations for p in parts) == sum(one.activations for one in layers)
         assert all(len(p.path.split(".")) <= depth for p in parts)
+
+
+def test_predicted_milliseconds_are_those_of_the_engines() -> None:
+    variant = tiny()
+    _, ms = bevlite.complexity(variant, predict=True)
+    report = bevlite.latency(variant)
+    assert ms is not None
+    kernels = sum(kernel.latency_ms for row in report.modules for kernel in row.kernels)
+    assert sum(ms.values()) == pytest.approx(kernels)
 
 
 def test_counts_by_hand() -> None:

@@ -70,6 +70,13 @@ def test_a_pruned_network_that_nothing_follows_is_judged(run: Run) -> None:
     assert line.lost == pytest.approx(-0.025) and not line.over
 
 
+def test_quantization_is_held_against_the_plain_score_before_it(run: Run) -> None:
+    scored(run, float=0.4, float__without_lidar=0.01, calibration=0.389)
+    assert "quantization lost 2.7% and may lose 2.0%" in over(run)["calibration"]
+    scored(run, finetuned=0.398, finetuned__onnx=0.3, finetuned__without_lidar=0.0)
+    assert "quantization lost 2.3% and may lose 2.0%" in over(run)["calibration"]
+
+
 def test_milliseconds_and_a_picture(run: Run, tmp_path: Path) -> None:
     scored(run, float=0.4, finetuned=0.39)
     lines = bevlite.ledger(run, out=tmp_path / "ledger.png")

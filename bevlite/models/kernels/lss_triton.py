@@ -39,7 +39,7 @@ def blocks_for(
     Many small programs of two warps hide the time that it takes to look up cells first. Chosen by trying all sizes on
     an H200 (`benchmarks/lss_pooling.py --tune`): 16 and 32 rows, 59 and 118 bins, 64 and 80 channels. The matrix
     units' tf32 holds 11 bits, so that products of halves (`halves`) are exact in it; otherwise three products of parts
-    hold 22 bits, and take half the time of products in float32 but where the sum runs over the bins.
+    hold 22 bits, and are faster than products in float32 but where the sum runs over the bins.
     """
     height = min(64, max(16, triton.next_power_of_2(rows)))
     bins = max(16, triton.next_power_of_2(depths))
