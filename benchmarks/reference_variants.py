@@ -29,7 +29,7 @@ from generated_world import interval
 from bevlite import latency
 from bevlite.analysis.cost import module_costs
 from bevlite.config import write_atomic
-from bevlite.data.config import load_data_config
+from bevlite.data.config import DataConfig, load_data_config
 from bevlite.errors import BevliteError
 from bevlite.evaluation.run import evaluate_run
 from bevlite.metrics.bootstrap import DetectionBootstrap, map_figures, occupancy_figures, resample
@@ -190,29 +190,35 @@ def figures(names: Iterable[str], out: Path, draws: int = 300) -> None:
         folder = run / "eval" / f"{data.val_split}-torch"
         if file.is_file() or not (folder / "metrics.json").is_file():
             continue
-        metrics = json.loads((folder / "metrics.json").read_text())
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        drawn: dict[str, list[float]] = {}
-        if (folder / "nusc_results.json").is_file():
-            detection = DetectionBootstrap(data, str(data.val_split), folder / "nusc_results.json")
-            drawn |= _listed(resample(detection.figures, len(detection.scenes), draws))
-        for saved, counts, of in (
-            ("occupancy_confusion.npz", "matrices", occupancy_figures),
-            ("map_counts.npz", "counts", map_figures),
-        ):
-            if (folder / saved).is_file():
-                with np.load(folder / saved, allow_pickle=False) as kept:
-                    scenes = _scenes(data, kept["tokens"])
-                    drawn |= _listed(resample(of(kept[counts], scenes), len(set(scenes)), draws))
+        metrics, drawn = scored(data, folder, draws)
         found = {
             "metrics": metrics,
-            "drawn": {k: v for k, v in drawn.items() if k in FIGURES},
+            "drawn": drawn,
             "seconds": round(sum(line["seconds"] for line in lines), 1),
             "steps": lines[-1]["step"],
             "loss": lines[-1]["loss"],
         }
         write_atomic(file, json.dumps(found) + "\n")
         print(name, {k: round(metrics[k], 3) for k in FIGURES if k in metrics}, flush=True)
+
+
+def scored(data: DataConfig, folder: Path, draws: int = 300) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """What an evaluation found, and its figures in draws of scenes (the same draws for every network)."""
+    drawn: dict[str, list[float]] = {}
+    if (folder / "nusc_results.json").is_file():
+        detection = DetectionBootstrap(data, str(data.val_split), folder / "nusc_results.json")
+        drawn |= _listed(resample(detection.figures, len(detection.scenes), draws))
+    for saved, counts, of in (
+        ("occupancy_confusion.npz", "matrices", occupancy_figures),
+        ("map_counts.npz", "counts", map_figures),
+    ):
+        if (folder / saved).is_file():
+            with np.load(folder / saved, allow_pickle=False) as kept:
+                scenes = _scenes(data, kept["tokens"])
+                drawn |= _listed(resample(of(kept[counts], scenes), len(set(scenes)), draws))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return metrics, {k: v for k, v in drawn.items() if k in FIGURES}
 
 
 def _listed(drawn: dict[str, np.ndarray]) -> dict[str, list[float]]:

@@ -1,0 +1,165 @@
+"""Two reference variants made smaller: pruned, trained on, and what each stage was worth on scenes never seen.
+
+    python benchmarks/reference_variants.py OUT world
+    python benchmarks/reference_variants.py OUT train cuda-bevfusion-r50      # the network that is made smaller
+    python benchmarks/compressed_variants.py OUT prune [NETWORK ...]
+    python benchmarks/compressed_variants.py OUT finetune [NETWORK ...]
+    python benchmarks/compressed_variants.py OUT longer [NETWORK ...]         # whole, trained on as long
+    python benchmarks/compressed_variants.py OUT score [NETWORK ...]
+    python benchmarks/compressed_variants.py OUT figures [NETWORK ...]
+    python benchmarks/compressed_variants.py OUT table
+
+OUT is that of `reference_variants.py`. What is done already is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from generated_world import interval
+from reference_variants import FIGURES, NETWORKS, scored
+
+import bevlite
+from bevlite.config import write_atomic
+from bevlite.evaluation.run import evaluate_run
+from bevlite.run_folder import Run
+from bevlite.training.loop import train
+from bevlite.training.recipe import load_recipe
+
+RATIOS = {
+    "cuda-bevfusion-r50": dict.fromkeys(("camera", "view_transform", "lidar", "fusion_heads"), 0.31),
+    "bevfusion-swint": dict.fromkeys(("camera", "view_transform", "lidar", "fusion_heads"), 0.4),
+}
+"""What goes of each part: at least 45 % of the parameters and 44 % of the multiply-adds in all."""
+RECOVER = {"epochs": 8, "learning_rate": 5e-4, "warmup_steps": 50}
+"""How a pruned network learns again: as many steps as it was trained for, at half the rate."""
+STAGES = ("float", "pruned", "finetuned")
+
+
+def main() -> None:
+    """One step."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("step", choices=("prune", "finetune", "longer", "score", "figures", "table"))
+    parser.add_argument("networks", nargs="*", help=f"of {'; '.join(RATIOS)}; all without")
+    options = parser.parse_args()
+    names = options.networks or list(RATIOS)
+    if unknown := [name for name in names if name not in RATIOS]:
+        parser.error(f"networks: found {', '.join(unknown)}; accepted: {'; '.join(RATIOS)}")
+    if options.step == "table":
+        print(table(options.out))
+        return
+    for name in names:
+        began = time.monotonic()
+        {"prune": prune, "finetune": finetune, "longer": longer, "score": score, "figures": figures}[options.step](
+            options.out, name
+        )
+        print(f"{name}: {options.step} took {time.monotonic() - began:.0f} s", flush=True)
+
+
+def run_of(out: Path, name: str) -> Path:
+    """The folder of a network's run."""
+    return out / "runs" / NETWORKS[name].variant(name).name
+
+
+def longer_of(out: Path, name: str) -> Path:
+    """The folder of the whole network that was trained on."""
+    return out / "runs" / f"{NETWORKS[name].variant(name).name}-trained-on"
+
+
+def prune(out: Path, name: str) -> None:
+    """Remove channels, unless it was done."""
+    path = run_of(out, name)
+    if "pruned" not in Run(path).stages:
+        made = bevlite.prune(path, ratios=RATIOS[name], say=print)
+        print({"before": vars(made.before), "after": vars(made.after)}, flush=True)
+
+
+def finetune(out: Path, name: str) -> None:
+    """Train the pruned network on."""
+    path = run_of(out, name)
+    if "finetuned" not in Run(path).stages:
+        settings = [f"{key}={value}" for key, value in RECOVER.items()]
+        bevlite.finetune(path, recipe=path / "recipe.yaml", recipe_overrides=settings, evaluate=False)
+
+
+def longer(out: Path, name: str) -> None:
+    """Train the whole network on by the same recipe: what the pruned one would have learnt with all its channels."""
+    run = Run(run_of(out, name))
+    recipe = load_recipe(run.path / "recipe.yaml", [f"{key}={value}" for key, value in RECOVER.items()])
+    variant = run.variant("float")
+    train(variant, run.data(), recipe, longer_of(out, name), weights=run.weights(variant, "float"), resume=True)
+
+
+def score(out: Path, name: str) -> None:
+    """Score every stage that there is."""
+    path = run_of(out, name)
+    for stage in Run(path).stages:
+        if stage in STAGES and not evaluation(path, stage).is_file():
+            evaluate_run(path, stage=stage, batch_size=8, workers=5)
+    other = longer_of(out, name)
+    if Run(other).stages and not evaluation(other, "float").is_file():
+        evaluate_run(other, batch_size=8, workers=5)
+
+
+def evaluation(path: Path, stage: str) -> Path:
+    """The figures of a stage."""
+    words = "" if stage == "float" else f"-{stage}"
+    return path / "eval" / f"{Run(path).data().val_split}-torch{words}" / "metrics.json"
+
+
+def figures(out: Path, name: str) -> None:
+    """Figures of every stage that was scored with draws of scenes, and what it costs."""
+    for label, path, stage in _stages(out, name):
+        file = evaluation(path, stage)
+        if not file.is_file():
+            continue
+        run = Run(path)
+        metrics, drawn = scored(run.data(), file.parent)
+        meta = run.weights_meta("pruned") if stage in ("pruned", "finetuned") else {}
+        kept = {"metrics": metrics, "drawn": drawn, "sizes": {k: meta[k] for k in ("before", "after") if k in meta}}
+        write_atomic(out / "compressed" / f"{run_of(out, name).name}-{label}.json", json.dumps(kept) + "\n")
+        print(name, label, {k: round(metrics[k], 4) for k in FIGURES if k in metrics}, flush=True)
+
+
+def _stages(out: Path, name: str) -> list[tuple[str, Path, str]]:
+    whole = [("trained-on", longer_of(out, name), "float")] if longer_of(out, name).is_dir() else []
+    return [(stage, run_of(out, name), stage) for stage in STAGES] + whole
+
+
+def table(out: Path) -> str:
+    """Every stage of every network, with differences in the same draws of scenes."""
+    lines = [
+        "| network | stage | parameters [M] | MACs [G] | AGX Orin FP16 [ms], predicted | NDS [95 %] | mAP | map mIoU | "
+        "relative loss of NDS against float [95 %] |",
+        "|" + " --- |" * 9,
+    ]
+    for name in RATIOS:
+        words = NETWORKS[name].variant(name).name
+        kept = {
+            label: json.loads(file.read_text())
+            for label in (*STAGES, "trained-on")
+            if (file := out / "compressed" / f"{words}-{label}.json").is_file()
+        }
+        sizes = kept.get("pruned", {}).get("sizes", {})
+        for label, found in kept.items():
+            size = sizes["after" if label in ("pruned", "finetuned") else "before"]
+            drawn = {one: np.array(kept[one]["drawn"]["NDS"]) for one in ("float", label)}
+            nds = {one: kept[one]["metrics"]["NDS"] for one in ("float", label)}
+            lost = np.quantile(1 - drawn[label] / drawn["float"], (0.025, 0.975))
+            cells = [
+                name, label, f"{size['parameters'] / 1e6:.1f}", f"{size['macs'] / 1e9:.1f}",
+                f"{size['predicted_ms']:.1f}", f"{nds[label]:.3f} [{interval(drawn[label])}]",
+                *(f"{found['metrics'][k]:.3f}" if k in found["metrics"] else "-" for k in ("mAP", "map_miou")),
+                f"{1 - nds[label] / nds['float']:+.1%} [{lost[0]:+.1%}, {lost[1]:+.1%}]",
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
