@@ -25,6 +25,10 @@ Stage = Literal["float", "pruned", "finetuned", "calibration", "qat"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 """What the weights of a run go through, in this order."""
 FLOAT: Stage = "float"
+QUANTIZED: tuple[Stage, ...] = ("calibration", "qat")
+"""Stages whose weights come with scales."""
+INNER: dict[Stage, str] = {"finetuned": "finetune", "qat": "qat"}
+"""Folders inside a run in which its network is trained on into a stage: runs of their own."""
 FORMER = "model"
 """Under which name runs of earlier versions keep the weights of the stage `float`."""
 PACKAGES = ("bevlite", "torch", "lightning", "timm", "numpy", "nuscenes-devkit", "onnx", "onnxruntime")
@@ -81,8 +85,10 @@ class Run:
                 former.unlink()
 
     def forget(self, *stages: Stage) -> None:
-        """Remove the weights of stages, what they scored, and their lines in the ledger."""
+        """Remove the weights of stages, what they were trained in and scored, and their lines in the ledger."""
         for stage in stages:
+            if stage in INNER:
+                shutil.rmtree(self.path / INNER[stage], ignore_errors=True)
             for file in self.checkpoints.glob(f"{stage}.*"):
                 file.unlink()
         self.forget_figures(*stages)
@@ -163,6 +169,16 @@ class Run:
             return meta
         except (OSError, ValueError) as error:
             raise BevliteError(f"{file}: cannot be read ({error})") from None
+
+    def scales(self, stage: Stage | None = None) -> dict[str, float] | None:
+        """The largest value that INT8 holds at each point of quantization, of a quantized stage; None for others."""
+        if (stage or self.stage) not in QUANTIZED:
+            return None
+        found = self.weights_meta(stage).get("scales")
+        if not isinstance(found, dict) or not all(isinstance(v, (int, float)) and v > 0 for v in found.values()):
+            file = self.weights_file(stage).with_suffix(".json")
+            raise BevliteError(f"{file}: scales: found none, or some that are not above 0; accepted: a number a point")
+        return {str(point): float(value) for point, value in found.items()}
 
     def record(self, line: str, entry: dict[str, Any]) -> None:
         """Set the accuracy of one stage, or of a stage on another backend (float, onnx, pruned, ...), in the ledger."""

@@ -15,7 +15,7 @@ from bevlite.data.dataset import single_thread
 from bevlite.data.index import load_index
 from bevlite.errors import BevliteError
 from bevlite.inference.torch import TorchNetwork
-from bevlite.models.samples import dataset_of
+from bevlite.models.samples import dataset_of, spread
 from bevlite.run_folder import Run, Stage
 
 FP16_MAX = 65504.0
@@ -86,13 +86,8 @@ def run_ranges(
     index = load_index(data)
     dataset = dataset_of(variant, data.root, index, index.rows_of_split(str(data.train_split)), truth=False)
     network = TorchNetwork(run, stage=stage)
-    count = min(samples, len(dataset))
-    # A network with a past needs frames on end; others are seen in as many places as there are samples.
-    picked = (
-        range(count) if dataset.has_past else [round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)]
-    )
     loader = DataLoader(
-        Subset(dataset, picked), batch_size=1, num_workers=2, collate_fn=dataset.collate,
+        Subset(dataset, spread(dataset, samples)), batch_size=1, num_workers=2, collate_fn=dataset.collate,
         worker_init_fn=single_thread,
     )  # fmt: skip
     return layer_ranges(network.network, _said(loader, network, say))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bevlite.compression.prune import FINETUNE
-from bevlite.run_folder import FLOAT, Run
+from bevlite.run_folder import FLOAT, INNER, Run
 from bevlite.training.checkpoints import save_weights
 from bevlite.training.loop import train
 from bevlite.training.recipe import Recipe, load_recipe
@@ -45,7 +44,14 @@ def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, 
     weights = run.weights(variant, "pruned")
     recipe = recipe or finetune_recipe(run)
     inner = train(
-        variant, run.data(), recipe, path / FINETUNE, weights=weights, resume=True, devices=devices, progress=progress
+        variant,
+        run.data(),
+        recipe,
+        path / INNER["finetuned"],
+        weights=weights,
+        resume=True,
+        devices=devices,
+        progress=progress,
     )
     meta = {"from": "pruned", "epochs": recipe.epochs, **inner.weights_meta(FLOAT)}
     save_weights(run, inner.weights(variant, FLOAT), variant, meta, "finetuned")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +28,6 @@ from bevlite.training.loop import training_set
 from bevlite.training.module import TrainingModule
 from bevlite.training.recipe import load_recipe
 from bevlite.variant import Variant
-
-FINETUNE = "finetune"
-"""The folder inside a run in which its pruned network is trained on: a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,6 @@ def prune_run(
     # Only now, or a kill could cost the weights that it started from: what is left of before is of another network.
     run.forget("finetuned", "calibration", "qat")
     run.forget_figures("pruned")
-    shutil.rmtree(run.path / FINETUNE, ignore_errors=True)
     return made
 
 

@@ -6,6 +6,7 @@ from bevlite.export.graph.emit import require_buildable
 from bevlite.export.graph.graphs import GraphStore, module_graphs
 from bevlite.export.request import Request
 from bevlite.latency.pipeline import PipelineStep, steps_for
+from bevlite.models.quantization.plan import in_int8, is_resolved
 from bevlite.tensorrt import Precision, form_for
 from bevlite.variant import Variant
 
@@ -36,6 +37,8 @@ def request_of_variant(
         BevliteError: the variant cannot be exported, or an unknown version.
     """
     if not precision:  # one word for all can be predicted before it can be exported
+        if "int8" in variant.compression.precision.values() and not is_resolved(variant):
+            variant = in_int8(variant, {})  # as it will be quantized
         require_buildable(variant, form_for(tensorrt, variant.precision))
     variant = variant.with_precision(precision)
     chosen: Precision = variant.precision

@@ -20,14 +20,14 @@ from bevlite.variant import Variant
 
 
 class OnnxNetwork:
-    """ONNX modules of a variant, run one after the other, one sample at a time."""
+    """ONNX modules of a variant, run one after the other, one sample at a time; what is in INT8 on integer kernels."""
 
     def __init__(self, variant: Variant, files: Mapping[str, Path]) -> None:
         """Load the files (raises ExportError); none where only `inputs` are wanted."""
         self.variant, self.outline = variant, outline(variant)
         self._maps = [raw.name for task in self.outline.tasks for raw in task.maps]
         feeds = feeds_of(self.outline.modules) if files else {}
-        self.chain = OnnxChain(files, feeds)
+        self.chain = OnnxChain(files, feeds, integer=True)
 
     @classmethod
     def of_run(cls, run: Run, emission: Emission | None = None) -> OnnxNetwork:

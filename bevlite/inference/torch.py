@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from bevlite.models.detector import Detector
+from bevlite.models.quantization.network import quantize
 from bevlite.models.state import Memory
 from bevlite.run_folder import Run, Stage
 
 
 class TorchNetwork:
-    """The network of a run in float32, with the weights of a stage."""
+    """The network of a run in float32, with the weights of a stage; a quantized one runs as if in INT8."""
 
     def __init__(self, run: Run, device: torch.device | None = None, stage: Stage | None = None) -> None:
         variant = run.variant(stage)
@@ -22,6 +23,9 @@ class TorchNetwork:
         self.network = Detector(variant)
         self.network.load_state_dict(run.weights(variant, stage))
         self.network.to(self.device).eval()
+        scales = run.scales(stage)
+        if scales is not None:
+            quantize(self.network, scales)
         self._memory = Memory(self.network.states)
 
     def to_cpu(self) -> None:

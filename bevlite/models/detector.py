@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -14,6 +16,9 @@ from bevlite.models.streams import CameraModule, FusionHeads, LidarModule, build
 from bevlite.models.widths import apply_widths
 from bevlite.tasks.contract import Task
 from bevlite.variant import Variant
+
+if TYPE_CHECKING:
+    from bevlite.models.quantization.fake import AtPoints
 
 STREAM_MODULES = {
     "camera": ("camera", "view_transform"),
@@ -30,6 +35,8 @@ class Detector(nn.Module):
 
     Its inputs are a mapping with, for a camera stream, `images` (B, N, 3, H, W) uint8, and what the hosts of its parts
     give a batch (`pixel_to_bev` (B, N, 4, 4), `pillars` (B, 5, M, P), ...); with a past also its states (B, ...).
+
+    `quantization` is set in a network that runs as if in INT8 (`bevlite.models.quantization`).
     """
 
     camera: CameraModule | None
@@ -39,6 +46,7 @@ class Detector(nn.Module):
     def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.variant = variant
+        self.quantization: AtPoints | None = None
         self.camera = self.view_transform = self.lidar = None
         channels = []
         if variant.camera is not None:
@@ -102,7 +110,7 @@ class Detector(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The raw maps as trained, and what the next frame takes; in training also auxiliary results."""
-        with collected() as auxiliary:
+        with collected() as auxiliary, self.quantization or nullcontext():
             maps: list[Tensor] = []
             made: dict[str, Tensor] = {}
             if self.lidar is not None:  # first: it counts pillars, for which the CPU waits until the GPU is that far

@@ -135,3 +135,11 @@ def dataset_of(
         seed=seed,
         past=bool(network.states),
     )
+
+
+def spread(dataset: BEVDataset, count: int) -> list[int]:
+    """Samples of a data set in as many places as there are; frames on end where the network has a past."""
+    count = min(count, len(dataset))
+    if dataset.has_past:
+        return list(range(count))
+    return [round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)]

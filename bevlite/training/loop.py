@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def train(
     devices: int = 1,
     stop_after_epoch: int | None = None,
     progress: bool = True,
+    prepare: Callable[[TrainingModule], None] | None = None,
 ) -> Run:
     """Train a variant into a run folder.
 
@@ -62,6 +63,7 @@ def train(
         devices: number of GPUs (or processes on the CPU).
         stop_after_epoch: stop once this many epochs of the recipe are done, with everything saved.
         progress: show it.
+        prepare: called with what is trained before its first step.
 
     Raises:
         BevliteError: unusable data, a checkpoint of another variant, a NaN loss, a run that exists already.
@@ -85,6 +87,8 @@ def train(
         module.start_from(weights)
     elif init:
         module.start_from(_stream_weights(module, init))
+    if prepare is not None:
+        prepare(module)
     if progress and augmentation_of(variant, recipe) is not recipe.augmentation:
         print("images are not warped: the view transform is not told where their pixels look", flush=True)
     recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)

@@ -14,6 +14,7 @@ from bevlite.errors import TrainingError
 from bevlite.models.auxiliary import AuxiliaryLoss
 from bevlite.models.detector import AUXILIARY, Detector
 from bevlite.models.state import Memory
+from bevlite.models.widths import BATCH_NORMS
 from bevlite.training.ema import WeightAverage
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
@@ -43,7 +44,10 @@ class _Step(NamedTuple):
 
 
 class TrainingModule(lightning.LightningModule):
-    """Network, losses, AdamW with warm-up and cosine, and the moving average of the weights."""
+    """Network, losses, AdamW with warm-up and cosine, and the moving average of the weights.
+
+    `frozen_norms`: batch norms keep their statistics, as those of a quantized network must.
+    """
 
     def __init__(self, variant: Variant, recipe: Recipe, total_steps: int) -> None:
         super().__init__()
@@ -52,6 +56,7 @@ class TrainingModule(lightning.LightningModule):
         self.average = WeightAverage(self.network, recipe.ema_decay)
         self.memory = Memory(self.network.states)
         self.weights = recipe.of(variant).losses
+        self.frozen_norms = False
         self.terms: dict[str, list[Tensor]] = {}
         self._unchecked: _Step | None = None
 
@@ -78,6 +83,13 @@ class TrainingModule(lightning.LightningModule):
         parameter."""
         for optimizer in self.trainer.optimizers:
             as_in_memory(optimizer)
+
+    def on_train_epoch_start(self) -> None:
+        """Batch norms that are frozen keep the statistics that they have."""
+        if self.frozen_norms:
+            for layer in self.network.modules():
+                if isinstance(layer, BATCH_NORMS):
+                    layer.eval()
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name, in the network and in its average."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bevlite.devices.local.integer_kernels import with_integer_kernels
 from bevlite.devices.state import Feeds, Kind, State, begins, require_feeds
 from bevlite.errors import BevliteError, ExportError
 
@@ -25,14 +26,18 @@ class OnnxChain:
     with type and shape.
     """
 
-    def __init__(self, modules: Mapping[str, Path], feeds: Feeds | None = None, threads: int = 0) -> None:
+    def __init__(
+        self, modules: Mapping[str, Path], feeds: Feeds | None = None, threads: int = 0, *, integer: bool = False
+    ) -> None:
         """Load the files; `threads` of an operator, 0 for what ONNX Runtime chooses.
+
+        With `integer`, products between Q/DQ nodes run on ONNX Runtime's integer kernels; else it runs most in float.
 
         Raises:
             ExportError: ONNX Runtime does not take a file.
             BevliteError: `feeds` do not fit the network.
         """
-        self._sessions = {name: _Session(path, threads) for name, path in modules.items()}
+        self._sessions = {name: _Session(path, threads, integer) for name, path in modules.items()}
         self.inputs: dict[str, Kind] = {}
         self.outputs: dict[str, Kind] = {}
         for session in self._sessions.values():
@@ -89,7 +94,7 @@ class OnnxChain:
 class _Session:
     """One file."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, integer: bool) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -97,7 +102,8 @@ class _Session:
         options.intra_op_num_threads = threads
         self._path = path
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            source = _integer(path) if integer else str(path)
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a class of its own for each kind of bad file
             raise self._refused(error) from None
         self.inputs = {value.name: self._kind(value) for value in self._session.get_inputs()}
@@ -125,3 +131,12 @@ class _Session:
 
     def _refused(self, error: Exception) -> ExportError:
         return ExportError(f"{self._path}: ONNX Runtime does not take it ({str(error).splitlines()[0]})")
+
+
+def _integer(path: Path) -> str | bytes:
+    """The file as it is where it has no Q/DQ nodes."""
+    import onnx
+
+    made, count = with_integer_kernels(onnx.load(str(path)))
+    serialized: bytes = made.SerializeToString() if count else b""
+    return serialized or str(path)

@@ -15,10 +15,12 @@ from onnxslim import slim
 
 from bevlite.config import write_atomic
 from bevlite.errors import ExportError
+from bevlite.export.graph.quantized import Quantized, place
 from bevlite.export.graph.strong import to_half
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of, whole_module
+from bevlite.models.quantization.fake import FakeQuantization
 from bevlite.tensorrt import WEAK, Form
 from bevlite.variant import Variant
 
@@ -26,13 +28,16 @@ PrecisionOf = Callable[[str], str]
 """From the path of a layer to what it computes in."""
 
 
-def emit(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None) -> onnx.ModelProto:
+def emit(
+    module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None, quantized: Quantized | None = None
+) -> onnx.ModelProto:
     """Trace one module to ONNX and simplify it.
 
     Args:
         module: the module.
         form: emission and opset.
         precision_of: of each layer, for a strong graph; None for FP16 throughout.
+        quantized: what is in INT8 in its network; None for nothing.
 
     Raises:
         ExportError: it cannot be traced, or a weight does not fit FP16.
@@ -56,6 +61,8 @@ def emit(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = N
         first = str(error).strip().splitlines()[0]
         raise ExportError(f"module {module.name}: cannot be exported ({first})") from None
     model: onnx.ModelProto = slim(onnx.load_model_from_string(buffer.getvalue()))
+    if quantized is not None:
+        place(model, quantized, LayerPaths(module).of)
     if form.emission == "strong":
         model = to_half(model, fp32_nodes(model, module, precision_of))
     onnx.checker.check_model(model)
@@ -109,14 +116,11 @@ def require_buildable(variant: Variant, form: Form, *, single_file: bool = False
             "(TensorRT 8 builds an engine in one)"
         )
     for pattern, precision in variant.compression.precision.items():
-        if precision == "int8":
-            raise ExportError(
-                f"compression.precision.{pattern}: found int8; accepted: fp32, fp16 (engines in INT8 need a quantized "
-                "network, which this version does not make)"
-            )
-        if form.emission == "weak" and "." in pattern:
+        if form.emission == "weak" and "." in pattern and precision != "int8":
             module = pattern.split(".")[0]
-            if variant.compression.precision_of(module) != precision:
+            # In a module in INT8 the Q/DQ nodes say which layers are, and the others are free to run in FP16.
+            word = variant.compression.precision_of(module)
+            if word != precision and (word, precision) != ("int8", "fp16"):
                 raise ExportError(
                     f"compression.precision.{pattern}: found {precision} for layers of a module in another precision; "
                     "accepted: one precision a module where the graph does not carry it (TensorRT 8, or all FP32)"
@@ -132,16 +136,31 @@ def export_network(
         The files by module, in the order of execution.
 
     Raises:
-        ExportError: a module cannot be exported in this form.
+        ExportError: a module cannot be exported in this form; INT8 in the plan of a network without scales.
     """
     require_buildable(network.variant, form, single_file=single_file)
+    quantized = quantized_of(network)
     modules = [whole_module(network)] if single_file else modules_of(network)
     files = {}
     for module in modules:
         files[module.name] = out_dir / f"{module.name}.onnx"
-        model = emit(module, form, network.variant.compression.precision_of)
+        model = emit(module, form, network.variant.compression.precision_of, quantized)
         write_atomic(files[module.name], model.SerializeToString())
     return files
+
+
+def quantized_of(network: Detector) -> Quantized | None:
+    """What is in INT8 in a network (raises ExportError where its plan says so and it was not quantized)."""
+    if isinstance(network.quantization, FakeQuantization):
+        one = network.quantization
+        return Quantized(one.placement, one.layers, one.largest)
+    for pattern, precision in network.variant.compression.precision.items():
+        if precision == "int8":
+            raise ExportError(
+                f"compression.precision.{pattern}: found int8 in a network without scales; accepted: fp32, fp16, or a "
+                "run that was quantized (bevlite quantize)"
+            )
+    return None
 
 
 def export_variant(variant: Variant, out_dir: Path, form: Form = WEAK, seed: int = 0) -> dict[str, Path]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from bevlite.config import write_atomic
 from bevlite.export.graph.emit import emit
+from bevlite.export.graph.quantized import Quantized
 from bevlite.export.graph.shapes import NeedsValues, build, emit_shapes
 from bevlite.latency.onnx.graph import strip_weights
 from bevlite.models.detector import Detector
@@ -37,10 +38,12 @@ from bevlite.models.modules import (
     modules_of,
     view_transform_module,
 )
+from bevlite.models.quantization.placement import Placement, placement
+from bevlite.models.quantization.plan import is_resolved
 from bevlite.models.streams import FusionHeads, LidarModule, build_camera, build_view_transform
 from bevlite.registry import when_changed
 from bevlite.tensorrt import Form
-from bevlite.variant import EVERYTHING, Variant
+from bevlite.variant import EVERYTHING, Compression, Variant
 
 _PACKAGES = ("torch", "timm", "onnx", "onnxslim")
 _CODE = ("models", "tasks", "export", "runtime")
@@ -67,20 +70,37 @@ class ModuleGraph:
             BevliteError: the variant cannot be exported.
         """
         precision_of = self.variant.compression.precision_of
+        quantized = _quantized(self.variant)
         try:
-            return emit_shapes(build(self._build), form, precision_of)
+            return emit_shapes(build(self._build), form, precision_of, quantized)
         except NeedsValues:
             # A part whose graph follows from values (a weight that is read, say): the real export is slow and right.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 modules = modules_of(Detector(self.variant).eval())
-            return strip_weights(emit(next(m for m in modules if m.name == self.name), form, precision_of))
+            return strip_weights(emit(next(m for m in modules if m.name == self.name), form, precision_of, quantized))
 
     def _build(self) -> Module:
         if self.variant.compression.widths:
             # Widths of one module follow from those of the modules before it: the network is built as a whole.
             return next(m for m in modules_of(Detector(self.variant).eval()) if m.name == self.name)
         return _BUILDERS[self.name](self.given)
+
+
+def _quantized(variant: Variant) -> Quantized | None:
+    """What a plan that speaks of layers puts in INT8; None for others, whose Q/DQ nobody placed."""
+    if not is_resolved(variant):
+        return None
+    places = _placement(variant.model_copy(update={"compression": Compression(widths=variant.compression.widths)}))
+    return Quantized(places, places.quantized(variant.compression.precision_of))
+
+
+def _placement(variant: Variant) -> Placement:
+    if variant.network_hash not in _PLACEMENTS:
+        if len(_PLACEMENTS) >= PLACEMENTS:
+            _PLACEMENTS.clear()
+        _PLACEMENTS[variant.network_hash] = placement(variant)
+    return _PLACEMENTS[variant.network_hash]
 
 
 def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
@@ -150,6 +170,10 @@ _BUILDERS: dict[str, Callable[[Given], Module]] = {
 
 _CHANNELS: dict[str, int] = {}
 when_changed(_CHANNELS.clear)
+PLACEMENTS = 64
+"""Networks whose products are remembered: a plan is predicted again and again with other layers in INT8."""
+_PLACEMENTS: dict[str, Placement] = {}
+when_changed(_PLACEMENTS.clear)
 
 
 def _channels(name: str, given: Given) -> int:

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevlite.errors import ExportError
-from bevlite.export.graph.emit import PrecisionOf, fp32_nodes
+from bevlite.export.graph.emit import LayerPaths, PrecisionOf, fp32_nodes
+from bevlite.export.graph.quantized import Quantized, place
 from bevlite.export.graph.strong import to_half
 from bevlite.models.deployed import deployed_form
 from bevlite.models.modules import Module
@@ -170,7 +171,9 @@ def build(make: Callable[[], T]) -> T:
         return make()
 
 
-def emit_shapes(module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None) -> onnx.ModelProto:
+def emit_shapes(
+    module: Module, form: Form = WEAK, precision_of: PrecisionOf | None = None, quantized: Quantized | None = None
+) -> onnx.ModelProto:
     """The graph that `bevlite.export.graph.emit.emit` would make, with weights as shape and type alone.
 
     The module is made inside `build`.
@@ -186,6 +189,8 @@ def emit_shapes(module: Module, form: Form = WEAK, precision_of: PrecisionOf | N
         _hollow_initializers(model.graph, inputs, known)
         _fold_batch_norms(model.graph)
         model = _slim(model)
+        if quantized is not None:
+            place(model, quantized, LayerPaths(module).of)
         if form.emission == "strong":
             model = _half(model, inputs, fp32_nodes(model, module, precision_of))
         _fill_small(model.graph)

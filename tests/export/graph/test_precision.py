@@ -97,7 +97,6 @@ def test_a_graph_from_shapes_follows_the_plan() -> None:
 @pytest.mark.parametrize(
     ("plan", "form", "message"),
     [
-        ({"*": "fp16", "lidar": "int8"}, STRONG, r"compression\.precision\.lidar: found int8; accepted: fp32, fp16"),
         ({"*": "fp16", "lidar.neck": "fp32"}, WEAK, r"lidar\.neck: found fp32 for layers of a module in another"),
     ],
 )
@@ -105,6 +104,12 @@ def test_what_a_graph_cannot_carry_is_refused(plan: Any, form: Form, message: st
     with pytest.raises(ExportError, match=message):
         require_buildable(planned(plan), form)
     require_buildable(planned({"*": "fp16", "lidar": "fp32"}), WEAK)  # a builder flag of that engine
+
+
+def test_int8_needs_scales(tmp_path: Path) -> None:
+    network = Detector(planned({"*": "fp16", "lidar": "int8"})).eval()
+    with pytest.raises(ExportError, match=r"precision\.lidar: found int8 in a network without scales; .*quantize"):
+        export_network(network, tmp_path, STRONG)
 
 
 def test_patterns() -> None:
@@ -180,8 +185,7 @@ def test_a_precision_for_all_is_the_graph_of_that_precision() -> None:
 
 
 def test_a_plan_that_no_export_can_build_is_not_predicted() -> None:
-    for plan, tensorrt in (("int8", "10.3"), ({"*": "fp32", "lidar.backbone": "fp16"}, "10.3")):
-        with pytest.raises(ExportError, match=r"compression\.precision"):
-            request_of_variant(planned(plan), tensorrt)
+    with pytest.raises(ExportError, match=r"compression\.precision"):
+        request_of_variant(planned({"*": "fp32", "lidar.backbone": "fp16"}), "10.3")
     with pytest.raises(ExportError, match="in a single file; accepted: one precision, or one file a module"):
         require_buildable(planned({"*": "fp16", "lidar": "fp32"}), WEAK, single_file=True)
