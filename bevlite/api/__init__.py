@@ -21,6 +21,8 @@ FUNCTIONS = {
     "ranges": "analysing",
     "prune": "compressing",
     "finetune": "compressing",
+    "quantize": "compressing",
+    "qat": "compressing",
     "ledger": "compressing",
     "latency": "predicting",
     "latency_on_dla": "predicting",

@@ -1,4 +1,4 @@
-"""Smaller networks from trained ones: prune, train on, and what it cost."""
+"""Smaller networks from trained ones: prune, quantize, train on, and what it cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from bevlite.api.networks import run_path
 from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
+    from bevlite.compression.calibration import Method
     from bevlite.compression.choice import Guide
     from bevlite.compression.importance import Importance
     from bevlite.compression.ledger import Line
     from bevlite.compression.prune import Pruned
+    from bevlite.compression.quantize import Quantized
     from bevlite.run_folder import Run
     from bevlite.training.recipe import Recipe
 
@@ -97,22 +99,112 @@ def finetune(
         BevliteError: nothing was pruned, unusable data, a loss that is not finite.
     """
     from bevlite.compression.finetune import finetune_recipe, finetune_run
+
+    path = run_path(run)
+    done = finetune_run(path, _recipe(path, recipe, recipe_overrides, finetune_recipe), devices=devices,
+                        progress=progress)  # fmt: skip
+    if evaluate:
+        _score(path, "finetuned", progress)
+    return done
+
+
+def quantize(
+    run: Run | PathLike,
+    *,
+    precision: Mapping[str, str] | None = None,
+    method: Method = "percentile",
+    percentile: float = 99.99,
+    samples: int = 64,
+    stage: str | None = None,
+    evaluate: bool = True,
+    progress: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Quantized:
+    """Bring a trained network to INT8 without training: its stage `calibration`, weights with a scale for each tensor.
+
+    Args:
+        run: a run, or its folder.
+        precision: by pattern of modules and layers: `{"camera": "int8"}`; None for INT8 wherever it is worth trying.
+        method: how large a value INT8 is to hold: `max`, `percentile`, `entropy` (TensorRT's) or `mse`.
+        percentile: for that method, in %.
+        samples: of the training split.
+        stage: which weights to start from; None for the last ones before quantization.
+        evaluate: score the validation split at the end.
+        progress: show it.
+        say: told of each step.
+
+    Returns:
+        The variant with a word for every layer, the layers in INT8, why others stay in FP16, and layers whose values
+        come near to the largest of FP16.
+
+    Raises:
+        BevliteError: not a run, no weights, no layer for INT8, unusable data, values that are not finite.
+    """
+    from bevlite.compression.quantize import Calibration, quantize_run
+
+    path = run_path(run)
+    how = Calibration(dict(precision or {}), method, percentile, samples)
+    made = quantize_run(path, how, stage=stage, say=say or (lambda _: None))
+    if evaluate:
+        _score(path, "calibration", progress)
+    return made
+
+
+def qat(
+    run: Run | PathLike,
+    *,
+    recipe: Recipe | PathLike | None = None,
+    recipe_overrides: Iterable[str] = (),
+    devices: int = 1,
+    evaluate: bool = True,
+    progress: bool = True,
+) -> Run:
+    """Train a calibrated network on with the values that INT8 leaves it; the result is its stage `qat`. The same call
+    goes on after a stop.
+
+    Args:
+        run: a run, or its folder.
+        recipe: a recipe, or its file; None for at most 5 epochs after the run's own, at a tenth of its rate.
+        recipe_overrides: settings of the recipe, `a.b=c`.
+        devices: GPUs (or CPU processes).
+        evaluate: score the validation split at the end.
+        progress: print a line an epoch.
+
+    Raises:
+        ConfigError: a recipe that is wrong.
+        BevliteError: nothing was calibrated, unusable data, a loss that is not finite or grows: the calibrated weights
+            stay.
+    """
+    from bevlite.compression.qat import qat_recipe, qat_run
+
+    path = run_path(run)
+    done = qat_run(path, _recipe(path, recipe, recipe_overrides, qat_recipe), devices=devices, progress=progress)
+    if evaluate:
+        _score(path, "qat", progress)
+    return done
+
+
+def _recipe(
+    path: Path, given: Recipe | PathLike | None, overrides: Iterable[str], own: Callable[[Run], Recipe]
+) -> Recipe:
+    """A recipe as it was given, or after that of the run, with settings."""
     from bevlite.config import apply_overrides, as_dict, validate
     from bevlite.run_folder import Run
     from bevlite.training.recipe import Recipe, load_recipe
 
-    path, settings = run_path(run), list(recipe_overrides)
-    if recipe is None:
-        how = finetune_recipe(Run(path))
-        how = validate(apply_overrides(as_dict(how), settings), Recipe, "recipe") if settings else how
-    else:
-        how = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, settings)
-    done = finetune_run(path, how, devices=devices, progress=progress)
-    if evaluate and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    settings = list(overrides)
+    if given is None:
+        how = own(Run(path))
+        return validate(apply_overrides(as_dict(how), settings), Recipe, "recipe") if settings else how
+    return given if isinstance(given, Recipe) else load_recipe(given, settings)
+
+
+def _score(path: Path, stage: str, progress: bool) -> None:
+    """Score a stage, in the first of several processes."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         from bevlite.evaluation.run import evaluate_run
 
-        evaluate_run(Path(done.path), stage="finetuned", progress=progress)
-    return done
+        evaluate_run(path, stage=stage, progress=progress)
 
 
 def ledger(

@@ -19,6 +19,7 @@ COMMANDS = (
     "show",
     "analyze",
     "prune",
+    "quantize",
     "ledger",
     "export",
     "latency",

@@ -70,7 +70,7 @@ class Calibrator:
         """
         missing = [point for point in self._points if self.first[point] not in self._largest]
         if missing:
-            raise BevliteError(f"calibration: no sample reached {missing[0]}; accepted: at least one sample")
+            raise BevliteError(f"calibration: {missing[0]} is not run as a layer by any sample; accepted: fp16 for it")
         values = {name: self._value(name) for name in dict.fromkeys(self.first.values())}
         return {point: values[self.first[point]] for point in self._points}
 
