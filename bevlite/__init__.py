@@ -21,6 +21,7 @@ from bevlite.api import FUNCTIONS
 if TYPE_CHECKING:
     from bevlite.api.analysing import complexity as complexity
     from bevlite.api.analysing import ranges as ranges
+    from bevlite.api.analysing import sensitivity as sensitivity
     from bevlite.api.boards import add_device as add_device
     from bevlite.api.boards import check_device as check_device
     from bevlite.api.boards import check_engine as check_engine

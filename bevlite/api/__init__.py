@@ -19,6 +19,7 @@ FUNCTIONS = {
     "export": "networks",
     "complexity": "analysing",
     "ranges": "analysing",
+    "sensitivity": "analysing",
     "prune": "compressing",
     "finetune": "compressing",
     "ledger": "compressing",

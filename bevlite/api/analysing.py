@@ -9,11 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from bevlite.analysis.complexity import LayerCost
     from bevlite.analysis.ranges import LayerRange
+    from bevlite.compression.importance import Importance
+    from bevlite.compression.measured import PruningSensitivity
+    from bevlite.compression.sensitivity import By
     from bevlite.run_folder import Run, Stage
     from bevlite.variant import Variant
 
@@ -109,6 +113,73 @@ def ranges(
         draw_ranges(found, Path(out), f"{run_path(run).name}: values of the layers over {samples} samples", FP16_MAX)
     if json_path is not None:
         _write(json_path, [{key: getattr(one, key) for key in KEYS} for one in found])
+    return found
+
+
+def sensitivity(
+    run: Run | PathLike,
+    *,
+    prune: bool = False,
+    ratios: Iterable[float] | None = None,
+    by: By = "layer",
+    importance: Importance = "l2",
+    samples: int = 200,
+    align: int = 8,
+    stage: str | None = None,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    devices: int = 1,
+    workers: int = 2,
+    out: PathLike | None = None,
+    json_path: PathLike | None = None,
+    say: Callable[[str], None] | None = None,
+) -> PruningSensitivity:
+    """How much each layer of a trained network matters: channels really removed, and what is left really scored.
+
+    A trial that is done is kept in the run's folder `sensitivity/` and not done again; the same call, started in
+    several processes, shares the work. Nothing is trained on in between.
+
+    Args:
+        run: a run, or its folder.
+        prune: remove channels; what is to be done must be said.
+        ratios: shares of the channels to remove, each tried; None for 0.25 and 0.5.
+        by: what is cut at once: `module`, `part` (`camera.backbone`), `layer` or `group`.
+        importance: which channels go: `l2`, `l1` or `bn`.
+        samples: of the validation split, spread over its scenes.
+        align: what is left of a group is a multiple of it.
+        stage: which weights; None for those of training.
+        device: whose latency counts: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        devices: GPUs (or CPU processes) to share the trials.
+        workers: loader processes of each.
+        out: also draw it there (PNG).
+        json_path: also write it there: what `prune` takes as `sensitivity`.
+        say: told of each trial.
+
+    Returns:
+        The accuracy that each cut lost, with its interval, and the milliseconds that it is predicted to save.
+
+    Raises:
+        BevliteError: not a run, no weights, unusable data, a plan that cannot be followed.
+    """
+    from bevlite.api.networks import run_path
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
+    from bevlite.reporting.sensitivity import draw_sensitivity
+
+    if not prune:
+        raise BevliteError("sensitivity: found nothing to try; accepted: --prune (prune=True)")
+    plan = CutPlan((0.25, 0.5) if ratios is None else tuple(ratios), by, importance, samples, align)
+    board = predicted_board(device, "", tensorrt, power_mode)
+    found = prune_sensitivity(
+        run_path(run), plan, board, stage=stage, devices=devices, workers=workers, say=say or (lambda _: None)
+    )
+    if json_path is not None:
+        found.write(Path(json_path))
+    if out is not None:
+        draw_sensitivity(found, Path(out), f"{run_path(run).name}: what cuts cost")
     return found
 
 

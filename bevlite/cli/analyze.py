@@ -1,4 +1,4 @@
-"""`bevlite analyze complexity|ranges`: where a network's cost is, and what values its layers hold."""
+"""`bevlite analyze complexity|ranges|sensitivity`: where a network's cost is, and what values its layers hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.analyze_sensitivity import sensitivity_command
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -66,6 +67,9 @@ def ranges(
     typer.echo(f"FP16 may overflow in {len(risks)} of {len(found)} layers" + (f": {', '.join(risks)}" if risks else ""))
     if out is not None:
         typer.echo(f"written: {out}")
+
+
+app.command("sensitivity")(sensitivity_command)
 
 
 def register(parent: typer.Typer) -> None:

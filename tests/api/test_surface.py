@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "export",
     "complexity": "analyze complexity",
     "ranges": "analyze ranges",
+    "sensitivity": "analyze sensitivity",
     "prune": "prune",
     "finetune": "finetune",
     "ledger": "ledger",
