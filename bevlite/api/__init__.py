@@ -18,6 +18,7 @@ FUNCTIONS = {
     "show_reach": "networks",
     "export": "networks",
     "complexity": "analysing",
+    "profile": "analysing",
     "ranges": "analysing",
     "sensitivity": "analysing",
     "prune": "compressing",

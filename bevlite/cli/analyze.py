@@ -1,4 +1,4 @@
-"""`bevlite analyze complexity|ranges|sensitivity`: where a network's cost is, and what values its layers hold."""
+"""`bevlite analyze`: where a network's cost is, what values its layers hold, how much each of them matters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.analyze_profile import profile_command
 from bevlite.cli.analyze_sensitivity import sensitivity_command
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -69,6 +70,7 @@ def ranges(
         typer.echo(f"written: {out}")
 
 
+app.command("profile")(profile_command)
 app.command("sensitivity")(sensitivity_command)
 
 

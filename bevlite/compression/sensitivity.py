@@ -43,7 +43,7 @@ class CutPlan:
 
     ratios: shares of channels to remove. by: what is cut at once: all groups of a `module`, of a `part` of it
     (`camera.backbone`), those of one `layer`, or one `group`. kind: which importance picks the channels.
-    samples: of the validation split. align: what is left of a group is a multiple of it.
+    samples: of a split, by default that of validation. align: what is left of a group is a multiple of it.
     """
 
     ratios: tuple[float, ...] = (0.25, 0.5)
@@ -51,6 +51,7 @@ class CutPlan:
     kind: Importance = "l2"
     samples: int = 200
     align: int = 8
+    split: str | None = None
 
     def __post_init__(self) -> None:
         if not self.ratios or not all(0 < ratio < 1 for ratio in self.ratios):
@@ -168,7 +169,7 @@ def prune_sensitivity(
         raise BevliteError(f"devices: found {devices}; accepted: 1 to {gpus}, the GPUs that are here")
     variant = run.variant(chosen)
     weights = run.weights(variant, chosen)
-    samples = Samples(run, variant, samples=plan.samples, workers=workers)
+    samples = Samples(run, variant, samples=plan.samples, split=plan.split, workers=workers)
     groups = channel_groups(variant)
     network = Detector(variant).eval()
     network.load_state_dict(weights)
@@ -196,7 +197,7 @@ def _help(number: int, job: _Job) -> None:
     """Another process of the same job, on the GPU of its number."""
     run = Run(job.path)
     variant = run.variant(job.stage)
-    samples = Samples(run, variant, samples=job.plan.samples, workers=job.workers)
+    samples = Samples(run, variant, samples=job.plan.samples, split=job.plan.split, workers=job.workers)
     _run(job, samples, variant, run.weights(variant, job.stage), number, lambda _: None)
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "show_reach": "variant reach",
     "export": "export",
     "complexity": "analyze complexity",
+    "profile": "analyze profile",
     "ranges": "analyze ranges",
     "sensitivity": "analyze sensitivity",
     "prune": "prune",
