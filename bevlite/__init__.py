@@ -20,6 +20,7 @@ from bevlite.api import FUNCTIONS
 
 if TYPE_CHECKING:
     from bevlite.api.analysing import complexity as complexity
+    from bevlite.api.analysing import layers as layers
     from bevlite.api.analysing import profile as profile
     from bevlite.api.analysing import ranges as ranges
     from bevlite.api.analysing import sensitivity as sensitivity

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "export": "networks",
     "complexity": "analysing",
     "profile": "analysing",
+    "layers": "analysing",
     "ranges": "analysing",
     "sensitivity": "analysing",
     "prune": "compressing",

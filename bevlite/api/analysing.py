@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bevlite.analysis.complexity import LayerCost
     from bevlite.analysis.profile import Precision
     from bevlite.analysis.ranges import LayerRange
+    from bevlite.analysis.weights import LayerWeights
     from bevlite.compression.importance import Importance
     from bevlite.compression.measured import PruningSensitivity
     from bevlite.compression.sensitivity import By
@@ -115,6 +116,30 @@ def ranges(
         draw_ranges(found, Path(out), f"{run_path(run).name}: values of the layers over {samples} samples", FP16_MAX)
     if json_path is not None:
         _write(json_path, [{key: getattr(one, key) for key in KEYS} for one in found])
+    return found
+
+
+def layers(run: Run | PathLike, *, stage: Stage | None = None, json_path: PathLike | None = None) -> list[LayerWeights]:
+    """What the weights of a trained network look like, layer by layer; `ranges` has what its activations hold.
+
+    Args:
+        run: a run, or its folder.
+        stage: weights of which stage; None for the last one.
+        json_path: also write them there.
+
+    Returns:
+        A row a layer: smallest, largest, standard deviation, share near zero, channels that give next to nothing.
+
+    Raises:
+        BevliteError: not a run, no weights, weights that are not finite.
+    """
+    from bevlite.analysis.weights import layer_weights
+    from bevlite.api.networks import build, run_path
+    from bevlite.run_folder import Run
+
+    found = layer_weights(build(Run(run_path(run)), stage=stage))
+    if json_path is not None:
+        _write(json_path, [asdict(one) for one in found])
     return found
 
 

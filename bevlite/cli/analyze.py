@@ -70,6 +70,23 @@ def ranges(
         typer.echo(f"written: {out}")
 
 
+@app.command()
+def layers(
+    run: Path = typer.Argument(help="A run folder."),
+    stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
+    json_path: Path | None = typer.Option(None, "--json", help="Also write them there."),
+) -> None:
+    """Weights of each layer: how large, how many near zero, channels that give next to nothing."""
+    from bevlite.api.analysing import layers
+    from bevlite.reporting.analysis import weights_table
+
+    found = layers(run, stage=cast("Stage | None", stage), json_path=json_path)
+    typer.echo(weights_table(found))
+    weak = [one.path for one in found if one.dead]
+    dead = sum(one.dead for one in found)
+    typer.echo(f"{dead} dead channels in {len(weak)} of {len(found)} layers" + (f": {', '.join(weak)}" if weak else ""))
+
+
 app.command("profile")(profile_command)
 app.command("sensitivity")(sensitivity_command)
 

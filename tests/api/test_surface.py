@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "export",
     "complexity": "analyze complexity",
     "profile": "analyze profile",
+    "layers": "analyze layers",
     "ranges": "analyze ranges",
     "sensitivity": "analyze sensitivity",
     "prune": "prune",
