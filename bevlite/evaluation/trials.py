@@ -6,11 +6,11 @@ takes that trial. The same command, started again or started twice, goes on with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Trials:
             return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def helpers(count: int, target: Callable[..., None], *arguments: Any) -> Iterator[None]:
     """So many more processes, each of which runs `target(number, *arguments)` with its number from 1 on.
 
@@ -121,7 +121,7 @@ def helpers(count: int, target: Callable[..., None], *arguments: Any) -> Iterato
     if not 0 <= count <= 256:
         raise BevliteError(f"devices: found {count + 1}; accepted: 1 to 257")
     context = multiprocessing.get_context("spawn")  # a process that used CUDA cannot fork
-    started = [context.Process(target=target, args=(number, *arguments)) for number in range(1, count + 1)]
+    started = [context.Process(target=_help, args=(target, number, *arguments)) for number in range(1, count + 1)]
     try:
         for process in started:
             process.start()
@@ -131,3 +131,9 @@ def helpers(count: int, target: Callable[..., None], *arguments: Any) -> Iterato
             if process.pid is not None:
                 process.terminate()
                 process.join()
+
+
+def _help(target: Callable[..., None], number: int, *arguments: Any) -> None:
+    """A helper that fails leaves its trial to others, and the word to the process that started it."""
+    with contextlib.suppress(KeyboardInterrupt, BevliteError):
+        target(number, *arguments)

@@ -21,7 +21,7 @@ def sensitivity_table(table: PruningSensitivity) -> str:
     lines = [
         [
             cut.unit, f"{cut.ratio:g}", f"-{cut.removed} of {cut.channels}", f"{cut.loss:+.4f}",
-            f"{cut.lower:+.4f} to {cut.upper:+.4f}", f"{cut.saved_ms:.3f}",
+            f"{cut.lower:+.4f} to {cut.upper:+.4f}" if table.scenes > 1 else "one scene", f"{cut.saved_ms:.3f}",
             f"{cut.loss / cut.saved_ms:+.4f}" if cut.saved_ms > 0 else "-",
         ]
         for cut in sorted(table.cuts, key=lambda cut: cut.loss)

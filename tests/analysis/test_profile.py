@@ -43,24 +43,24 @@ def test_statistics_against_numpy() -> None:
     assert found.fps == pytest.approx(4 / (np.mean(ms) / 1000))
 
 
-def test_planted_time_is_found_in_its_module_and_layer(network: Detector) -> None:
+def test_planted_time_is_found_in_its_module_and_layer() -> None:
     """A layer of the LiDAR's that sleeps, the first runs more than those that count."""
     runs = []
+    network = Detector(lidar_only()).eval()
 
     def slow(*_: object) -> None:
         runs.append(1)
         time.sleep(0.2 if len(runs) <= 2 else 0.03)
 
-    assert network.lidar is not None
     layer = next(path for path, one in network.named_modules() if path.startswith("lidar.backbone") and not
                  list(one.children()))  # fmt: skip
     hook = network.get_submodule(layer).register_forward_pre_hook(slow)
     try:
-        found = profile(network, made_up_frame(network), Plan(repeats=3, warmup=1, layers=True), CPU)
+        found = profile(network, made_up_frame(network), Plan(repeats=2, warmup=1, layers=True), CPU)
     finally:
         hook.remove()
     modules = {one.name: one for one in found.of("module")}
-    assert list(modules) == ["camera", "view_transform", "lidar", "fusion_heads"]
+    assert list(modules) == ["lidar", "fusion_heads"]
     assert 30 <= modules["lidar"].min_ms <= modules["lidar"].max_ms < 200  # one run to find the tables, one to warm up
     plain = profile(network, made_up_frame(network), Plan(repeats=3, warmup=0), CPU)
     assert next(one.min_ms for one in plain.of("module") if one.name == "lidar") < 25
@@ -70,7 +70,7 @@ def test_planted_time_is_found_in_its_module_and_layer(network: Detector) -> Non
     layers = {one.name: one for one in found.of("layer")}
     assert layers[layer].min_ms < 25  # the sleep stands before the layer's own watch
     assert sum(one.mean_ms for one in layers.values()) < whole.mean_ms
-    assert {path.split(".")[0] for path in layers} <= {"camera", "view_transform", "lidar", "fusion_heads"}
+    assert {path.split(".")[0] for path in layers} == {"lidar", "fusion_heads"}
     assert not any(one._forward_hooks for one in network.modules())
     assert found.kind == "measured" and found.cuda is None and found.threads == torch.get_num_threads()
 
