@@ -20,7 +20,10 @@ from bevlite.api import FUNCTIONS
 
 if TYPE_CHECKING:
     from bevlite.api.analysing import complexity as complexity
+    from bevlite.api.analysing import layers as layers
+    from bevlite.api.analysing import profile as profile
     from bevlite.api.analysing import ranges as ranges
+    from bevlite.api.analysing import sensitivity as sensitivity
     from bevlite.api.boards import add_device as add_device
     from bevlite.api.boards import check_device as check_device
     from bevlite.api.boards import check_engine as check_engine

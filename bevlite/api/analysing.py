@@ -9,11 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from bevlite.analysis.complexity import LayerCost
+    from bevlite.analysis.profile import Precision
     from bevlite.analysis.ranges import LayerRange
+    from bevlite.analysis.weights import LayerWeights
+    from bevlite.compression.importance import Importance
+    from bevlite.compression.measured import PruningSensitivity
+    from bevlite.compression.sensitivity import By
+    from bevlite.reporting.profile import Profiled
     from bevlite.run_folder import Run, Stage
     from bevlite.variant import Variant
 
@@ -109,6 +116,173 @@ def ranges(
         draw_ranges(found, Path(out), f"{run_path(run).name}: values of the layers over {samples} samples", FP16_MAX)
     if json_path is not None:
         _write(json_path, [{key: getattr(one, key) for key in KEYS} for one in found])
+    return found
+
+
+def layers(run: Run | PathLike, *, stage: Stage | None = None, json_path: PathLike | None = None) -> list[LayerWeights]:
+    """What the weights of a trained network look like, layer by layer; `ranges` has what its activations hold.
+
+    Args:
+        run: a run, or its folder.
+        stage: weights of which stage; None for the last one.
+        json_path: also write them there.
+
+    Returns:
+        A row a layer: smallest, largest, standard deviation, share near zero, channels that give next to nothing.
+
+    Raises:
+        BevliteError: not a run, no weights, weights that are not finite.
+    """
+    from bevlite.analysis.weights import layer_weights
+    from bevlite.api.networks import build, run_path
+    from bevlite.run_folder import Run
+
+    found = layer_weights(build(Run(run_path(run)), stage=stage))
+    if json_path is not None:
+        _write(json_path, [asdict(one) for one in found])
+    return found
+
+
+def profile(
+    source: Variant | Run | PathLike,
+    *,
+    repeats: int = 50,
+    warmup: int = 10,
+    batch: int = 1,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    layers: bool = False,
+    stage: Stage | None = None,
+    predict: bool = True,
+    board: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    overrides: Iterable[str] = (),
+    out: PathLike | None = None,
+    json_path: PathLike | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Profiled:
+    """Time a network in torch on the device at hand: the whole, its modules, its layers.
+
+    What is measured holds for this device and is no Orin's. What an Orin is predicted to take stands beside.
+
+    Args:
+        source: a variant or its file (made-up inputs), a run or its folder (a sample of its data).
+        repeats: runs that count.
+        warmup: runs before them.
+        batch: frames at a time; what gathers by the tables of one frame takes them one by one.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` for a GPU where there is one.
+        precision: `fp32`, or `fp16` and `bf16` by autocast.
+        layers: every layer too, in runs of their own.
+        stage: of a run, weights of which stage; None for the last one.
+        predict: predict milliseconds on a board too.
+        board: which: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        overrides: settings of a variant, `a.b=c`.
+        out: also draw it there (PNG).
+        json_path: also write it there.
+        say: told of progress.
+
+    Returns:
+        `.measured`, and `.predicted`: intervals by module (None where nothing was predicted).
+
+    Raises:
+        BevliteError: a source that cannot be read, a device or a precision that is not there.
+    """
+    from bevlite.analysis.frames import frame_for
+    from bevlite.analysis.profile import Plan, device_of
+    from bevlite.analysis.profile import profile as measured
+    from bevlite.api.networks import build
+    from bevlite.reporting.profile import Profiled, draw_profile
+    from bevlite.run_folder import Run
+
+    plan = Plan(repeats, warmup, batch, precision, layers)
+    where = device_of(device, precision)
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
+        source = Run(Path(source))
+    network = build(source, overrides=overrides, stage=stage)
+    report, by_layer = None, None
+    if predict:
+        from bevlite.api.predicting import latency, predicted_board
+        from bevlite.compression.costs import Predictions
+
+        report = latency(network.variant, device=board, tensorrt=tensorrt)
+        by_layer = Predictions(predicted_board(board, "", tensorrt)).milliseconds(network.variant) if layers else None
+    tell = say or (lambda _: None)
+    frame = frame_for(network, source if isinstance(source, Run) else None)
+    found = Profiled.of(measured(network, frame, plan, where, tell), report, by_layer)
+    if json_path is not None:
+        _write(json_path, found.as_json())
+    if out is not None:
+        draw_profile(found, Path(out), network.variant.name)
+    return found
+
+
+def sensitivity(
+    run: Run | PathLike,
+    *,
+    prune: bool = False,
+    ratios: Iterable[float] | None = None,
+    by: By = "layer",
+    importance: Importance = "l2",
+    samples: int = 200,
+    split: str | None = None,
+    align: int = 8,
+    stage: str | None = None,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    devices: int = 1,
+    workers: int = 2,
+    out: PathLike | None = None,
+    json_path: PathLike | None = None,
+    say: Callable[[str], None] | None = None,
+) -> PruningSensitivity:
+    """How much each layer of a trained network matters: channels really removed, and what is left really scored.
+
+    A trial that is done is kept in the run's folder `sensitivity/` and not done again; the same call, started in
+    several processes, shares the work. Nothing is trained on in between.
+
+    Args:
+        run: a run, or its folder.
+        prune: remove channels; what is to be done must be said.
+        ratios: shares of the channels to remove, each tried; None for 0.25 and 0.5.
+        by: what is cut at once: `module`, `part` (`camera.backbone`), `layer` or `group`.
+        importance: which channels go: `l2`, `l1` or `bn`.
+        samples: how many, spread over the scenes of the split.
+        split: an official split; None for the validation split of the data.
+        align: what is left of a group is a multiple of it.
+        stage: which weights; None for those of training.
+        device: whose latency counts: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        devices: GPUs (or CPU processes) to share the trials.
+        workers: loader processes of each.
+        out: also draw it there (PNG).
+        json_path: also write it there: what `prune` takes as `sensitivity`.
+        say: told of each trial.
+
+    Returns:
+        The accuracy that each cut lost, with its interval, and the milliseconds that it is predicted to save.
+
+    Raises:
+        BevliteError: not a run, no weights, unusable data, a plan that cannot be followed.
+    """
+    from bevlite.api.networks import run_path
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
+    from bevlite.reporting.sensitivity import draw_sensitivity
+
+    if not prune:
+        raise BevliteError("sensitivity: found nothing to try; accepted: --prune (prune=True)")
+    plan = CutPlan((0.25, 0.5) if ratios is None else tuple(ratios), by, importance, samples, align, split)
+    board = predicted_board(device, "", tensorrt, power_mode)
+    found = prune_sensitivity(
+        run_path(run), plan, board, stage=stage, devices=devices, workers=workers, say=say or (lambda _: None)
+    )
+    if json_path is not None:
+        found.write(Path(json_path))
+    if out is not None:
+        draw_sensitivity(found, Path(out), f"{run_path(run).name}: what cuts cost")
     return found
 
 

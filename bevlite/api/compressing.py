@@ -31,6 +31,7 @@ def prune(
     guide: Guide = "latency",
     importance: Importance = "l2",
     samples: int = 32,
+    sensitivity: PathLike | None = None,
     align: int = 8,
     most: float = 0.75,
     keep: Iterable[str] = (),
@@ -51,6 +52,8 @@ def prune(
             multiply-adds, `uniform` the same share everywhere.
         importance: `l2`, `l1` (weights), `bn` (scales of batch norms) or `taylor` (gradients of the training loss).
         samples: of the training split, for `taylor`.
+        sensitivity: with a budget, a file of `sensitivity`: what was measured says how much each layer needs, and
+            importance which of its channels go.
         align: what is left of a layer is a multiple of it.
         most: the largest share that a layer may lose.
         keep: modules or layers that stay whole, with wildcards.
@@ -70,7 +73,9 @@ def prune(
     from bevlite.compression.choice import Limits
     from bevlite.compression.prune import Plan, prune_run
 
-    plan = Plan(dict(ratios or {}), budget_ms, guide, importance, samples, Limits(align, most, tuple(keep)))
+    measured = Path(sensitivity) if sensitivity is not None else None
+    limits = Limits(align, most, tuple(keep))
+    plan = Plan(dict(ratios or {}), budget_ms, guide, importance, samples, limits, measured)
     board = predicted_board(device, "", tensorrt, power_mode)
     return prune_run(run_path(run), plan, board, stage=stage, say=say or (lambda _: None))
 

@@ -1,4 +1,4 @@
-"""`bevlite analyze complexity|ranges`: where a network's cost is, and what values its layers hold."""
+"""`bevlite analyze`: where a network's cost is, what values its layers hold, how much each of them matters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.analyze_profile import profile_command
+from bevlite.cli.analyze_sensitivity import sensitivity_command
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -66,6 +68,27 @@ def ranges(
     typer.echo(f"FP16 may overflow in {len(risks)} of {len(found)} layers" + (f": {', '.join(risks)}" if risks else ""))
     if out is not None:
         typer.echo(f"written: {out}")
+
+
+@app.command()
+def layers(
+    run: Path = typer.Argument(help="A run folder."),
+    stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
+    json_path: Path | None = typer.Option(None, "--json", help="Also write them there."),
+) -> None:
+    """Weights of each layer: how large, how many near zero, channels that give next to nothing."""
+    from bevlite.api.analysing import layers
+    from bevlite.reporting.analysis import weights_table
+
+    found = layers(run, stage=cast("Stage | None", stage), json_path=json_path)
+    typer.echo(weights_table(found))
+    weak = [one.path for one in found if one.dead]
+    dead = sum(one.dead for one in found)
+    typer.echo(f"{dead} dead channels in {len(weak)} of {len(found)} layers" + (f": {', '.join(weak)}" if weak else ""))
+
+
+app.command("profile")(profile_command)
+app.command("sensitivity")(sensitivity_command)
 
 
 def register(parent: typer.Typer) -> None:

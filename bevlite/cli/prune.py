@@ -24,6 +24,9 @@ def prune_command(
     guide: str = typer.Option("latency", "--guide", help="With a budget: latency, macs or uniform."),
     importance: str = typer.Option("l2", "--importance", help="l2, l1, bn or taylor."),
     samples: int = typer.Option(32, "--samples", help="Training samples that taylor takes."),
+    sensitivity: Path | None = typer.Option(
+        None, "--sensitivity", help="With a budget: what `analyze sensitivity --prune` measured."
+    ),
     align: int = typer.Option(8, "--align", help="What is left of a layer is a multiple of it."),
     most: float = typer.Option(0.75, "--most", help="The largest share that a layer may lose."),
     keep: list[str] = typer.Option([], "--keep", help="A module or layer that stays whole, e.g. lidar.*."),
@@ -43,6 +46,7 @@ def prune_command(
         guide=cast("Guide", guide),
         importance=cast("Importance", importance),
         samples=samples,
+        sensitivity=sensitivity,
         align=align,
         most=most,
         keep=keep,

@@ -15,6 +15,9 @@ from bevlite.errors import BevliteError
 Guide = Literal["latency", "macs", "uniform"]
 GUIDES: tuple[Guide, ...] = get_args(Guide)
 Removed = dict[str, np.ndarray]
+Slope = Callable[[str, Mapping[str, float]], float]
+"""What a little more of a group's importance costs, by its name and what is gone of all groups' importance: minus the
+logarithm of what each keeps (bevlite.compression.measured)."""
 CLOSE = 0.01
 """Share of a budget below it at which the search for one ratio ends."""
 STEPS = 40
@@ -98,6 +101,7 @@ def for_budget(
     limits: Limits,
     guide: Guide = "latency",
     say: Callable[[str], None] = lambda _: None,
+    slope: Slope | None = None,
 ) -> Removed:
     """Remove channels until the predicted latency is within a budget.
 
@@ -114,6 +118,7 @@ def for_budget(
         limits: what a cut keeps to.
         guide: how to choose.
         say: told of each step.
+        slope: what importance is worth from group to group, as it was measured; the same everywhere without it.
 
     Raises:
         BevliteError: the budget cannot be met within the limits.
@@ -144,7 +149,7 @@ def for_budget(
             return removed
         aim = gap if gap < 0.1 * (whole.total_ms - budget_ms) else gap / 2
         last = now.total_ms
-        if not _cheapest(groups, shares, counts, most, now, optimism * aim / now.total_ms, limits.align):
+        if not _cheapest(groups, shares, counts, most, now, optimism * aim / now.total_ms, limits.align, slope):
             break  # nothing that is left is predicted to save anything by itself
         removed = {}
         for group in groups:
@@ -164,6 +169,7 @@ def _cheapest(
     now: Costs,
     share: float,
     align: int,
+    slope: Slope | None,
 ) -> int:
     """Count up what goes, cheapest importance for what it saves first, until a share of all costs is saved.
 
@@ -174,6 +180,12 @@ def _cheapest(
     sizes = {group.name: group.size for group in groups}
     worth = {group.name: sum(now.of_layer.get(path, 0.0) for path in _layers(group)) for group in groups}
     ordered = {group.name: np.sort(shares[group.name]) for group in groups}
+
+    def gone(name: str) -> float:
+        """Minus the logarithm of what a group keeps of its importance."""
+        return -float(np.log(max(ordered[name][counts[name] :].sum(), 1e-12)))
+
+    spent = {name: gone(name) for name in counts}
 
     def step(name: str) -> int:
         """The next channels that go together: up to a number left that is aligned."""
@@ -188,7 +200,8 @@ def _cheapest(
         """What all groups keep is multiplied: the last channels of one cost more than the first of another."""
         size = step(name)
         kept, then = ordered[name][counts[name] :].sum(), ordered[name][counts[name] + size :].sum()
-        return float(np.log(kept / max(then, 1e-12)) / saves(name, size))
+        worth_of = 1.0 if slope is None else slope(name, spent)
+        return float(worth_of * np.log(kept / max(then, 1e-12)) / saves(name, size))
 
     to_save = share * sum(now.of_layer.values())
     able = {name for name in counts if worth[name] > 0 and most[name] > counts[name]}
@@ -196,6 +209,7 @@ def _cheapest(
         best = min(able, key=lambda name: (price(name), name))
         size = step(best)
         counts[best] += size
+        spent[best] = gone(best)
         to_save -= saves(best, size)
         if counts[best] >= most[best]:
             able.discard(best)

@@ -18,6 +18,7 @@ from bevlite.compression.costs import Predictions
 from bevlite.compression.coupling import Group, channel_groups
 from bevlite.compression.cut import cut
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
+from bevlite.compression.measured import Slopes, read_sensitivity
 from bevlite.data.dataset import single_thread
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
@@ -45,6 +46,7 @@ class Plan:
     kind: Importance = "l2"
     samples: int = 32
     limits: Limits = field(default_factory=Limits)
+    sensitivity: Path | None = None
 
     def __post_init__(self) -> None:
         if bool(self.ratios) == (self.budget_ms is not None):
@@ -56,6 +58,9 @@ class Plan:
             raise BevliteError(f"guide: found '{self.guide}'; accepted: {', '.join(GUIDES)}")
         if self.kind not in IMPORTANCES:
             raise BevliteError(f"importance: found '{self.kind}'; accepted: {', '.join(IMPORTANCES)}")
+        if self.sensitivity is not None and (self.budget_ms is None or self.guide == "uniform"):
+            found = "ratios" if self.budget_ms is None else "the guide uniform"
+            raise BevliteError(f"sensitivity: found {found}; accepted: with a budget, and the guide latency or macs")
         if not 1 <= self.samples <= 100_000:
             raise BevliteError(f"samples: found {self.samples}; accepted: 1 to 100000")
 
@@ -102,6 +107,9 @@ def prune_run(
         raise BevliteError(f"prune: stage: found {chosen}; accepted: float, pruned, finetuned, before quantization")
     variant = run.variant(chosen)
     weights = run.weights(variant, chosen)
+    slope = None
+    if plan.sensitivity is not None:
+        slope = Slopes(read_sensitivity(plan.sensitivity, variant.network_hash)).of
     groups = channel_groups(variant)
     say(f"{len(groups)} groups of channels, {sum(g.size for g in groups)} channels")
     network = Detector(variant).eval()
@@ -114,7 +122,7 @@ def prune_run(
         return predictions.of(cut(variant, {}, groups, removed)[0], plan.guide)
 
     if plan.budget_ms is not None:
-        removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say)
+        removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
     else:
         removed = by_ratio(groups, shares, plan.ratios, plan.limits)
     pruned, left = cut(variant, weights, groups, removed)
@@ -143,6 +151,7 @@ def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[
         "from": stage,
         "plan": {
             "ratios": dict(plan.ratios), "budget_ms": plan.budget_ms, "guide": plan.guide, "importance": plan.kind,
+            "sensitivity": str(plan.sensitivity) if plan.sensitivity is not None else None,
             "align": plan.limits.align, "most": plan.limits.most, "keep": list(plan.limits.keep),
         },
         "predicted_on": {"device": board.name, "tensorrt": board.tensorrt},

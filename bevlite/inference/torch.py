@@ -12,6 +12,7 @@ from bevlite.models.detector import Detector
 from bevlite.models.quantization.network import quantize
 from bevlite.models.state import Memory
 from bevlite.run_folder import Run, Stage
+from bevlite.variant import Variant
 
 
 class TorchNetwork:
@@ -19,9 +20,21 @@ class TorchNetwork:
 
     def __init__(self, run: Run, device: torch.device | None = None, stage: Stage | None = None) -> None:
         variant = run.variant(stage)
+        self._load(variant, run.weights(variant, stage), device)
+
+    @classmethod
+    def of_weights(
+        cls, variant: Variant, weights: Mapping[str, torch.Tensor], device: torch.device | None = None
+    ) -> TorchNetwork:
+        """A network that belongs to no run."""
+        made = cls.__new__(cls)
+        made._load(variant, weights, device)
+        return made
+
+    def _load(self, variant: Variant, weights: Mapping[str, torch.Tensor], device: torch.device | None) -> None:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Detector(variant)
-        self.network.load_state_dict(run.weights(variant, stage))
+        self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
         scales = run.scales(stage)
         if scales is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from nuscenes import NuScenes
 from nuscenes.eval.common.config import config_factory
+from nuscenes.eval.common.data_classes import EvalBoxes
 from nuscenes.eval.common.utils import (
     attr_acc,
     center_distance,
@@ -44,6 +47,15 @@ class Matches:
     truths_per_scene: np.ndarray
 
 
+class Evaluation(Protocol):
+    """What the devkit holds of one submission (`DetectionEval`): boxes with their distances, filtered."""
+
+    cfg: DetectionConfig
+    sample_tokens: Sequence[str]
+    gt_boxes: EvalBoxes
+    pred_boxes: EvalBoxes
+
+
 class DetectionBootstrap:
     """NDS and mAP of a submission for any multiplicity of its scenes."""
 
@@ -53,6 +65,16 @@ class DetectionBootstrap:
             evaluation = DetectionEval(
                 nusc, config_factory("detection_cvpr_2019"), str(submission), split, str(submission.parent), False
             )
+        self._take(nusc, evaluation)
+
+    @classmethod
+    def of_boxes(cls, nusc: NuScenes, evaluation: Evaluation) -> DetectionBootstrap:
+        """Of boxes that are loaded already, of any samples."""
+        made = cls.__new__(cls)
+        made._take(nusc, evaluation)
+        return made
+
+    def _take(self, nusc: NuScenes, evaluation: Evaluation) -> None:
         self.config: DetectionConfig = evaluation.cfg
         tokens = sorted(evaluation.sample_tokens)
         names = {t: nusc.get("scene", nusc.get("sample", t)["scene_token"])["name"] for t in tokens}
@@ -82,7 +104,7 @@ class DetectionBootstrap:
         return {"NDS": (weight * mean_ap + sum(scores)) / (weight + len(scores)), "mAP": mean_ap}
 
 
-def _match(evaluation: DetectionEval, name: str, threshold: float, scene_of: Mapping[str, int], scenes: int) -> Matches:
+def _match(evaluation: Evaluation, name: str, threshold: float, scene_of: Mapping[str, int], scenes: int) -> Matches:
     """The greedy matching of the devkit: best detection first, each truth once."""
     truths = evaluation.gt_boxes
     truths_per_scene = np.zeros(scenes, dtype=np.int64)

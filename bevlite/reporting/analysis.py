@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bevlite.analysis.complexity import LayerCost
     from bevlite.analysis.ranges import LayerRange
+    from bevlite.analysis.weights import LayerWeights
 
 INT8_STEPS = 127
 
@@ -57,6 +58,19 @@ def sizes_line(rows: Sequence[LayerCost]) -> str:
     """The size of all weights in each precision."""
     sizes = [f"{sum(r.weight_bytes(p) for r in rows) / 1e6:.2f} MB in {p.upper()}" for p in ("fp32", "fp16", "int8")]
     return f"weights: {', '.join(sizes)}; the table is in FP16, for one frame"
+
+
+def weights_table(rows: Sequence[LayerWeights]) -> str:
+    """A line a layer: sizes of its weights, share near zero, its weakest channel, dead ones."""
+    head = ["layer", "kind", "weights", "min", "max", "std", "near zero", "weakest channel", "dead"]
+    lines = [
+        [
+            one.path, one.kind, str(one.parameters), f"{one.minimum:.3g}", f"{one.maximum:.3g}", f"{one.std:.3g}",
+            f"{one.near_zero:.1%}", f"{one.weakest:.3g} x median", f"{one.dead} of {one.channels}",
+        ]
+        for one in rows
+    ]  # fmt: skip
+    return aligned([head, *lines])
 
 
 def ranges_table(ranges: Sequence[LayerRange]) -> str:

@@ -15,7 +15,7 @@ are names that the objectives of a search know.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -24,6 +24,7 @@ import numpy as np
 
 from bevlite.data.config import DataConfig
 from bevlite.data.frame import Reader
+from bevlite.errors import BevliteError
 from bevlite.grid import BEVGrid
 from bevlite.registry import Registry, Shelf
 
@@ -164,6 +165,16 @@ class Task(ABC):
     @abstractmethod
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """Figures of a split from the results of its samples by token; `scores` are among them (raises DataError)."""
+
+    def by_scene(self, results: Mapping[str, Arrays], scored: Scored) -> Callable[[np.ndarray], Mapping[str, float]]:
+        """Figures, the first of `scores` among them, when the i-th scene (by name) counts `multiplicity[i]` times.
+
+        Samples may be any of the split's; nothing is written. Matching is done before this returns.
+
+        Raises:
+            BevliteError: the task does not say how.
+        """
+        raise BevliteError(f"{self.name}: cannot be scored scene by scene; accepted: a task that gives `by_scene`")
 
     @classmethod
     @abstractmethod

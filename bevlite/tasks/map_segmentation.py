@@ -5,7 +5,7 @@ Truth is drawn from vector maps in the format of the nuScenes map expansion; sco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +74,13 @@ class MapSegmentation(Task):
         counts = np.array([results[token]["counts"] for token in tokens])
         np.savez_compressed(scored.folder / "map_counts.npz", tokens=np.array(tokens), counts=counts)
         return map_miou(counts.sum(axis=0))
+
+    def by_scene(self, results: Mapping[str, Arrays], scored: Scored) -> Callable[[np.ndarray], Mapping[str, float]]:
+        """mIoU."""
+        from bevlite.metrics.bootstrap import map_figures  # loads the devkit
+
+        counts = np.array([results[token]["counts"] for token in scored.tokens()])
+        return map_figures(counts, scored.index.scenes[scored.rows])
 
     @classmethod
     def table(cls, figures: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +90,13 @@ class Occupancy(Task):
         matrices = np.array([results[token]["confusion"] for token in tokens])
         np.savez_compressed(scored.folder / "occupancy_confusion.npz", tokens=np.array(tokens), matrices=matrices)
         return miou(matrices.sum(axis=0))
+
+    def by_scene(self, results: Mapping[str, Arrays], scored: Scored) -> Callable[[np.ndarray], Mapping[str, float]]:
+        """mIoU."""
+        from bevlite.metrics.bootstrap import occupancy_figures  # loads the devkit
+
+        matrices = np.array([results[token]["confusion"] for token in scored.tokens()])
+        return occupancy_figures(matrices, scored.index.scenes[scored.rows])
 
     @classmethod
     def table(cls, figures: Mapping[str, Any]) -> str:

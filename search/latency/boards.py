@@ -23,6 +23,7 @@ from bevlite.errors import BevliteError, ConfigError
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.onnx.graph import strip_weights
 from bevlite.latency.onnx.identity import module_identity
+from bevlite.locks import FileLock
 from bevlite.tensorrt import Form, form_for, module_precision
 from search.latency.candidate import Candidate, ModuleFile
 from search.latency.choice import DeviceChoice
@@ -30,7 +31,6 @@ from search.latency.log import LOG, Entry, MeasurementLog, NoBoard, NoLatency, S
 from search.latency.pool import Boards, Place, open_boards, place_of_boards
 from search.latency.predicted import LatencySource
 from search.latency.waiting import Patience
-from search.locks import FileLock
 from search.terminal import make_console, speaker
 
 if TYPE_CHECKING:  # imports torch

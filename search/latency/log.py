@@ -10,7 +10,7 @@ from typing import Literal
 from bevlite.config import Config, validate
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError, ConfigError
-from search.locks import FileLock
+from bevlite.locks import FileLock
 
 LOG = "measurements.jsonl"
 Scope = Literal["module", "whole"]

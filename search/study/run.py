@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bevlite.locks import FileLock
 from search.config import ResolvedSearch
 from search.latency.check import why_unchecked
-from search.locks import FileLock
 from search.study.backend import Backend
 from search.study.study import Study
 from search.study.winner import finish_winner

@@ -14,10 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bevlite.config import write_atomic
 from bevlite.errors import BevliteError
+from bevlite.locks import FileLock
 from search.config import ResolvedSearch
 from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
-from search.locks import FileLock
 from search.study.backend import Backend
 from search.study.outcome import Outcome
 from search.study.records import TrialRecord

@@ -9,8 +9,8 @@ from typing import Any
 
 from bevlite.config import as_dict, load_config, read_yaml
 from bevlite.errors import BevliteError
+from bevlite.locks import held_elsewhere
 from search.config import SearchConfig, load_search
-from search.locks import held_elsewhere
 from search.space.space import tasks_of
 from search.study.outcome import Outcome
 from search.study.records import TrialRecord

@@ -16,8 +16,10 @@ from bevlite.data.index import Index
 from bevlite.errors import DataError
 from bevlite.grid import BEVGrid
 from bevlite.losses.terms import focal_loss
+from bevlite.metrics.map_segmentation import map_counts
 from bevlite.models.heads.map_segmentation.bevfusion import BEVFusionMapConfig
 from bevlite.models.samples import dataset_of
+from bevlite.tasks.contract import Scored
 from bevlite.tasks.map_segmentation import MAP, MapSegmentation
 from tests.expansion import crossroads
 from tests.tiny import tiny
@@ -86,3 +88,19 @@ def test_a_root_without_vector_maps_is_refused(world: DataConfig, mapped: Index)
     bare = replace(mapped, map_files=np.full(len(mapped), ""))
     with pytest.raises(DataError, match=r"has no vector map .*accepted: .*heads.map_segmentation: null"):
         dataset_of(variant, world.root, bare, np.arange(2))
+
+
+def test_scenes_once_each_are_the_score_and_one_alone_is_its_own(
+    world: DataConfig, index: Index, tmp_path: Path
+) -> None:
+    task = MapSegmentation(HEAD, BEVGrid(cell_m=0.8))
+    rows = index.rows_of_split("mini_train")  # two scenes of three samples
+    rng = np.random.default_rng(0)
+    shape = map_counts(np.zeros((6, 200, 200)), np.zeros((6, 200, 200))).shape
+    results = {str(token): {"counts": rng.integers(1, 99, shape)} for token in index.tokens[rows]}
+    scored = Scored(world, "mini_train", index, rows, tmp_path, True, False)
+    figures = task.by_scene(results, scored)
+    assert figures(np.ones(2, int))["map_miou"] == pytest.approx(task.score(results, scored)["map_miou"])
+    second = rows[index.scenes[rows] == np.unique(index.scenes[rows])[1]]
+    alone = task.score(results, replace(scored, rows=second))["map_miou"]
+    assert figures(np.array([0, 3]))["map_miou"] == pytest.approx(alone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,17 @@ class Detection(Task):
         }
         write_submission(submission, scored.index, detections, scored.camera, scored.lidar)
         return evaluate_submission(scored.data, scored.split, submission)
+
+    def by_scene(self, results: Mapping[str, Arrays], scored: Scored) -> Callable[[np.ndarray], Mapping[str, float]]:
+        """NDS and mAP."""
+        from bevlite.metrics.detection import to_submission  # loads the devkit
+        from bevlite.metrics.detection_scenes import truth_of
+
+        entries = {}
+        for row, token in zip(scored.rows, scored.tokens(), strict=True):
+            found = Boxes(results[token]["boxes"], results[token]["scores"], results[token]["classes"])
+            entries[token] = to_submission(token, found, scored.index.ego_to_global[row])
+        return truth_of(scored.data, scored.split, tuple(scored.tokens())).bootstrap(entries).figures
 
     @classmethod
     def table(cls, figures: Mapping[str, Any]) -> str:

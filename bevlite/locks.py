@@ -14,7 +14,7 @@ class FileLock:
     """An exclusive lock on a file.
 
     POSIX record locks: they belong to the process and are not inherited by its children, so a loader process
-    that outlives a killed search does not keep the trial locked.
+    that outlives a killed process does not keep it locked.
     """
 
     def __init__(self, path: Path) -> None:

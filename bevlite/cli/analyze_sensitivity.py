@@ -1,0 +1,71 @@
+"""`bevlite analyze sensitivity`: what it costs to make a part of a network smaller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from bevlite.cli.say import say
+from bevlite.errors import BevliteError
+from bevlite.tensorrt import DEFAULT_VERSION
+
+if TYPE_CHECKING:
+    from bevlite.compression.importance import Importance
+    from bevlite.compression.sensitivity import By
+
+
+def sensitivity_command(
+    run: Path = typer.Argument(help="A run folder."),
+    prune: bool = typer.Option(False, "--prune", help="Remove channels of each layer, and score what is left."),
+    ratios: str | None = typer.Option(None, "--ratios", help="Shares of channels to remove: 0.25,0.5 by default."),
+    by: str = typer.Option("layer", "--by", help="What is cut at once: module, part, layer or group."),
+    importance: str = typer.Option("l2", "--importance", help="Which channels go: l2, l1 or bn."),
+    samples: int = typer.Option(200, "--samples", help="How many, spread over the scenes of the split."),
+    split: str | None = typer.Option(None, "--split", help="The validation split of the data by default."),
+    align: int = typer.Option(8, "--align", help="What is left of a group is a multiple of it."),
+    stage: str | None = typer.Option(None, "--stage", help="Which weights: float (default), pruned, finetuned."),
+    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose predicted latency counts."),
+    tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
+    power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
+    devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) that share the trials."),
+    workers: int = typer.Option(2, "--workers", min=0, max=64, help="Loader processes of each."),
+    out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
+    json_path: Path | None = typer.Option(None, "--json", help="Also write it there, for prune --sensitivity."),
+) -> None:
+    """What each layer loses when it is cut, and what that saves; goes on where it was stopped."""
+    from bevlite.api.analysing import sensitivity
+    from bevlite.reporting.sensitivity import sensitivity_table, sensitivity_words
+
+    found = sensitivity(
+        run,
+        prune=prune,
+        ratios=_ratios(ratios) if ratios is not None else None,
+        by=cast("By", by),
+        importance=cast("Importance", importance),
+        samples=samples,
+        split=split,
+        align=align,
+        stage=stage,
+        device=device,
+        tensorrt=tensorrt,
+        power_mode=power_mode,
+        devices=devices,
+        workers=workers,
+        out=out,
+        json_path=json_path,
+        say=say,
+    )
+    typer.echo(sensitivity_table(found))
+    typer.echo(sensitivity_words(found))
+    for file in (json_path, out):
+        if file is not None:
+            typer.echo(f"written: {file}")
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BevliteError(f"--ratios: found '{text}'; accepted: numbers with commas, e.g. 0.25,0.5") from None
