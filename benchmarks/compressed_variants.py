@@ -5,6 +5,8 @@
     python benchmarks/compressed_variants.py OUT prune [NETWORK ...]
     python benchmarks/compressed_variants.py OUT finetune [NETWORK ...]
     python benchmarks/compressed_variants.py OUT longer [NETWORK ...]         # whole, trained on as long
+    python benchmarks/compressed_variants.py OUT quantize [NETWORK ...]
+    python benchmarks/compressed_variants.py OUT qat [NETWORK ...]
     python benchmarks/compressed_variants.py OUT score [NETWORK ...]
     python benchmarks/compressed_variants.py OUT figures [NETWORK ...]
     python benchmarks/compressed_variants.py OUT table
@@ -20,15 +22,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+import yaml
 from generated_world import interval
 from reference_variants import FIGURES, NETWORKS, scored
 
 import bevlite
-from bevlite.config import write_atomic
+from bevlite.analysis.complexity import BYTES, layer_costs
+from bevlite.config import to_yaml, write_atomic
 from bevlite.evaluation.run import evaluate_run
 from bevlite.run_folder import Run
 from bevlite.training.loop import train
 from bevlite.training.recipe import load_recipe
+from bevlite.variant import Variant
 
 RATIOS = {
     "cuda-bevfusion-r50": dict.fromkeys(("camera", "view_transform", "lidar", "fusion_heads"), 0.31),
@@ -37,14 +42,16 @@ RATIOS = {
 """What goes of each part: at least 45 % of the parameters and 44 % of the multiply-adds in all."""
 RECOVER = {"epochs": 8, "learning_rate": 5e-4, "warmup_steps": 50}
 """How a pruned network learns again: as many steps as it was trained for, at half the rate."""
-STAGES = ("float", "pruned", "finetuned")
+QAT = {"epochs": 3}
+"""How a quantized network is trained on, where that is not the recipe of `bevlite qat`."""
+STAGES = ("float", "pruned", "finetuned", "calibration", "qat")
 
 
 def main() -> None:
     """One step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("step", choices=("prune", "finetune", "longer", "score", "figures", "table"))
+    parser.add_argument("step", choices=(*STEPS, "table"))
     parser.add_argument("networks", nargs="*", help=f"of {'; '.join(RATIOS)}; all without")
     options = parser.parse_args()
     names = options.networks or list(RATIOS)
@@ -55,9 +62,7 @@ def main() -> None:
         return
     for name in names:
         began = time.monotonic()
-        {"prune": prune, "finetune": finetune, "longer": longer, "score": score, "figures": figures}[options.step](
-            options.out, name
-        )
+        STEPS[options.step](options.out, name)
         print(f"{name}: {options.step} took {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -95,6 +100,19 @@ def longer(out: Path, name: str) -> None:
     train(variant, run.data(), recipe, longer_of(out, name), weights=run.weights(variant, "float"), resume=True)
 
 
+def quantize(out: Path, name: str) -> None:
+    """Calibrate the pruned network for INT8."""
+    made = bevlite.quantize(run_of(out, name), evaluate=False, say=print)
+    print({"int8": len(made.int8), "overflows": dict(made.overflows)}, flush=True)
+
+
+def qat(out: Path, name: str) -> None:
+    """Train it on as it will run."""
+    path = run_of(out, name)
+    if "qat" not in Run(path).stages:
+        bevlite.qat(path, recipe_overrides=[f"{key}={value}" for key, value in QAT.items()], evaluate=False)
+
+
 def score(out: Path, name: str) -> None:
     """Score every stage that there is."""
     path = run_of(out, name)
@@ -120,8 +138,7 @@ def figures(out: Path, name: str) -> None:
             continue
         run = Run(path)
         metrics, drawn = scored(run.data(), file.parent)
-        meta = run.weights_meta("pruned") if stage in ("pruned", "finetuned") else {}
-        kept = {"metrics": metrics, "drawn": drawn, "sizes": {k: meta[k] for k in ("before", "after") if k in meta}}
+        kept = {"metrics": metrics, "drawn": drawn, "variant": to_yaml(run.variant(stage))}  # type: ignore[arg-type]
         write_atomic(out / "compressed" / f"{run_of(out, name).name}-{label}.json", json.dumps(kept) + "\n")
         print(name, label, {k: round(metrics[k], 4) for k in FIGURES if k in metrics}, flush=True)
 
@@ -134,31 +151,38 @@ def _stages(out: Path, name: str) -> list[tuple[str, Path, str]]:
 def table(out: Path) -> str:
     """Every stage of every network, with differences in the same draws of scenes."""
     lines = [
-        "| network | stage | parameters [M] | MACs [G] | AGX Orin FP16 [ms], predicted | NDS [95 %] | mAP | map mIoU | "
-        "relative loss of NDS against float [95 %] |",
-        "|" + " --- |" * 9,
+        "| network | stage | parameters [M] | MACs [G] | weights [MB] | AGX Orin [ms], predicted | NDS [95 %] | mAP | "
+        "map mIoU | relative loss of NDS against float [95 %] |",
+        "|" + " --- |" * 10,
     ]
     for name in RATIOS:
         words = NETWORKS[name].variant(name).name
-        kept = {
-            label: json.loads(file.read_text())
-            for label in (*STAGES, "trained-on")
-            if (file := out / "compressed" / f"{words}-{label}.json").is_file()
-        }
-        sizes = kept.get("pruned", {}).get("sizes", {})
+        files = {label: out / "compressed" / f"{words}-{label}.json" for label in (*STAGES, "trained-on")}
+        kept = {label: json.loads(file.read_text()) for label, file in files.items() if file.is_file()}
         for label, found in kept.items():
-            size = sizes["after" if label in ("pruned", "finetuned") else "before"]
+            variant = Variant.model_validate(yaml.safe_load(found["variant"]))
+            layers = layer_costs(variant)
+            stored = sum(one.parameters * BYTES[variant.compression.precision_of(one.path)] for one in layers)
+            report = bevlite.latency(variant)
             drawn = {one: np.array(kept[one]["drawn"]["NDS"]) for one in ("float", label)}
             nds = {one: kept[one]["metrics"]["NDS"] for one in ("float", label)}
             lost = np.quantile(1 - drawn[label] / drawn["float"], (0.025, 0.975))
             cells = [
-                name, label, f"{size['parameters'] / 1e6:.1f}", f"{size['macs'] / 1e9:.1f}",
-                f"{size['predicted_ms']:.1f}", f"{nds[label]:.3f} [{interval(drawn[label])}]",
+                name, label, f"{sum(one.parameters for one in layers) / 1e6:.1f}",
+                f"{sum(one.macs for one in layers) / 1e9:.1f}", f"{stored / 1e6:.1f}",
+                f"{report.total_ms:.1f} [{report.lower_ms:.1f}, {report.upper_ms:.1f}]",
+                f"{nds[label]:.3f} [{interval(drawn[label])}]",
                 *(f"{found['metrics'][k]:.3f}" if k in found["metrics"] else "-" for k in ("mAP", "map_miou")),
                 f"{1 - nds[label] / nds['float']:+.1%} [{lost[0]:+.1%}, {lost[1]:+.1%}]",
             ]  # fmt: skip
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+STEPS = {
+    "prune": prune, "finetune": finetune, "longer": longer, "quantize": quantize, "qat": qat, "score": score,
+    "figures": figures,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ class TorchNetwork:
     def __init__(self, run: Run, device: torch.device | None = None, stage: Stage | None = None) -> None:
         variant = run.variant(stage)
         self._load(variant, run.weights(variant, stage), device)
+        scales = run.scales(stage)
+        if scales is not None:
+            quantize(self.network, scales)
 
     @classmethod
     def of_weights(
@@ -36,9 +39,6 @@ class TorchNetwork:
         self.network = Detector(variant)
         self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
-        scales = run.scales(stage)
-        if scales is not None:
-            quantize(self.network, scales)
         self._memory = Memory(self.network.states)
 
     def to_cpu(self) -> None:

@@ -46,7 +46,7 @@ class AtPoints(TorchFunctionMode):
         self._products = {path: placement.products[path] for path in layers}
         self._paths = layer_weights(network)
         modules = dict(network.named_modules())
-        norms = {path: modules[one.norm] for path, one in self._products.items() if one.norm in modules}
+        norms = {path: modules[one.norm] for path, one in self._products.items() if one.norm}
         self._norms: dict[str, Any] = norms
 
     def value(self, point: str, tensor: Tensor) -> Tensor:
