@@ -61,8 +61,14 @@ def test_switches_in_a_network() -> None:
     testing.check_in_network(PFNConfig(cell_m=0.8, max_pillars=6000, max_points=6, channels=8, coordinates="offsets"))
 
 
-def test_offsets_keep_the_contract_of_pillars() -> None:
-    testing.check_pillar_encoder(PFNConfig(coordinates="offsets", max_pillars=4000))
+@pytest.mark.parametrize("more", [{"coordinates": "offsets"}, {"coordinates": "offsets_3d", "origin_m": (1, 0, 2)}])
+def test_offsets_keep_the_contract_of_pillars(more: dict[str, Any]) -> None:
+    testing.check_pillar_encoder(PFNConfig(max_pillars=4000, **more))
+
+
+def test_an_origin_belongs_to_offsets() -> None:
+    with pytest.raises(ValueError, match=r"origin_m: found \[1.0, 0.0, 0.0\] with coordinates pillar; accepted: .*offsets"):
+        PFNConfig(origin_m=(1, 0, 0))
 
 
 @pytest.mark.parametrize(
