@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bevlite.api.compressing import finetune as finetune
     from bevlite.api.compressing import ledger as ledger
     from bevlite.api.compressing import prune as prune
+    from bevlite.api.importing import import_checkpoint as import_checkpoint
     from bevlite.api.networks import build as build
     from bevlite.api.networks import evaluate as evaluate
     from bevlite.api.networks import export as export

@@ -58,6 +58,7 @@ def test_second_dw_against_a_loop() -> None:
 @pytest.mark.slow
 def test_switches_in_a_network() -> None:
     testing.check_in_network(EfficientNetBiFPNConfig(channels=16, stack=1, fusion="attention"))
+    testing.check_in_network(FPNLSSConfig(channels=(16, 16, 16), blocks=(1, 1, 1), out_channels=16, align_corners=True))
     testing.check_in_network(PFNConfig(cell_m=0.8, max_pillars=6000, max_points=6, channels=8, coordinates="offsets"))
 
 
@@ -67,7 +68,9 @@ def test_offsets_keep_the_contract_of_pillars(more: dict[str, Any]) -> None:
 
 
 def test_an_origin_belongs_to_offsets() -> None:
-    with pytest.raises(ValueError, match=r"origin_m: found \[1.0, 0.0, 0.0\] with coordinates pillar; accepted: .*offsets"):
+    with pytest.raises(
+        ValueError, match=r"origin_m: found \[1.0, 0.0, 0.0\] with coordinates pillar; accepted: .*offsets"
+    ):
         PFNConfig(origin_m=(1, 0, 0))
 
 
