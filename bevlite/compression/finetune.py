@@ -16,8 +16,11 @@ again; a choice of ours."""
 
 
 def finetune_recipe(run: Run) -> Recipe:
-    """The recipe of a run, shorter and at a lower rate (raises ConfigError)."""
-    recipe = load_recipe(run.path / "recipe.yaml")
+    """The recipe of a run, shorter and at a lower rate (raises ConfigError, BevliteError when it has none)."""
+    file = run.path / "recipe.yaml"
+    if not file.is_file():
+        raise BevliteError(f"{run.path}: an imported network has no recipe of its own; accepted: --recipe FILE")
+    recipe = load_recipe(file)
     return recipe.model_copy(
         update={
             "epochs": max(1, round(recipe.epochs * EPOCHS)),
@@ -44,8 +47,6 @@ def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, 
     start = _start(run)
     variant = run.variant(start)
     weights = run.weights(variant, start)
-    if recipe is None and not (path / "recipe.yaml").is_file():
-        raise BevliteError(f"{path}: an imported network has no recipe of its own; accepted: --recipe FILE")
     recipe = recipe or finetune_recipe(run)
     inner = train(
         variant,

@@ -36,6 +36,7 @@ def carry_out(
     weights = {name: value.clone() for name, value in start.items()}
     filled = {name: torch.zeros(value.shape, dtype=torch.bool) for name, value in start.items()}
     sources: dict[str, list[str]] = {}
+    taken: dict[str, int] = {}
     wrong = []
     for move in moves:
         made = move.make(*(plan.given[name] for name in move.sources))
@@ -47,10 +48,13 @@ def carry_out(
         move.region(filled[move.target]).fill_(True)
         known = sources.setdefault(move.target, [])
         known += [name for name in move.sources if name not in known]
+        first, *others = move.sources  # the first gives what is filled, the others change it
+        taken[first] = min(taken.get(first, 0) + made.numel(), plan.given[first].numel())
+        taken |= {name: taken.get(name, plan.given[name].numel()) for name in others}
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise BevliteError(f"{wrong[0]}{more}; accepted: a variant of these widths, such as the one that --as chooses")
-    theirs = _their_side(plan, sources, allow_unknown)
+    theirs = _their_side(plan, taken, allow_unknown)
     return weights, Account(_our_side(plan, filled), theirs, sources)
 
 
@@ -74,9 +78,9 @@ def _misfit(move: Move, made: Tensor, region: Tensor, plan: KeyMap) -> str:
     return f"{move.sources[0]}: found {theirs}, which does not fit {move.target} {whole}{part}"
 
 
-def _their_side(plan: KeyMap, sources: Mapping[str, list[str]], allow_unknown: bool) -> Side:
-    used = {name for names in sources.values() for name in names}
-    reasons, unknown = reasons_for([name for name in plan.given if name not in used], plan, "theirs")
+def _their_side(plan: KeyMap, taken: Mapping[str, int], allow_unknown: bool) -> Side:
+    open_ = [name for name, value in plan.given.items() if taken.get(name, 0) < value.numel()]
+    reasons, unknown = reasons_for(open_, plan, "theirs")
     if unknown and not allow_unknown:
         shape = tuple(plan.given[unknown[0]].shape)
         raise BevliteError(
@@ -84,7 +88,7 @@ def _their_side(plan: KeyMap, sources: Mapping[str, list[str]], allow_unknown: b
             "accepted: another --as, or --allow-unknown to leave them"
         )
     total = parameters(plan.given)
-    return Side(total, {n: c for n, c in total.items() if n in used}, reasons | dict.fromkeys(unknown, UNKNOWN))
+    return Side(total, {name: taken.get(name, 0) for name in total}, reasons | dict.fromkeys(unknown, UNKNOWN))
 
 
 def _our_side(plan: KeyMap, filled: Mapping[str, Tensor]) -> Side:

@@ -10,6 +10,7 @@ from bevlite.errors import BevliteError
 from bevlite.interop.account import Account
 from bevlite.interop.forms.mit_bevfusion import MITBEVFusion
 from bevlite.interop.importing import fill, variant_for
+from bevlite.interop.keymap import KeyMap
 from bevlite.models.detector import Detector
 from bevlite.variant import Variant
 from tests.interop.plain import heading, lwh, settled
@@ -101,7 +102,7 @@ def test_resnet_and_map_segmentation() -> None:
 
 
 def test_what_is_taken_of_the_published_networks() -> None:
-    """Of Swin-T's network all but the sparse encoder (2.7 M) and three convolutions of 80 channels are taken."""
+    """Of Swin-T's all but the sparse encoder (2.7 M), its share of the fuser and three convolutions are taken."""
     form = MITBEVFusion(BEVFusion().state_dict(), LIDAR_M)
     variant = variant_for(form)
     _, account = fill(form, variant)
@@ -110,8 +111,8 @@ def test_what_is_taken_of_the_published_networks() -> None:
     swin = 28_288_354 - (768 * 1000 + 1000) + 2 * (192 + 384)  # as published, without its classifier, two norms more
     assert modules["encoders.camera.backbone"] == (swin, swin)
     left = {module: count for (module, _), (_, count) in account.theirs.by_reason().items() if count}
-    convolutions = 3 * (80 * 80 * 9 + 2 * 80)
-    assert left == {"encoders.lidar.backbone": pytest.approx(2.7e6, rel=0.01), VIEW: convolutions}
+    convolutions, fuser = 3 * (80 * 80 * 9 + 2 * 80), 256 * 256 * 9
+    assert left == {"encoders.lidar.backbone": pytest.approx(2.7e6, rel=0.01), VIEW: convolutions, "fuser": fuser}
     assert account.theirs.share == pytest.approx(1 - sum(left.values()) / total)
     assert variant.camera is not None and variant.camera.view_transform.depths_m[:2] == (1.0, 1.5)
     assert len(variant.camera.view_transform.depths_m) == 118 and variant.tasks == ("detection",)
@@ -125,4 +126,4 @@ def test_another_backbone_is_named() -> None:
     form = MITBEVFusion(BEVFusion("resnet").state_dict(), LIDAR_M)
     variant = variant_for(form, overrides=["camera.backbone.type=swin"])
     with pytest.raises(BevliteError, match=r"camera.backbone: found swin, but the checkpoint has a resnet; accepted: "):
-        fill(form, variant)
+        form.plan(KeyMap(form.given, {}), variant)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from bevlite import testing
+from bevlite.models.backbones.swin import SwinConfig
 from bevlite.models.bev_encoders.efficientnet_bifpn import EfficientNetBiFPNConfig
 from bevlite.models.bev_encoders.fpn_lss import FPNLSSConfig
 from bevlite.models.lidar.backbones.second_dw import SECONDDWConfig
@@ -57,6 +58,7 @@ def test_second_dw_against_a_loop() -> None:
 
 @pytest.mark.slow
 def test_switches_in_a_network() -> None:
+    testing.check_in_network(SwinConfig(pad="before"))
     testing.check_in_network(EfficientNetBiFPNConfig(channels=16, stack=1, fusion="attention"))
     testing.check_in_network(FPNLSSConfig(channels=(16, 16, 16), blocks=(1, 1, 1), out_channels=16, align_corners=True))
     testing.check_in_network(PFNConfig(cell_m=0.8, max_pillars=6000, max_points=6, channels=8, coordinates="offsets"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from bevlite.config import merge
-from bevlite.interop.frame import Point, SourceFrame
+from bevlite.errors import BevliteError
+from bevlite.interop.frame import Point, SourceFrame, moved
 from bevlite.interop.keymap import KeyMap
 from bevlite.variant import Variant
 
@@ -54,10 +55,16 @@ class Form(ABC):
         """Write the key map (raises BevliteError where the checkpoint has not what the variant's parts are)."""
 
 
+def stream_of(base: Variant, stream: Literal["camera", "lidar"]) -> Any:
+    """The configuration of a stream of the variant to fill (raises BevliteError when it has none)."""
+    found = getattr(base, stream)
+    if found is None:
+        raise BevliteError(f"{base.name}: {stream}: found none; accepted: a variant with that stream, or none named")
+    return found
+
+
 def depth_settings(depth_range_m: tuple[float, float], depth_step_m: float) -> Settings:
     """Depth bins that are centred where another code base has the edges of its own: at near + k * step."""
-    from bevlite.interop.frame import moved
-
     return {"depth_range_m": moved(depth_range_m, -depth_step_m / 2), "depth_step_m": depth_step_m}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from bevlite.errors import BevliteError
-from bevlite.interop.forms.form import Form, Settings, merged
+from bevlite.interop.forms.form import Form, Settings, merged, stream_of
 from bevlite.interop.forms.geometry import Lift, lift_of
 from bevlite.interop.frame import SourceFrame
 from bevlite.interop.keymap import KeyMap, Move
@@ -67,7 +67,8 @@ class MITBEVFusion(Form):
 
     def settings(self, base: Variant) -> Settings:
         """Grid, depth bins and images as in the file, widths, and the heads that it has."""
-        assert base.lidar is not None
+        stream_of(base, "camera")
+        lidar = stream_of(base, "lidar")
         given, lift = self.given, self._lift
         sees_points = f"{VIEW}.dtransform.0.weight" in given
         last = "depthnet.6" if sees_points else "depthnet"
@@ -81,7 +82,7 @@ class MITBEVFusion(Form):
             heads["detection"] = transfusion_settings(given, OBJECT)
         if f"{MAP}.classifier.0.weight" in given:
             heads["map_segmentation"] = {"type": "bevfusion", "channels": width(given, f"{MAP}.classifier.0.weight")}
-        cell_m = round(lift.cell_m * base.lidar.pillars.cell_m / base.bev.cell_m, 6)
+        cell_m = round(lift.cell_m * lidar.pillars.cell_m / base.bev.cell_m, 6)
         return merged(
             {
                 "camera": {
@@ -157,6 +158,7 @@ class MITBEVFusion(Form):
             return
         plan.replace(Move(f"{MIX}.0.weight", ("fuser.0.weight",), lambda w: self.frame.kernel(w[:, :camera]),
                           columns=(0, camera)))  # fmt: skip
+        plan.leave(r"fuser\.0\.weight$", "the share of the sparse LiDAR map")
         plan.keep(
             r"fusion_heads\.fusion\.mix\.0\.weight$",
             f"the share of the LiDAR map, which has {ours - camera} channels here and {theirs - camera} there",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from bevlite.errors import BevliteError
-from bevlite.interop.forms.form import Form, Settings, depth_settings, merged
+from bevlite.interop.forms.form import Form, Settings, depth_settings, merged, stream_of
 from bevlite.interop.forms.geometry import lift_of
 from bevlite.interop.frame import SourceFrame
 from bevlite.interop.keymap import KeyMap
@@ -54,8 +54,7 @@ class BEVDet(Form):
 
     def settings(self, base: Variant) -> Settings:
         """Widths; the grid where the file has it, and depth bins where theirs are."""
-        assert base.camera is not None
-        given, view = self.given, base.camera.view_transform
+        given, view = self.given, stream_of(base, "camera").view_transform
         if self.is_first:
             lift = lift_of(given, VIEW, halved=False)
             geometry, depths = lift.settings(self.lidar_m), lift.depths

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from bevlite.errors import BevliteError
-from bevlite.interop.forms.form import Form, Settings
+from bevlite.interop.forms.form import Form, Settings, stream_of
 from bevlite.interop.frame import SourceFrame, moved
 from bevlite.interop.keymap import KeyMap
 from bevlite.interop.shared import center_head, center_head_settings, secfpn, second, second_sizes, width
@@ -64,7 +64,7 @@ class CenterPoint(Form):
 
     def settings(self, base: Variant) -> Settings:
         """Widths, and the grid and the heights around the LiDAR."""
-        assert base.lidar is not None
+        lidar = stream_of(base, "lidar")
         ahead, left, up = self.lidar_m
         sizes = second_sizes(self.given, "pts_backbone")
         return {
@@ -73,7 +73,7 @@ class CenterPoint(Form):
                 "pillars": {
                     "channels": width(self.given, LINEAR),
                     "coordinates": "offsets" if self.numbers == 10 else "offsets_3d",
-                    "z_range_m": moved(base.lidar.pillars.z_range_m, up),
+                    "z_range_m": moved(lidar.pillars.z_range_m, up),
                     "origin_m": list(self.lidar_m),
                 },
                 "backbone": {**sizes, "strides": [2] * len(sizes["channels"])},
