@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from bevlite.errors import BevliteError
 from bevlite.interop.forms.mmdet3d_bevdet import BEVDet
 from bevlite.interop.importing import fill, variant_for
 from bevlite.models.detector import Detector
+from bevlite.runtime.pooling import frustum_cells
 from tests.interop.plain import CenterHead, ConvModule, heading, lwh, settled
 
 LIDAR_M = (0.94, 0.0, 1.84)
@@ -192,3 +196,28 @@ def test_other_networks_of_its_kin_are_refused() -> None:
     five = {key: value for key, value in given.items() if "task_heads" not in key}
     with pytest.raises(BevliteError, match=r"task_heads: found 0 groups of classes; accepted: the six .*, or one"):
         variant_for(BEVDet(five, LIDAR_M))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_pixels_fall_into_the_cells_of_the_original(first: bool) -> None:
+    """Its frustum and its cells; the first version's lie around the LiDAR."""
+    form = BEVDet(Plain(first, (10,)).state_dict(), LIDAR_M)
+    with torch.device("meta"):
+        outline = Detector(variant_for(form))
+    assert outline.view_transform is not None
+    grid, host = outline.view_transform.grid, outline.view_transform.host  # type: ignore[union-attr]
+    turn = np.array([[0, 0, 1.0], [-1, 0, 0], [0, -1, 0]])  # a camera that looks ahead, in the ego frame
+    intrinsics = np.array([[560.0, 0, 350], [0, 560, 110], [0, 0, 1]])
+    pixel_to_bev = np.eye(4)
+    pixel_to_bev[:3, :3], pixel_to_bev[:3, 3] = turn @ np.linalg.inv(intrinsics), (1.7, 0.1, 1.5)
+    frame: Any = SimpleNamespace(pixel_to_bev=pixel_to_bev[None])
+    found = frustum_cells(host.frustum, grid, host.sample(frame)["pixel_to_bev"])  # type: ignore[union-attr]
+    u, v, depth = np.linspace(0, 703, 44), np.linspace(0, 255, 16), np.arange(1.0, 60.0)
+    d, v, u = np.meshgrid(depth, v, u, indexing="ij")
+    ego = np.stack([u * d, v * d, d], axis=-1) @ pixel_to_bev[:3, :3].T + pixel_to_bev[:3, 3]
+    x, y, z = np.moveaxis(ego, -1, 0)
+    low, high = (-10.0 + 1.84, 10.0 + 1.84) if first else (-5.0, 3.0)
+    ix, iy = np.floor((x - (0.94 if first else 0) + 51.2) / 0.8), np.floor((y + 51.2) / 0.8)
+    inside = (ix >= 0) & (ix < 128) & (iy >= 0) & (iy < 128) & (z >= low) & (z < high)
+    expected = np.where(inside, iy * 128 + ix, -1)
+    assert (expected >= 0).mean() > 0.3 and (found.reshape(expected.shape) == expected).mean() > 0.9999

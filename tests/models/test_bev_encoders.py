@@ -16,6 +16,7 @@ from bevlite.models.bev_encoders.efficientnet_bifpn import EfficientNetBiFPNConf
 from bevlite.models.bev_encoders.fpn_lss import FPNLSSConfig
 from bevlite.models.lidar.backbones.second_dw import SECONDDWConfig
 from bevlite.models.lidar.pillars.pfn import PFNConfig
+from bevlite.models.view_transforms.lss import LSSConfig
 from tests.models.plain import array, bilinear, convolved, normed
 from tests.tiny import live, tiny
 
@@ -59,6 +60,7 @@ def test_second_dw_against_a_loop() -> None:
 @pytest.mark.slow
 def test_switches_in_a_network() -> None:
     testing.check_in_network(SwinConfig(pad="before"))
+    testing.check_in_network(LSSConfig(pooling="columns", channels=8, pixels="border", halved=True))
     testing.check_in_network(EfficientNetBiFPNConfig(channels=16, stack=1, fusion="attention"))
     testing.check_in_network(FPNLSSConfig(channels=(16, 16, 16), blocks=(1, 1, 1), out_channels=16, align_corners=True))
     testing.check_in_network(PFNConfig(cell_m=0.8, max_pillars=6000, max_points=6, channels=8, coordinates="offsets"))

@@ -26,7 +26,7 @@ SPARSE = (
     "from the BEV maps of the original as well (distillation)"
 )
 PILLARS = "pillars in place of the sparse encoder, to be trained"
-HALVED = "three convolutions from 0.3 m to 0.6 m behind the pooling: ours pools on the coarser grid directly"
+HALVED = "the variant pools on its grid directly (camera.view_transform.halved)"
 
 
 class MITBEVFusion(Form):
@@ -36,10 +36,7 @@ class MITBEVFusion(Form):
     notes = (
         "it was trained in the LiDAR's frame: the grid follows the LiDAR, and the network sees the mirror image of the "
         "world (x and y exchanged), which its flipped training samples have shown to it",
-        "the LiDAR stream is new, and the fuser has not seen it, nor camera maps without the three convolutions behind "
-        "the pooling: it has to be trained before it is worth anything",
-        "a feature looks through the middle of its 8 x 8 px; BEVFusion spreads them from border to border, up to 4 px "
-        "off",
+        "the LiDAR stream is new, and the fuser has not seen it: it has to be trained before it is worth anything",
     )
 
     @classmethod
@@ -74,6 +71,7 @@ class MITBEVFusion(Form):
         last = "depthnet.6" if sees_points else "depthnet"
         channels = width(given, f"{VIEW}.{last}.weight") - lift.depths
         view: Settings = {"type": "depth_lss" if sees_points else "lss", "pooling": "columns", "channels": channels}
+        view |= {"pixels": "border", "halved": f"{VIEW}.downsample.0.weight" in given}
         if sees_points:
             view["hidden"] = width(given, f"{VIEW}.depthnet.0.weight")
         decoder = second_sizes(given, "decoder.backbone")
@@ -146,6 +144,10 @@ class MITBEVFusion(Form):
         else:
             plan.layer(f"{VIEW}.depthnet", target)
         plan.leave(r"encoders\.camera\.vtransform\.(dx|bx|nx|frustum)$", "geometry, which is computed from the variant")
+        if "view_transform.halving.0.0.weight" in plan.ours:
+            for i in range(3):
+                conv, norm = (f"{VIEW}.downsample.{3 * i + place}" for place in range(2))
+                plan.conv_norm(conv, norm, f"view_transform.halving.{i}", weight=self.frame.kernel)
         plan.leave(r"encoders\.camera\.vtransform\.downsample\.", HALVED)
 
     def _fuser(self, plan: KeyMap, variant: Variant) -> None:

@@ -25,11 +25,7 @@ class BEVDet(Form):
     """ResNet, FPN, LSS, a BEV encoder of residual blocks with FPN_LSS, and CenterHead."""
 
     name = "mmdet3d-bevdet"
-    notes = (
-        "a feature looks through the middle of its 16 x 16 px; BEVDet spreads them from border to border, up to 8 px "
-        "off",
-        "boxes go through circle NMS here, in BEVDet through scale NMS",
-    )
+    notes = ("boxes go through circle NMS here, in BEVDet through scale NMS",)
 
     @classmethod
     def tells(cls, given: Mapping[str, Tensor]) -> bool:
@@ -68,7 +64,7 @@ class BEVDet(Form):
         sizes: Settings = {
             "camera": {
                 "neck": {"channels": width(given, "img_neck.lateral_convs.0.conv.weight")},
-                "view_transform": {"channels": channels},
+                "view_transform": {"channels": channels, "pixels": "border"},
             },
             "bev_encoder": {
                 "channels": [width(given, f"{ENCODER}.layers.{i}.0.conv1.weight") for i in stages],
