@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bevlite.errors import BevliteError
 
@@ -28,6 +28,7 @@ def import_checkpoint(
     overrides: Iterable[str] = (),
     data: DataConfig | PathLike | None = None,
     lidar_m: tuple[float, float, float] = (0.94, 0.0, 1.84),
+    colours: Literal["rgb", "bgr"] | None = None,
     allow_unknown: bool = False,
 ) -> Imported:
     """Make a run of a checkpoint of another code base. Every tensor of both sides is taken, or left with a reason.
@@ -41,6 +42,8 @@ def import_checkpoint(
         overrides: settings of the variant, `a.b=c`, over those of the checkpoint.
         data: a nuScenes-format root, a data YAML file, or its configuration, to score the run on and train it with.
         lidar_m: where the LiDAR stands in the ego frame, m; by default nuScenes' place.
+        colours: `rgb` or `bgr`: order of the channels of the images that it was trained on; None for that of the
+            published one.
         allow_unknown: leave tensors that the form does not know.
 
     Returns:
@@ -57,6 +60,8 @@ def import_checkpoint(
 
     if not all(abs(value) <= FARTHEST_M for value in lidar_m):
         raise BevliteError(f"--lidar-m: found {list(lidar_m)}; accepted: x, y and z in m, at most {FARTHEST_M:g}")
+    if colours not in (None, "rgb", "bgr"):
+        raise BevliteError(f"--colours: found '{colours}'; accepted: rgb, bgr")
     where = data if data is None or isinstance(data, DataConfig) else load_data_config(os.fspath(data))
     return import_file(
         Path(file),
@@ -66,5 +71,6 @@ def import_checkpoint(
         overrides=overrides,
         data=where.resolved() if where is not None else None,
         lidar_m=lidar_m,
+        colours=colours,
         allow_unknown=allow_unknown,
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from bevlite.interop.forms.form import Colours
 
 
 def import_command(
@@ -19,6 +23,7 @@ def import_command(
     lidar_m: tuple[float, float, float] = typer.Option(
         (0.94, 0.0, 1.84), "--lidar-m", help="Where the LiDAR stands in the ego frame, m: x y z."
     ),
+    colours: str | None = typer.Option(None, "--colours", help="What it was trained on: rgb or bgr."),
     allow_unknown: bool = typer.Option(False, "--allow-unknown", help="Leave tensors that the form does not know."),
 ) -> None:
     """Take over a network that was trained elsewhere."""
@@ -34,6 +39,7 @@ def import_command(
         overrides=overrides,
         data=data,
         lidar_m=lidar_m,
+        colours=cast("Colours | None", colours),
         allow_unknown=allow_unknown,
     )
     ours, theirs = made.account.ours, made.account.theirs

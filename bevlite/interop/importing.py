@@ -19,7 +19,7 @@ from bevlite.interop.account import Account
 from bevlite.interop.carry import carry_out
 from bevlite.interop.checkpoint import read_checkpoint
 from bevlite.interop.forms import form_of
-from bevlite.interop.forms.form import Form, Settings
+from bevlite.interop.forms.form import Colours, Form, Settings
 from bevlite.interop.frame import NUSCENES_LIDAR_M, Point
 from bevlite.interop.keymap import KeyMap
 from bevlite.models.detector import Detector
@@ -52,6 +52,7 @@ def import_file(
     overrides: Iterable[str] = (),
     data: DataConfig | None = None,
     lidar_m: Point = NUSCENES_LIDAR_M,
+    colours: Colours | None = None,
     allow_unknown: bool = False,
 ) -> Imported:
     """Make a run of a checkpoint. Nothing is written unless every tensor of both sides is accounted for.
@@ -65,6 +66,7 @@ def import_file(
         overrides: settings of the variant, `a.b=c`, over those of the file.
         data: what the run is to be scored on and trained with.
         lidar_m: where the LiDAR stands in the ego frame, m.
+        colours: order of the channels of the images that it was trained on; that of the published one by default.
         allow_unknown: leave tensors that the form does not know.
 
     Raises:
@@ -74,7 +76,7 @@ def import_file(
     if out.exists() and (not out.is_dir() or (out / "variant.yaml").exists()):
         raise BevliteError(f"{out}: exists already; accepted: a new folder")
     given = read_checkpoint(file)
-    found = form_of(given, form)(given, lidar_m)
+    found = form_of(given, form)(given, lidar_m, colours)
     try:
         chosen = variant_for(found, variant, overrides)
         weights, account = fill(found, chosen, allow_unknown=allow_unknown)
@@ -85,7 +87,13 @@ def import_file(
         rooted = data.model_copy(update={"root": str(Path(data.root).resolve())})
         write_atomic(out / "data.yaml", to_yaml(rooted))
     write_atomic(out / "environment.json", json.dumps(environment(SEED), indent=1) + "\n")
-    origin = {"file": file.name, "sha256": _sha256(file), "form": found.name, "lidar_m": list(lidar_m)}
+    origin = {
+        "file": file.name,
+        "sha256": _sha256(file),
+        "form": found.name,
+        "lidar_m": list(lidar_m),
+        "colours": found.colours,
+    }
     report = {**origin, "variant": chosen.name, "notes": list(found.notes), **account.content()}
     write_atomic(out / REPORT, json.dumps(report, indent=1) + "\n")
     content = save({name: value.contiguous() for name, value in weights.items()})

@@ -75,13 +75,8 @@ class Plain(nn.Module):
         view = nn.Module()
         depth = nn.Conv2d(width, 59 + channels, 1)
         setattr(view, "depthnet" if first else "depth_net", depth)
-        if first:
-            u, v, d = torch.linspace(0, 703, 44), torch.linspace(0, 255, 16), torch.arange(1.0, 60.0)
-            grid = torch.meshgrid(d, v, u, indexing="ij")
-            kept = {"dx": [0.8, 0.8, 20.0], "bx": [-50.8, -50.8, 0.0], "nx": [128.0, 128.0, 1.0]}
-            for name, values in kept.items():
-                setattr(view, name, nn.Parameter(torch.tensor(values), False))
-            view.frustum = nn.Parameter(torch.stack(grid[::-1], dim=-1), False)
+        for name, values in kept().items() if first else ():
+            setattr(view, name, nn.Parameter(values, False))
         self.img_view_transformer = view
         widths = [channels << i for i in range(4)]
         stages = [nn.Sequential(Block(a, b, 2), Block(b, b, 1)) for a, b in pairwise(widths)]
@@ -106,6 +101,22 @@ class Plain(nn.Module):
             bev = stage(bev)
             maps.append(bev)
         return self.pts_bbox_head(self.img_bev_encoder_neck(maps))  # type: ignore[no-any-return]
+
+
+def kept() -> dict[str, Tensor]:
+    """What the first version keeps of its grid among the weights."""
+    u, v, d = torch.linspace(0, 703, 44), torch.linspace(0, 255, 16), torch.arange(1.0, 60.0)
+    grid = torch.meshgrid(d, v, u, indexing="ij")
+    numbers = {"dx": [0.8, 0.8, 20.0], "bx": [-50.8, -50.8, 0.0], "nx": [128.0, 128.0, 1.0]}
+    found = {name: torch.tensor(values) for name, values in numbers.items()}
+    return {**found, "frustum": torch.stack(grid[::-1], dim=-1)}
+
+
+def shapes(first: bool, groups: tuple[int, ...]) -> dict[str, Tensor]:
+    """A checkpoint without its weights, but with its grid."""
+    with torch.device("meta"):
+        found = dict(Plain(first, groups).state_dict())
+    return found | ({f"img_view_transformer.{name}": value for name, value in kept().items()} if first else {})
 
 
 def filled(theirs: nn.Module) -> Detector:
@@ -163,6 +174,7 @@ def test_from_version_2_on() -> None:
     assert ours.camera is not None
     body = ours.camera.backbone.body
     found = body.bn1(body.conv1((images - figures[0]) / figures[1]))
+    assert BEVDet(shapes(False, (10,)), LIDAR_M, "rgb").colours == "rgb"  # with opencv_pp
     inside = (..., slice(2, -2), slice(2, -2))  # what is beyond the border is another grey
     torch.testing.assert_close(found[inside], expected[inside], atol=1e-3, rtol=1e-3)
     bev = torch.randn(1, 64, 16, 16)
@@ -175,21 +187,18 @@ def test_from_version_2_on() -> None:
 
 def test_geometry_and_depths() -> None:
     """Depth bins at 1, 2, ... 59 m, where BEVDet has them; the first version says its grid, around the LiDAR."""
-    with torch.device("meta"):
-        later = Plain(False, (10,)).state_dict()
-    variant = variant_for(BEVDet(later, LIDAR_M))
+    variant = variant_for(BEVDet(shapes(False, (10,)), LIDAR_M))
     assert variant.camera is not None and variant.camera.view_transform.depths_m == tuple(map(float, range(1, 60)))
     assert variant.camera.view_transform.z_range_m == (-5, 3) and variant.bev.x_range_m == (-51.2, 51.2)
     assert variant.heads["detection"].groups == "one" and variant.bev_encoder.channels == (128, 256, 512)
-    first = variant_for(BEVDet(Plain(True, (1, 2, 2, 1, 2, 2)).state_dict(), LIDAR_M))
+    first = variant_for(BEVDet(shapes(True, (1, 2, 2, 1, 2, 2)), LIDAR_M))
     assert first.camera is not None and first.camera.view_transform.depths_m == tuple(map(float, range(1, 60)))
     assert first.camera.view_transform.z_range_m == (-8.16, 11.84) and first.bev.x_range_m == (-50.26, 52.14)
     assert first.camera.neck.channels == 512 and first.heads["detection"].groups == "six"
 
 
 def test_other_networks_of_its_kin_are_refused() -> None:
-    with torch.device("meta"):
-        given = Plain(False, (10,)).state_dict()
+    given = shapes(False, (10,))
     deeper = {key.replace("depth_net.", "depth_net.reduce_conv."): value for key, value in given.items()}
     with pytest.raises(BevliteError, match=r"no img_view_transformer.depth_net.weight; accepted: a checkpoint of this"):
         variant_for(BEVDet(deeper, LIDAR_M))
@@ -201,7 +210,7 @@ def test_other_networks_of_its_kin_are_refused() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_pixels_fall_into_the_cells_of_the_original(first: bool) -> None:
     """Its frustum and its cells; the first version's lie around the LiDAR."""
-    form = BEVDet(Plain(first, (10,)).state_dict(), LIDAR_M)
+    form = BEVDet(shapes(first, (10,)), LIDAR_M)
     with torch.device("meta"):
         outline = Detector(variant_for(form))
     assert outline.view_transform is not None

@@ -107,6 +107,7 @@ LINEAR = "pts_voxel_encoder.pfn_layers.0.linear.weight"
         (lambda s: s, {"form": "mmdet3d-bevdet"}, r"no img_view_transformer.depth_net.weight"),
         (lambda s: s, {"form": "mit-bevfusion"}, r"no encoders.camera.vtransform.dx"),
         (lambda s: s, {"lidar_m": (0.9, float("nan"), 1.8)}, r"--lidar-m: found .*; accepted: x, y and z in m"),
+        (lambda s: s, {"colours": "grey"}, r"--colours: found 'grey'; accepted: rgb, bgr"),
         (lambda s: s, {"variant": "bevdet-r50.yaml"}, r"lidar: found none; accepted: a variant with that stream"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from bevlite.interop.frame import Point, SourceFrame, moved
 from bevlite.interop.keymap import KeyMap
 from bevlite.variant import Variant
 
+Colours = Literal["rgb", "bgr"]
 Settings = dict[str, Any]
 """Keys of a variant, nested as in its file."""
 
@@ -21,15 +22,21 @@ Settings = dict[str, Any]
 class Form(ABC):
     """One checkpoint of a form.
 
-    given: its tensors by name. lidar_m: where the LiDAR stands in the ego frame, m.
+    given: its tensors by name. lidar_m: where the LiDAR stands in the ego frame, m. colours: of the images that it was
+    trained on; by default those of the published configuration.
     """
 
     name: ClassVar[str]
     notes: ClassVar[tuple[str, ...]] = ()
     """What the user should know of every import of this form: departures that no key shows."""
 
-    def __init__(self, given: Mapping[str, Tensor], lidar_m: Point) -> None:
-        self.given, self.lidar_m = given, lidar_m
+    def __init__(self, given: Mapping[str, Tensor], lidar_m: Point, colours: Colours | None = None) -> None:
+        self.given, self.lidar_m, self._colours = given, lidar_m, colours
+
+    @property
+    def colours(self) -> Colours:
+        """In which order the channels of its images stood."""
+        return self._colours or "rgb"
 
     @classmethod
     @abstractmethod

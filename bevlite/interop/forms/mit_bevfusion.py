@@ -105,10 +105,12 @@ class MITBEVFusion(Form):
                 f"camera.backbone: found {variant.camera.backbone.type}, but the checkpoint has a {expected}; "
                 f"accepted: the variant {self.base}, or one like it"
             )
+        if self._is_swin and self.colours == "bgr":
+            raise BevliteError("--colours: found bgr with a Swin; accepted: rgb, as its published weights were trained")
         if self._is_swin:
             swin(plan, BACKBONE, "camera.backbone")
         else:
-            resnet(plan, BACKBONE, "camera.backbone.body")
+            resnet(plan, BACKBONE, "camera.backbone.body", swapped_colours=self.colours == "bgr")
         merges = numbered(plan.ours, "camera.neck.blocks.#.0.0.weight")
         for i in range(merges):  # ours begins with the coarsest
             for place, name in enumerate(("lateral_convs", "fpn_convs")):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from bevlite.errors import BevliteError
-from bevlite.interop.forms.form import Form, Settings, depth_settings, merged, stream_of
+from bevlite.interop.forms.form import Colours, Form, Settings, depth_settings, merged, stream_of
 from bevlite.interop.forms.geometry import lift_of
 from bevlite.interop.frame import SourceFrame
 from bevlite.interop.keymap import KeyMap
@@ -48,6 +48,11 @@ class BEVDet(Form):
         """The ego frame from 2.0 on."""
         return SourceFrame("lidar_yx", "wlh", self.lidar_m) if self.is_first else SourceFrame("ego", "lwh", (0, 0, 0))
 
+    @property
+    def colours(self) -> Colours:
+        """The first version saw RGB. Later ones read RGB and change it to BGR, unless `opencv_pp` is set."""
+        return self._colours or ("rgb" if self.is_first else "bgr")
+
     def settings(self, base: Variant) -> Settings:
         """Widths; the grid where the file has it, and depth bins where theirs are."""
         given, view = self.given, stream_of(base, "camera").view_transform
@@ -84,7 +89,7 @@ class BEVDet(Form):
     def plan(self, plan: KeyMap, variant: Variant) -> None:
         """Part by part."""
         turn = self.frame.kernel
-        resnet(plan, "img_backbone", "camera.backbone.body", swapped_colours=not self.is_first)
+        resnet(plan, "img_backbone", "camera.backbone.body", swapped_colours=self.colours == "bgr")
         for i in range(numbered(plan.ours, "camera.neck.laterals.#.weight")):
             plan.layer(f"img_neck.lateral_convs.{i}.conv", f"camera.neck.laterals.{i}")
         plan.layer("img_neck.fpn_convs.0.conv", "camera.neck.out")
