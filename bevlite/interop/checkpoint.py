@@ -19,7 +19,7 @@ WRAPPED = "module."
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The weights of a file by name.
+    """The weights of a file by name, in float32.
 
     Args:
         path: `.safetensors`, or what `torch.save` wrote: a state dict, or a mapping that holds one as `state_dict`
@@ -37,7 +37,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     for key, value in found.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise BevliteError(f"{path}: {key} holds NaN or infinity; accepted: weights that are finite")
-    return found
+    return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
 
 
 def _content(path: Path) -> Any:

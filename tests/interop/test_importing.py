@@ -18,8 +18,11 @@ from bevlite.cli.main import main
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.interop.checkpoint import read_checkpoint
+from bevlite.interop.forms import form_of
 from bevlite.run_folder import Run
 from tests.interop.plain import settled
+from tests.interop.plain_bevfusion import BEVFusion
+from tests.interop.test_bevdet import Plain as BEVDet
 from tests.interop.test_centerpoint import SMALL, Plain
 from tests.tiny import short_recipe
 
@@ -47,6 +50,29 @@ def test_files_that_are_read(state: State, file: Path, tmp_path: Path) -> None:
     for path in (file, tmp_path / "plain.pth", tmp_path / "w.safetensors", tmp_path / "ddp.pth"):
         found = read_checkpoint(path)
         assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "base"),
+    [
+        (lambda: Plain(10), "mmdet3d-centerpoint", "pointpillars-centerpoint"),
+        (lambda: BEVDet(True, (1, 2, 2, 1, 2, 2)), "mmdet3d-bevdet", "bevdet-r50"),
+        (lambda: BEVDet(False, (10,)), "mmdet3d-bevdet", "bevdet-r50"),
+        (lambda: BEVFusion(), "mit-bevfusion", "bevfusion-swint"),
+        (lambda: BEVFusion("resnet", "map"), "mit-bevfusion", "cuda-bevfusion-r50"),
+    ],
+)
+def test_the_form_is_told_from_the_keys(network: Callable[[], torch.nn.Module], form: str, base: str) -> None:
+    with torch.device("meta"):
+        given = network().state_dict()
+    found = form_of(given, None)
+    assert (found.name, found(given, (0, 0, 0)).base) == (form, base)
+
+
+def test_halves_are_read_as_floats(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}, tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth")
+    assert found["a"].dtype == torch.float32 and found["n"].dtype == torch.int64
 
 
 class Evil:
