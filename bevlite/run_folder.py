@@ -29,6 +29,8 @@ QUANTIZED: tuple[Stage, ...] = ("calibration", "qat")
 """Stages whose weights come with scales."""
 INNER: dict[Stage, str] = {"finetuned": "finetune", "qat": "qat"}
 """Folders inside a run in which its network is trained on into a stage: runs of their own."""
+IMPORTED = "imported"
+"""Under which name what is known of weights says where they come from, when we did not train them."""
 FORMER = "model"
 """Under which name runs of earlier versions keep the weights of the stage `float`."""
 PACKAGES = ("bevlite", "torch", "lightning", "timm", "numpy", "nuscenes-devkit", "onnx", "onnxruntime")
@@ -134,8 +136,13 @@ class Run:
         return validate(read_yaml(file), Variant, str(file))
 
     def data(self) -> DataConfig:
-        """The data that it was trained on (raises ConfigError)."""
+        """The data that it was trained on (raises ConfigError, BevliteError when none are named)."""
         file = self.path / "data.yaml"
+        if not file.is_file():
+            raise BevliteError(
+                f"{self.path}: names no data (data.yaml is missing); accepted: a run that was trained, or imported "
+                "with --data"
+            )
         return validate(read_yaml(file), DataConfig, str(file)).resolved()
 
     def weights(self, variant: Variant | None = None, stage: Stage | None = None) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ FUNCTIONS = {
     "load_variant": "networks",
     "module_costs": "networks",
     "build": "networks",
+    "import_checkpoint": "importing",
     "train": "networks",
     "evaluate": "networks",
     "show": "networks",

@@ -89,11 +89,12 @@ def finetune(
     evaluate: bool = True,
     progress: bool = True,
 ) -> Run:
-    """Train the pruned network of a run on; the result is its stage `finetuned`. The same call goes on after a stop.
+    """Train the pruned or imported network of a run on, into its stage `finetuned`; the same call goes on after a stop.
 
     Args:
         run: a run, or its folder.
-        recipe: a recipe, or its file; None for a quarter of the epochs of the run's own, at 0.3 of its rate.
+        recipe: a recipe, or its file; None for a quarter of the epochs of the run's own, at 0.3 of its rate. An
+            imported network has none.
         recipe_overrides: settings of the recipe, `a.b=c`.
         devices: GPUs (or CPU processes).
         evaluate: score the validation split at the end.
@@ -101,7 +102,7 @@ def finetune(
 
     Raises:
         ConfigError: a recipe that is wrong.
-        BevliteError: nothing was pruned, unusable data, a loss that is not finite.
+        BevliteError: nothing was pruned or imported, unusable data, a loss that is not finite.
     """
     from bevlite.compression.finetune import finetune_recipe, finetune_run
 

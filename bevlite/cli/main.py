@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from th
 COMMANDS = (
     "variant",
     "data",
+    "importing",
     "train",
     "evaluate",
     "show",

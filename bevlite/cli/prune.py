@@ -74,13 +74,13 @@ def _ratios(pairs: list[str]) -> dict[str, float]:
 
 
 def finetune_command(
-    run: Path = typer.Argument(help="A run folder with a pruned network."),
+    run: Path = typer.Argument(help="A run folder with a pruned or imported network."),
     recipe: Path | None = typer.Option(None, "--recipe", help="A recipe; a quarter of the run's own by default."),
     recipe_overrides: list[str] = typer.Option([], "--set-recipe", help="Override a key of the recipe: a.b=c."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:
-    """Train a pruned network on; goes on where it was stopped."""
+    """Train a pruned or imported network on; goes on where it was stopped."""
     from bevlite.api.compressing import finetune
 
     finetune(run, recipe=recipe, recipe_overrides=recipe_overrides, devices=devices, evaluate=False)

@@ -1,10 +1,11 @@
-"""A pruned network trained on: what it lost is learnt again."""
+"""A pruned or an imported network trained on: what it lost, or has not learnt here, is learnt."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bevlite.run_folder import FLOAT, INNER, Run
+from bevlite.errors import BevliteError
+from bevlite.run_folder import FLOAT, IMPORTED, INNER, Run, Stage
 from bevlite.training.checkpoints import save_weights
 from bevlite.training.loop import train
 from bevlite.training.recipe import Recipe, load_recipe
@@ -15,8 +16,11 @@ again; a choice of ours."""
 
 
 def finetune_recipe(run: Run) -> Recipe:
-    """The recipe of a run, shorter and at a lower rate (raises ConfigError)."""
-    recipe = load_recipe(run.path / "recipe.yaml")
+    """The recipe of a run, shorter and at a lower rate (raises ConfigError, BevliteError when it has none)."""
+    file = run.path / "recipe.yaml"
+    if not file.is_file():
+        raise BevliteError(f"{run.path}: an imported network has no recipe of its own; accepted: --recipe FILE")
+    recipe = load_recipe(file)
     return recipe.model_copy(
         update={
             "epochs": max(1, round(recipe.epochs * EPOCHS)),
@@ -27,7 +31,7 @@ def finetune_recipe(run: Run) -> Recipe:
 
 
 def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, progress: bool = True) -> Run:
-    """Train the pruned network of a run on, into its stage `finetuned`; goes on where it was stopped.
+    """Train the pruned or imported network of a run on, into its stage `finetuned`; goes on where it was stopped.
 
     Args:
         path: the run folder; its data are learnt from.
@@ -36,12 +40,13 @@ def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, 
         progress: print a line an epoch.
 
     Raises:
-        BevliteError: nothing was pruned, unusable data, a loss that is not finite.
+        BevliteError: nothing was pruned or imported, unusable data, a loss that is not finite.
     """
     run = Run(path)
     run.variant()  # whether it is a run at all
-    variant = run.variant(run.chosen("pruned"))
-    weights = run.weights(variant, "pruned")
+    start = _start(run)
+    variant = run.variant(start)
+    weights = run.weights(variant, start)
     recipe = recipe or finetune_recipe(run)
     inner = train(
         variant,
@@ -53,8 +58,15 @@ def finetune_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, 
         devices=devices,
         progress=progress,
     )
-    meta = {"from": "pruned", "epochs": recipe.epochs, **inner.weights_meta(FLOAT)}
+    meta = {"from": start, "epochs": recipe.epochs, **inner.weights_meta(FLOAT)}
     save_weights(run, inner.weights(variant, FLOAT), variant, meta, "finetuned")
     run.forget("calibration", "qat")
     run.forget_figures("finetuned")
     return run
+
+
+def _start(run: Run) -> Stage:
+    """What is trained on: the pruned weights, or those of an import that nothing was cut from."""
+    if "pruned" not in run.stages and run.stages and IMPORTED in run.weights_meta(FLOAT):
+        return FLOAT
+    return run.chosen("pruned")

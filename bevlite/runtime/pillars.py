@@ -8,15 +8,18 @@ from typing import Literal
 
 import numpy as np
 
-Coordinates = Literal["pillar", "absolute", "offsets"]
+Coordinates = Literal["pillar", "absolute", "offsets", "offsets_3d"]
 """What the numbers of a point are (see bevlite.models.lidar.pillars.pfn)."""
-NUMBERS: dict[Coordinates, int] = {"pillar": 5, "absolute": 5, "offsets": 10}
+NUMBERS: dict[Coordinates, int] = {"pillar": 5, "absolute": 5, "offsets": 10, "offsets_3d": 11}
 """How many a point has."""
 
 
 @dataclass(frozen=True)
 class PillarGrid:
-    """The pillar canvas in plain numbers (m, cells), its capacity, and what the numbers of a point are."""
+    """The pillar canvas in plain numbers (m, cells), its capacity, and what the numbers of a point are.
+
+    origin_m: where x, y and z of `offsets` and `offsets_3d` count from, in the BEV frame.
+    """
 
     x_min: float
     y_min: float
@@ -28,6 +31,7 @@ class PillarGrid:
     max_pillars: int
     max_points: int
     coordinates: Coordinates
+    origin_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -98,10 +102,11 @@ def _numbers(points: np.ndarray, cell: np.ndarray, slot: np.ndarray, grid: Pilla
     """The numbers of points (5, K) float64 in pillars by cell and slot (K,): one array (K,) a number, see `NUMBERS`."""
     x, y, z, intensity, lag = points
     more: list[np.ndarray] = []
-    if grid.coordinates == "offsets":
+    if grid.coordinates in ("offsets", "offsets_3d"):
         centre_x, centre_y = _centres(cell, grid)
-        place = [x, y, z]
-        more = [x - centre_x, y - centre_y, *_from_the_mean(place, slot)]
+        place = [values - origin for values, origin in zip((x, y, z), grid.origin_m, strict=True)]
+        upright = [z - (grid.z_min + grid.z_max) / 2] if grid.coordinates == "offsets_3d" else []
+        more = [x - centre_x, y - centre_y, *upright, *_from_the_mean(place, slot)]
     elif grid.coordinates == "pillar":
         centre_x, centre_y = _centres(cell, grid)
         height = 2 * (z - grid.z_min) / (grid.z_max - grid.z_min) - 1

@@ -22,6 +22,7 @@ from tests.test_start import HEAVY, NETWORKS, answer
 COMMANDS = {
     "load_variant": "variant show",
     "module_costs": "variant show",
+    "import_checkpoint": "import",
     "train": "train",
     "evaluate": "eval",
     "show": "show",

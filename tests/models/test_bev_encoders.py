@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from bevlite import testing
+from bevlite.models.backbones.swin import SwinConfig
 from bevlite.models.bev_encoders.efficientnet_bifpn import EfficientNetBiFPNConfig
 from bevlite.models.bev_encoders.fpn_lss import FPNLSSConfig
 from bevlite.models.lidar.backbones.second_dw import SECONDDWConfig
 from bevlite.models.lidar.pillars.pfn import PFNConfig
+from bevlite.models.view_transforms.lss import LSSConfig
 from tests.models.plain import array, bilinear, convolved, normed
 from tests.tiny import live, tiny
 
@@ -57,12 +59,23 @@ def test_second_dw_against_a_loop() -> None:
 
 @pytest.mark.slow
 def test_switches_in_a_network() -> None:
+    testing.check_in_network(SwinConfig(pad="before"))
+    testing.check_in_network(LSSConfig(pooling="columns", channels=8, pixels="border", halved=True))
     testing.check_in_network(EfficientNetBiFPNConfig(channels=16, stack=1, fusion="attention"))
+    testing.check_in_network(FPNLSSConfig(channels=(16, 16, 16), blocks=(1, 1, 1), out_channels=16, align_corners=True))
     testing.check_in_network(PFNConfig(cell_m=0.8, max_pillars=6000, max_points=6, channels=8, coordinates="offsets"))
 
 
-def test_offsets_keep_the_contract_of_pillars() -> None:
-    testing.check_pillar_encoder(PFNConfig(coordinates="offsets", max_pillars=4000))
+@pytest.mark.parametrize("more", [{"coordinates": "offsets"}, {"coordinates": "offsets_3d", "origin_m": (1, 0, 2)}])
+def test_offsets_keep_the_contract_of_pillars(more: dict[str, Any]) -> None:
+    testing.check_pillar_encoder(PFNConfig(max_pillars=4000, **more))
+
+
+def test_an_origin_belongs_to_offsets() -> None:
+    with pytest.raises(
+        ValueError, match=r"origin_m: found \[1.0, 0.0, 0.0\] with coordinates pillar; accepted: .*offsets"
+    ):
+        PFNConfig(origin_m=(1, 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_in_a_network() -> None:
 @pytest.mark.parametrize("config", [LSSConfig, DepthLSSConfig])
 def test_what_is_exported_is_what_is_trained(config: type[LSSConfig]) -> None:
     testing.check_view_transform(config(pooling="columns", channels=8))
+    testing.check_view_transform(config(pooling="columns", channels=8, pixels="border", halved=True))
 
 
 def test_default_capacity_serves_real_cars() -> None:

@@ -30,7 +30,7 @@ def slowly(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
 
     nearest = sorted(sorted(cells), key=lambda c: centre(c)[0] ** 2 + centre(c)[1] ** 2)[: grid.max_pillars]
     kept = sorted(nearest)
-    numbers = 10 if grid.coordinates == "offsets" else 5
+    numbers = {"offsets": 10, "offsets_3d": 11}.get(grid.coordinates, 5)
     pillars = np.zeros((numbers, grid.max_points, len(kept)))
     index = np.zeros((grid.ny, grid.nx), dtype=np.int32)
     for slot, cell in enumerate(kept):
@@ -41,9 +41,10 @@ def slowly(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
             more: list[float] = []
             x, y, z, intensity, lag = p
             height = (z - grid.z_min) / (grid.z_max - grid.z_min)
-            if grid.coordinates == "offsets":
-                place = [x, y, z]
-                more = [x - centre(cell)[0], y - centre(cell)[1], x - mean[0], y - mean[1], z - mean[2]]
+            if grid.coordinates in ("offsets", "offsets_3d"):
+                place = [x - grid.origin_m[0], y - grid.origin_m[1], z - grid.origin_m[2]]
+                upright = [z - (grid.z_min + grid.z_max) / 2][: numbers - 10]
+                more = [x - centre(cell)[0], y - centre(cell)[1], *upright, x - mean[0], y - mean[1], z - mean[2]]
             elif grid.coordinates == "pillar":
                 place = [(x - centre(cell)[0]) / grid.cell_m, (y - centre(cell)[1]) / grid.cell_m, 2 * height - 1]
             else:
@@ -53,17 +54,19 @@ def slowly(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray
     return pillars, index
 
 
-@pytest.mark.parametrize("coordinates", ["pillar", "absolute", "offsets"])
+@pytest.mark.parametrize("coordinates", ["pillar", "absolute", "offsets", "offsets_3d"])
 @pytest.mark.parametrize(("count", "max_pillars", "max_points"), [(3000, 1000, 4), (3000, 300, 1), (40, 1000, 30)])
 def test_against_a_loop(count: int, max_pillars: int, max_points: int, coordinates: Any) -> None:
     grid = dataclasses.replace(GRID, max_pillars=max_pillars, max_points=max_points, coordinates=coordinates)
+    if coordinates == "offsets_3d":
+        grid = dataclasses.replace(grid, origin_m=(0.94, -0.5, 1.84))
     points = cloud(count)
     pillars, index = group_pillars(points, grid)
     expected, expected_index = slowly(points, grid)
     assert pillars.dtype == np.float32 and index.dtype == np.int32
     assert np.array_equal(index, expected_index)
     np.testing.assert_allclose(pillars, expected, atol=1e-6)
-    if coordinates != "offsets":
+    if not coordinates.startswith("offsets"):
         nearby = 0.5 if coordinates == "pillar" else 1.0
         assert np.abs(pillars[:2]).max() <= nearby + 1e-5 and np.abs(pillars).max() <= 1 + 1e-6
 

@@ -7,8 +7,9 @@ map that is handed out is normalised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -37,15 +38,19 @@ class SwinConfig(BackboneConfig):
     attention: windows as published, or a depthwise convolution in their place.
     window: side of the windows, of which those at the border are padded; or rows and columns, which must divide every
         map. Of `attention: window`.
+    pad: whether a map that windows do not divide is padded `after` it was shifted, as timm does, or `before`, as the
+        detectors of mmdetection do, whose weights want it so.
     kernel: side of the depthwise convolution of `attention: conv`.
     drop_path: how many residual branches the last block leaves out in training; the first leaves out none.
     weights: `imagenet`, or a local timm state dict; tables of relative positions are interpolated to the window.
         With `attention: conv` everything else is taken.
     """
 
+    added: ClassVar[Mapping[str, Any]] = {"pad": "after"}
     type: Literal["swin"] = "swin"
     attention: Literal["window", "conv"] = "window"
     window: Side | tuple[Side, Side] = 7
+    pad: Literal["after", "before"] = "after"
     kernel: int = Field(default=7, ge=7, le=31)
     drop_path: float = Field(default=0.2, ge=0, lt=1)
     weights: str | None = None
@@ -149,7 +154,10 @@ class Stage(nn.Module):
         first = isinstance(stage.downsample, nn.Identity)
         self.downsample = stage.downsample if first else Merging(stage.downsample)
         self.blocks = nn.Sequential(
-            *(WindowBlock(b) if config.attention == "window" else ConvBlock(b, config.kernel) for b in stage.blocks)
+            *(
+                WindowBlock(b, config.pad) if config.attention == "window" else ConvBlock(b, config.kernel)
+                for b in stage.blocks
+            )
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -197,11 +205,12 @@ class WindowBlock(Block):
     """Attention inside windows, every second time shifted by half a window. Sizes and masks are constants of a graph.
 
     timm decides at construction whether a map is shifted; here the map itself tells, by the same rule: not along a side
-    that one window spans.
+    that one window spans. mmdetection, which pads before, shifts every map.
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, pad: Literal["after", "before"] = "after") -> None:
         super().__init__(block)
+        self.pads_first = pad == "before"
         self.attn = block.attn
         self.window: Pair = tuple(block.window_size)
         self.shifts = any(block.target_shift_size)
@@ -211,11 +220,13 @@ class WindowBlock(Block):
         batch, height, width, channels = map(int, x.shape)
         rows, columns = self.window
         shift = self.shift_on(height, width)
-        if any(shift):
-            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
         below, right = -height % rows, -width % columns
+        if any(shift) and not self.pads_first:
+            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
         if below or right:
             x = functional.pad(x, (0, 0, 0, right, 0, below))
+        if any(shift) and self.pads_first:
+            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
         size = height + below, width + right
         down, across = size[0] // rows, size[1] // columns
         windows = x.reshape(batch, down, rows, across, columns, channels).transpose(2, 3)
@@ -223,9 +234,11 @@ class WindowBlock(Block):
         windows = self.attended(windows, shift_mask(size, self.window, shift, x.device) if any(shift) else None)
         x = windows.reshape(batch, down, across, rows, columns, channels).transpose(2, 3)
         x = x.reshape(batch, *size, channels)
+        if any(shift) and self.pads_first:
+            x = torch.roll(x, shift, (1, 2))
         if below or right:
             x = x[:, :height, :width]
-        return torch.roll(x, shift, (1, 2)) if any(shift) else x
+        return torch.roll(x, shift, (1, 2)) if any(shift) and not self.pads_first else x
 
     def attended(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Attention inside windows (B * windows, positions, C), with a mask (windows, positions, positions)."""
@@ -248,6 +261,8 @@ class WindowBlock(Block):
         if not self.shifts:
             return 0, 0
         rows, columns = self.window
+        if self.pads_first:
+            return rows // 2, columns // 2
         return rows // 2 if height > rows else 0, columns // 2 if width > columns else 0
 
 

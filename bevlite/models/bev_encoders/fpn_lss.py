@@ -5,8 +5,9 @@ FlashOcc M1 has it with 256 output channels, M0 with 128, on 200 x 200 cells.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -24,12 +25,17 @@ class FPNLSSConfig(BEVEncoderConfig):
     back to the grid.
 
     channels, blocks: of each stage.
+    align_corners: whether enlarged maps keep their corners, as BEVDet's do, or the middle of their cells in place, as
+        all other maps here do. The first moves what is enlarged by up to half a coarse cell against what it joins;
+        weights that were trained so want it so.
     """
 
+    added: ClassVar[Mapping[str, Any]] = {"align_corners": False}
     type: Literal["fpn_lss"] = "fpn_lss"
     channels: tuple[Annotated[int, Field(gt=0)], ...] = (128, 256, 512)
     blocks: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (2, 2, 2)
     out_channels: int = Field(default=256, gt=0)
+    align_corners: bool = False
 
     @model_validator(mode="after")
     def _same_length(self) -> FPNLSSConfig:
@@ -59,6 +65,7 @@ class FPNLSS(nn.Module):
             nn.Sequential(Residual(a, b, stride=2), *(Residual(b, b) for _ in range(blocks - 1)))
             for (a, b), blocks in zip(pairwise([in_channels, *config.channels]), config.blocks, strict=True)
         )
+        self.align_corners = config.align_corners
         self.growth = 2.0 ** (len(config.channels) - 1)
         wide, self.out_channels = 2 * config.out_channels, config.out_channels
         self.join = nn.Sequential(
@@ -74,8 +81,13 @@ class FPNLSS(nn.Module):
         for stage in self.stages:
             bev = stage(bev)
             maps.append(bev)
-        encoded: Tensor = self.out(_grown(self.join(torch.cat([maps[0], _grown(maps[-1], self.growth)], dim=1)), 2.0))
+        joined = self.join(torch.cat([maps[0], self._grown(maps[-1], self.growth)], dim=1))
+        encoded: Tensor = self.out(self._grown(joined, 2.0))
         return encoded
+
+    def _grown(self, x: Tensor, factor: float) -> Tensor:
+        # A literal factor exports as constant scales, which every TensorRT reads.
+        return functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=self.align_corners)
 
 
 class Residual(nn.Module):
@@ -94,9 +106,3 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, channels, H/stride, W/stride)."""
         return functional.relu(self.second(self.first(x)) + self.shortcut(x))
-
-
-def _grown(x: Tensor, factor: float) -> Tensor:
-    # A literal factor exports as constant scales, which every TensorRT reads. Half a cell off the corners, as all maps
-    # here are: BEVDet aligns the corners, which moves what it enlarges by up to half a cell against what it joins.
-    return functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

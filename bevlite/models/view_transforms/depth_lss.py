@@ -101,7 +101,7 @@ class DepthLSS(LiftSplat):
         return int(self.depth_net[0][0].in_channels) - int(self.depth_stem[-1][0].out_channels)  # type: ignore[index]
 
     @property
-    def out_channels(self) -> int:
+    def context_channels(self) -> int:
         """Channels of the context."""
         return int(self.depth_net[-1].out_channels) - self.depths  # type: ignore[index]
 
@@ -122,7 +122,7 @@ class DepthLSS(LiftSplat):
     def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The camera BEV map."""
         depth, context = self.lifted(self.joined(features, inputs[LIDAR_DEPTH].flatten(0, 1).to(features.dtype)))
-        return self.pool(depth, context, self.cells(inputs["pixel_to_bev"]))
+        return self.laid_out(depth, context, inputs["pixel_to_bev"])
 
     def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """As exported, for a batch of one."""

@@ -84,9 +84,14 @@ class Lift(ViewTransform):
         self.depth_net: nn.Module = nn.Conv2d(in_channels, self.depths + config.channels, 1)
 
     @property
-    def out_channels(self) -> int:
+    def context_channels(self) -> int:
         """Channels of the context."""
         return int(self.depth_net.out_channels) - self.depths  # type: ignore[arg-type]
+
+    @property
+    def out_channels(self) -> int:
+        """Those of the context."""
+        return self.context_channels
 
     @property
     def prepared(self) -> tuple[TensorSpec, ...]:
@@ -97,7 +102,7 @@ class Lift(ViewTransform):
                 "depth", (self.cameras, self.depths, *area), "float32", ("camera", "depth", "y", "x"), "prepared"
             ),
             TensorSpec(
-                "context", (self.cameras, self.out_channels, *area), "float32", ("camera", "channel", "y", "x"),
+                "context", (self.cameras, self.context_channels, *area), "float32", ("camera", "channel", "y", "x"),
                 "prepared",
             ),
         )  # fmt: skip
@@ -108,7 +113,7 @@ class Lift(ViewTransform):
 
     def lifted(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The same, whatever it is made from."""
-        depth, context = self.depth_net(features).split([self.depths, self.out_channels], dim=1)
+        depth, context = self.depth_net(features).split([self.depths, self.context_channels], dim=1)
         hand_out("depth", depth)
         return depth.softmax(dim=1), context
 

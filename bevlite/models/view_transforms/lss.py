@@ -8,18 +8,20 @@ the same sum with tables of the calibration as inputs, in one of two forms: a tr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from bevlite.grid import BEVGrid
 from bevlite.models.contracts import ViewTransform
 from bevlite.models.kernels import lss_pooling
 from bevlite.models.kernels.lss_pooling import Kernel
+from bevlite.models.layers import conv_bn_relu
 from bevlite.models.view_transforms.lift import Lift, LiftConfig
-from bevlite.models.view_transforms.lss_tables import FORMS, Form
+from bevlite.models.view_transforms.lss_tables import FORMS, Form, border_to_border
 from bevlite.registry import VIEW_TRANSFORMS
 
 COLUMNS_CHUNK = 4
@@ -33,12 +35,18 @@ class LSSConfig(LiftConfig):
     pooling: the form that is exported, `tree` or `columns`; what is trained is the same. chunk: S, rows that a level
     of gathers adds up (4 by default with `columns`). capacity: rows of the levels (`columns`: groups of 32 slots, then
     rows), null for a nuScenes-like rig with a margin.
+    pixels: where a feature looks: the `centre` of its patch, or spread from `border` to border, as in the first
+    implementations, whose weights want it so.
+    halved: pool on cells half as large, and bring the map to the grid by three convolutions, the second at stride 2
+    (BEVFusion).
     ego_motion: correct the car's motion between camera and LiDAR times; the tables then change every frame.
     """
 
-    added: ClassVar[Mapping[str, Any]] = {**LiftConfig.added, "pooling": "tree"}
+    added: ClassVar[Mapping[str, Any]] = {**LiftConfig.added, "pooling": "tree", "pixels": "centre", "halved": False}
     type: Literal["lss"] = "lss"
     pooling: Form = "tree"
+    pixels: Literal["centre", "border"] = "centre"
+    halved: bool = False
     chunk: int = Field(default=8, ge=2, le=64)
     capacity: tuple[int, ...] | None = None
 
@@ -69,9 +77,15 @@ class LiftSplat(Lift):
         bev: BEVGrid,
     ) -> None:
         super().__init__(config, in_channels, stride, image_size, cameras, bev)
+        self.halving: nn.Module = nn.Identity()
+        if config.halved:
+            self.grid = replace(self.grid, cell_m=bev.cell_m / 2, nx=2 * bev.nx, ny=2 * bev.ny)
+            width = config.channels
+            self.halving = nn.Sequential(*(conv_bn_relu(width, width, stride=step) for step in (1, 2, 1)))
         tables = FORMS[config.pooling]
         self.form = tables.form
-        self.host = tables(self.frustum, self.grid, config.chunk, config.capacity, cameras, image_size)
+        spread = border_to_border(self.frustum, image_size) if config.pixels == "border" else None
+        self.host = tables(self.frustum, self.grid, config.chunk, config.capacity, cameras, image_size, spread)
         pixels = torch.from_numpy(self.frustum.pixels().reshape(-1, 3))
         self.register_buffer("pixels", pixels, persistent=False)
         grid, area = self.grid, self.frustum
@@ -106,12 +120,24 @@ class LiftSplat(Lift):
     def forward(self, features: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The camera BEV map."""
         depth, context = self.prepare(features)
-        return self.pool(depth, context, self.cells(inputs["pixel_to_bev"]))
+        return self.laid_out(depth, context, inputs["pixel_to_bev"])
+
+    def laid_out(self, depth: Tensor, context: Tensor, pixel_to_bev: Tensor) -> Tensor:
+        """The camera BEV map (B, C, ny, nx) of what was lifted."""
+        made: Tensor = self.halving(self.pool(depth, context, self.cells(pixel_to_bev)))
+        return made
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the context, or of what halves its map."""
+        last = self.halving[-1][0] if isinstance(self.halving, nn.Sequential) else None  # type: ignore[index]
+        return self.context_channels if last is None else int(last.out_channels)
 
     def pooled(self, *tensors: Tensor) -> Tensor:
         """The sum as exported, from depth (N, D, h, w), context (N, C, h, w) and the tables: (1, C, ny, nx)."""
         rows = _by_columns(*tensors) if self.form == "columns" else _by_tree(*tensors)
-        return rows.transpose(0, 1).reshape(1, rows.shape[1], self.grid.ny, self.grid.nx)
+        made: Tensor = self.halving(rows.transpose(0, 1).reshape(1, rows.shape[1], self.grid.ny, self.grid.nx))
+        return made
 
 
 def _by_tree(depth: Tensor, context: Tensor, *tables: Tensor) -> Tensor:

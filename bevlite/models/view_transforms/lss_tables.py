@@ -39,8 +39,11 @@ class PoolingTables(Host):
         capacity: tuple[int, ...] | None,
         cameras: int,
         image_size: tuple[int, int],
+        spread: np.ndarray | None = None,
     ) -> None:
+        """`spread` (4, 4): where features look other than the frustum says (`border_to_border`)."""
         self.frustum, self.grid, self.chunk = frustum, grid, chunk
+        self._spread = spread
         self._capacity, self._cameras, self._image_size = capacity, cameras, image_size
 
     @cached_property
@@ -72,9 +75,9 @@ class PoolingTables(Host):
         return (*specs, TensorSpec("cell_index", (self.grid.ny * self.grid.nx,), "int32", ("cell",), "calibration"))
 
     def sample(self, frame: Frame) -> dict[str, np.ndarray]:
-        """`pixel_to_bev` (N, 4, 4)."""
+        """`pixel_to_bev` (N, 4, 4), from the places of the frustum."""
         assert frame.pixel_to_bev is not None
-        return {"pixel_to_bev": frame.pixel_to_bev}
+        return {"pixel_to_bev": frame.pixel_to_bev if self._spread is None else frame.pixel_to_bev @ self._spread}
 
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
@@ -124,6 +127,19 @@ class ColumnTables(PoolingTables):
         """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
+
+
+def border_to_border(frustum: Frustum, image_size: tuple[int, int]) -> np.ndarray:
+    """(4, 4), of (u * depth, v * depth, depth, 1): the middles of patches spread from the first pixel to the last.
+
+    So the first implementations of lift-splat have it (`linspace(0, width - 1, w)`). Linear in u and v: it goes into
+    the calibration, and neither kernels nor tables know of it.
+    """
+    matrix = np.eye(4)
+    for axis, (pixels, count) in enumerate(zip(image_size[::-1], (frustum.width, frustum.height), strict=True)):
+        scale = (pixels - 1) / (max(count - 1, 1) * frustum.stride)
+        matrix[axis, axis], matrix[axis, 2] = scale, -scale * (frustum.stride - 1) / 2
+    return matrix
 
 
 def tilted(pixel_to_bev: np.ndarray) -> np.ndarray:

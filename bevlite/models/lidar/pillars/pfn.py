@@ -8,11 +8,11 @@ pillar slots instead of a scatter: no plugin, no index that must be unique.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from bevlite.data.frame import Frame, Ragged
@@ -21,6 +21,9 @@ from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, T
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
 from bevlite.runtime.pillars import NUMBERS, Coordinates, PillarGrid, group_pillars
+
+BEV_ORIGIN = (0.0, 0.0, 0.0)
+"""Of the BEV frame itself, in m."""
 
 
 @PILLAR_ENCODERS.register
@@ -32,8 +35,13 @@ class PFNConfig(PillarEncoderConfig):
     cells [-0.5, 0.5], z scaled to [-1, 1], intensity to [0, 1], time lag in s; the convolution over the canvas knows
     the place anyway, and 16-bit and 8-bit arithmetic then resolve millimetres instead of decimetres. `offsets`: ten,
     x, y, z in m, intensity in [0, 1], time lag in s, x and y from the centre of the pillar, and x, y, z from the mean
-    of its points, all in m (PointPillars).
+    of its points, all in m (PointPillars). `offsets_3d`: eleven, with z from the middle of `z_range_m` after x and y
+    from the centre (mmdetection3d from 1.0 on).
+    origin_m: where x, y and z of these two count from, in the BEV frame: the LiDAR, for weights that were trained in
+    its frame. Rows of zeros that fill up a pillar then mean what they meant there.
     """
+
+    added: ClassVar[Mapping[str, Any]] = {"origin_m": [0.0, 0.0, 0.0]}
 
     type: Literal["pfn"] = "pfn"
     cell_m: float = Field(default=0.2, gt=0)
@@ -42,6 +50,16 @@ class PFNConfig(PillarEncoderConfig):
     max_points: int = Field(default=20, gt=0)
     channels: int = Field(default=64, gt=0)
     coordinates: Coordinates = "pillar"
+    origin_m: tuple[float, float, float] = BEV_ORIGIN
+
+    @model_validator(mode="after")
+    def _has_an_origin(self) -> PFNConfig:
+        if self.origin_m != BEV_ORIGIN and self.coordinates not in ("offsets", "offsets_3d"):
+            raise ValueError(
+                f"origin_m: found {list(self.origin_m)} with coordinates {self.coordinates}; accepted: with offsets or "
+                "offsets_3d"
+            )
+        return self
 
     def build(self, bev: BEVGrid) -> PFN:
         """The network part."""
@@ -61,6 +79,7 @@ class PFNConfig(PillarEncoderConfig):
             max_pillars=self.max_pillars,
             max_points=self.max_points,
             coordinates=self.coordinates,
+            origin_m=self.origin_m,
         )
 
 

@@ -1,0 +1,138 @@
+"""A checkpoint of another code base to a run of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from bevlite.config import apply_overrides, as_dict, merge, to_yaml, validate, write_atomic
+from bevlite.data.config import DataConfig
+from bevlite.errors import BevliteError
+from bevlite.interop.account import Account
+from bevlite.interop.carry import carry_out
+from bevlite.interop.checkpoint import read_checkpoint
+from bevlite.interop.forms import form_of
+from bevlite.interop.forms.form import Colours, Form, Settings
+from bevlite.interop.frame import NUSCENES_LIDAR_M, Point
+from bevlite.interop.keymap import KeyMap
+from bevlite.models.detector import Detector
+from bevlite.run_folder import FLOAT, IMPORTED, Run, environment
+from bevlite.variant import Variant, load_variant
+
+REPORT = "import.json"
+SEED = 0
+VARIANTS = (Path("configs") / "variants", Path(__file__).resolve().parents[2] / "configs" / "variants")
+"""Where reference variants are looked for: the working folder's configs first, then the repository's."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was made: the run, its variant, the form of the checkpoint, the account, and what to know of it."""
+
+    run: Run
+    variant: Variant
+    form: str
+    account: Account
+    notes: tuple[str, ...]
+
+
+def import_file(
+    file: Path,
+    out: Path,
+    *,
+    form: str | None = None,
+    variant: Variant | Path | None = None,
+    overrides: Iterable[str] = (),
+    data: DataConfig | None = None,
+    lidar_m: Point = NUSCENES_LIDAR_M,
+    colours: Colours | None = None,
+    allow_unknown: bool = False,
+) -> Imported:
+    """Make a run of a checkpoint. Nothing is written unless every tensor of both sides is accounted for.
+
+    Args:
+        file: the checkpoint.
+        out: the folder of the run, a new one.
+        form: which form it has; told from its keys by default.
+        variant: the variant to fill; by default the reference variant nearest to it. Widths and grid of the file are
+            set in it.
+        overrides: settings of the variant, `a.b=c`, over those of the file.
+        data: what the run is to be scored on and trained with.
+        lidar_m: where the LiDAR stands in the ego frame, m.
+        colours: order of the channels of the images that it was trained on; that of the published one by default.
+        allow_unknown: leave tensors that the form does not know.
+
+    Raises:
+        ConfigError: the variant is wrong with these settings.
+        BevliteError: see `read_checkpoint` and `carry_out`; the folder is taken.
+    """
+    if out.exists() and (not out.is_dir() or (out / "variant.yaml").exists()):
+        raise BevliteError(f"{out}: exists already; accepted: a new folder")
+    given = read_checkpoint(file)
+    found = form_of(given, form)(given, lidar_m, colours)
+    try:
+        chosen = variant_for(found, variant, overrides)
+        weights, account = fill(found, chosen, allow_unknown=allow_unknown)
+    except BevliteError as error:
+        raise type(error)(f"{file}: as {found.name}: {error}") from None
+    run = Run(out)
+    if data is not None:
+        rooted = data.model_copy(update={"root": str(Path(data.root).resolve())})
+        write_atomic(out / "data.yaml", to_yaml(rooted))
+    write_atomic(out / "environment.json", json.dumps(environment(SEED), indent=1) + "\n")
+    origin = {
+        "file": file.name,
+        "sha256": _sha256(file),
+        "form": found.name,
+        "lidar_m": list(lidar_m),
+        "colours": found.colours,
+    }
+    report = {**origin, "variant": chosen.name, "notes": list(found.notes), **account.content()}
+    write_atomic(out / REPORT, json.dumps(report, indent=1) + "\n")
+    content = save({name: value.contiguous() for name, value in weights.items()})
+    run.save_stage(FLOAT, content, chosen, {IMPORTED: origin})
+    write_atomic(out / "variant.yaml", to_yaml(chosen))  # last: what has none is no run, and may be written anew
+    return Imported(run, chosen, found.name, account, found.notes)
+
+
+def fill(form: Form, variant: Variant, *, allow_unknown: bool = False) -> tuple[dict[str, Tensor], Account]:
+    """The weights of a variant's network with what a checkpoint has of them, and the account (see `carry_out`)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)  # of what the file has nothing for
+        start = Detector(variant).state_dict()
+    plan = KeyMap(form.given, start)
+    form.plan(plan, variant)
+    return carry_out(plan, start, allow_unknown=allow_unknown)
+
+
+def variant_for(form: Form, given: Variant | Path | None = None, overrides: Iterable[str] = ()) -> Variant:
+    """The variant with the settings of the file, then those of the user (raises ConfigError, BevliteError)."""
+    base = given if isinstance(given, Variant) else load_variant(given or _reference(form.base))
+    settings = form.settings(base)
+    if given is not None:  # its heads are wanted, whether the file has them or not
+        heads = settings["heads"].items()
+        settings["heads"] = {task: head for task, head in heads if head is not None and base.heads[task] is not None}
+    wanted: Settings = merge(as_dict(base), settings)
+    return validate(apply_overrides(wanted, overrides), Variant, base.name)
+
+
+def _reference(name: str) -> Path:
+    for folder in VARIANTS:
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    raise BevliteError(f"configs/variants/{name}.yaml: not found; accepted: --variant FILE")
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
