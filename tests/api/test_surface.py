@@ -35,6 +35,8 @@ COMMANDS = {
     "sensitivity": "analyze sensitivity",
     "prune": "prune",
     "finetune": "finetune",
+    "quantize": "quantize",
+    "qat": "qat",
     "ledger": "ledger",
     "latency": "latency predict",
     "latency_on_dla": "latency predict",
