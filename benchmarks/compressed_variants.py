@@ -173,7 +173,7 @@ def table(out: Path) -> str:
                 f"{report.total_ms:.1f} [{report.lower_ms:.1f}, {report.upper_ms:.1f}]",
                 f"{nds[label]:.3f} [{interval(drawn[label])}]",
                 *(f"{found['metrics'][k]:.3f}" if k in found["metrics"] else "-" for k in ("mAP", "map_miou")),
-                f"{1 - nds[label] / nds['float']:+.1%} [{lost[0]:+.1%}, {lost[1]:+.1%}]",
+                f"{1 - nds[label] / nds['float']:+.1%} [{lost[0]:+.1%}, {lost[1]:+.1%}]" if nds["float"] else "-",
             ]  # fmt: skip
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
