@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx
 
 from bevlite.latency.gpu.fusion import FusedGraph, fuse, tensorrt_rules
+from bevlite.latency.gpu.gemm import product as count
 from bevlite.latency.gpu.qdq import Dequantizers
 from bevlite.latency.gpu.quantization import findings, is_product, scales_of
 from bevlite.latency.onnx.graph import Graph, Node, read_graph
@@ -38,6 +39,7 @@ class Int8Product:
         reason: why what was asked was not given, or why it was not asked; empty where all is said.
         placed: whether our own rules place it in INT8.
         placed_reason: why they do not, or what they say against it.
+        macs: multiply-adds of one frame.
     """
 
     node: str
@@ -48,6 +50,7 @@ class Int8Product:
     reason: str
     placed: bool
     placed_reason: str
+    macs: float = 0.0
 
     @property
     def granted(self) -> bool:
@@ -98,6 +101,13 @@ def int8_products(
     return tuple(comparison.product(node) for node in graph.nodes if is_product(node))
 
 
+def lost_share(products: Iterable[Int8Product]) -> float:
+    """Of the multiply-adds that were asked for INT8 and of which the compiler says what they run in: what it denied."""
+    known = [product for product in products if product.asked and product.known]
+    total = sum(product.macs for product in known)
+    return sum(product.macs for product in known if product.denied) / total if total else 0.0
+
+
 def denied(products: Iterable[Int8Product]) -> list[Int8Product]:
     """The products that were asked for INT8 and did not get it."""
     return [product for product in products if product.denied]
@@ -108,6 +118,7 @@ class _Comparison:
 
     def __init__(self, model: onnx.ModelProto, graph: Graph, built: BuiltGraph, fused: FusedGraph) -> None:
         scales = scales_of(model)
+        self._graph = graph
         placed = findings(graph, fused, scales)
         self._asked, self._built, self._explicit = Dequantizers(graph, scales), built, placed.explicit
         self._names = parser_names(model)
@@ -120,7 +131,7 @@ class _Comparison:
         unclear = name in self._shared or _MARK in name
         missing, layer = self._asked.missing(node), None if unclear else self._built.layer_of(name)
         runs = layer.multiplies_in if layer is not None else ""
-        said = self._said.get(node.name)
+        said, counted = self._said.get(node.name), count(self._graph, node)
         return Int8Product(
             node=name,
             op=node.op,
@@ -130,6 +141,7 @@ class _Comparison:
             reason=_UNCLEAR if unclear else self._why(node, layer, runs, missing),
             placed=self._explicit and (said is None or said.effect != "stays FP16"),
             placed_reason=said.reason if said is not None else "",
+            macs=counted.flops / 2 if counted is not None else 0.0,
         )
 
     def _why(self, node: Node, layer: BuiltLayer | None, runs: str, missing: list[str]) -> str:
