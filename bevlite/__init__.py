@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bevlite.api.boards import emulate as emulate
     from bevlite.api.boards import list_devices as list_devices
     from bevlite.api.boards import measure as measure
+    from bevlite.api.compressing import compress as compress
     from bevlite.api.compressing import finetune as finetune
     from bevlite.api.compressing import ledger as ledger
     from bevlite.api.compressing import prune as prune

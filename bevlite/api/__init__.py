@@ -27,6 +27,7 @@ FUNCTIONS = {
     "finetune": "compressing",
     "quantize": "compressing",
     "qat": "compressing",
+    "compress": "compressing",
     "ledger": "compressing",
     "latency": "predicting",
     "latency_on_dla": "predicting",

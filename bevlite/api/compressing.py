@@ -13,6 +13,7 @@ from bevlite.tensorrt import DEFAULT_VERSION
 if TYPE_CHECKING:
     from bevlite.compression.calibration import Method
     from bevlite.compression.choice import Guide
+    from bevlite.compression.compress import By, Compressed
     from bevlite.compression.importance import Importance
     from bevlite.compression.ledger import Line
     from bevlite.compression.prune import Pruned
@@ -211,6 +212,73 @@ def _score(path: Path, stage: str, progress: bool) -> None:
         from bevlite.evaluation.run import evaluate_run
 
         evaluate_run(path, stage=stage, progress=progress)
+
+
+def compress(
+    run: Run | PathLike,
+    *,
+    budget_ms: float,
+    max_drop: float = 0.03,
+    max_pruning_drop: float = 0.015,
+    max_quantization_drop: float = 0.02,
+    guide: By = "measured",
+    samples: int = 100,
+    method: Method = "percentile",
+    calibration_samples: int = 64,
+    finetune_overrides: Iterable[str] = (),
+    qat_overrides: Iterable[str] = (),
+    devices: int = 1,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    out: PathLike | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Compressed:
+    """From a trained run to one that fits, in one go; the same call goes on where it was stopped.
+
+    Score, prune for the budget, train on, calibrate for INT8, train on with INT8's values where that lost too much,
+    export, score the exported files. A stage that loses more than it may ends it.
+
+    Args:
+        run: a run, or its folder.
+        budget_ms: latency in INT8 that the device is predicted to meet.
+        max_drop: the most that may be lost in all, relative, as a share.
+        max_pruning_drop: the most that pruning may lose.
+        max_quantization_drop: the most that quantization may lose against what came before it.
+        guide: what pruning goes by: `measured` cuts and scores every layer first; `latency`, `macs`, `uniform`.
+        samples: of the training split, on which cuts are measured.
+        method: of the calibration: `max`, `percentile`, `entropy`, `mse`.
+        calibration_samples: of the training split.
+        finetune_overrides: settings of the recipe of training on, `a.b=c`.
+        qat_overrides: settings of the recipe of training with INT8's values.
+        devices: GPUs (or CPU processes).
+        device: whose latency counts: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        out: draw the ledger there (PNG).
+        say: told of each step.
+
+    Returns:
+        The lines of the ledger, and why it stopped (empty where all limits are kept).
+
+    Raises:
+        BevliteError: not a run, no weights, a budget that cannot be met, another goal than the one that was begun.
+    """
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.compress import Goal, compress_run
+    from bevlite.compression.ledger import Allowed
+    from bevlite.reporting.ledger import draw_ledger
+
+    goal = Goal(
+        budget_ms, Allowed(max_pruning_drop, max_quantization_drop, max_drop), guide, samples, method,
+        calibration_samples, tuple(finetune_overrides), tuple(qat_overrides),
+    )  # fmt: skip
+    board = predicted_board(device, "", tensorrt, power_mode)
+    path = run_path(run)
+    made = compress_run(path, goal, board, devices=devices, say=say or (lambda _: None))
+    if out is not None:
+        draw_ledger(made.lines, Path(out), f"{path.name}: from stage to stage", max_drop)
+    return made
 
 
 def ledger(

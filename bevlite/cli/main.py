@@ -21,6 +21,7 @@ COMMANDS = (
     "analyze",
     "prune",
     "quantize",
+    "compress",
     "ledger",
     "export",
     "latency",

@@ -23,6 +23,7 @@ from bevlite.data.dataset import single_thread
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector
+from bevlite.models.quantization.plan import in_int8
 from bevlite.models.widths import BATCH_NORMS
 from bevlite.run_folder import Run
 from bevlite.training.loop import training_set
@@ -38,6 +39,8 @@ class Plan:
     ratios: share to remove, by pattern of module and layer paths (`camera.backbone: 0.25`).
     guide: with a budget, what decides.
     kind: which importance; samples: of the training split that `taylor` takes.
+    sensitivity: a file of measured losses that weighs importance.
+    int8: the budget is that of the network once it is quantized.
     """
 
     ratios: Mapping[str, float] = field(default_factory=dict)
@@ -47,6 +50,7 @@ class Plan:
     samples: int = 32
     limits: Limits = field(default_factory=Limits)
     sensitivity: Path | None = None
+    int8: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.ratios) == (self.budget_ms is not None):
@@ -117,9 +121,10 @@ def prune_run(
     gradients = _gradients(run, variant, weights, plan.samples, say) if plan.kind == "taylor" else None
     shares = importance(network, groups, plan.kind, gradients)
     predictions = Predictions(board)
+    priced = in_int8(variant, {}) if plan.int8 else variant
 
     def costs(removed: Removed) -> Costs:
-        return predictions.of(cut(variant, {}, groups, removed)[0], plan.guide)
+        return predictions.of(cut(priced, {}, groups, removed)[0], plan.guide)
 
     if plan.budget_ms is not None:
         removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
@@ -151,6 +156,7 @@ def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[
         "from": stage,
         "plan": {
             "ratios": dict(plan.ratios), "budget_ms": plan.budget_ms, "guide": plan.guide, "importance": plan.kind,
+            "int8": plan.int8,
             "sensitivity": str(plan.sensitivity) if plan.sensitivity is not None else None,
             "align": plan.limits.align, "most": plan.limits.most, "keep": list(plan.limits.keep),
         },

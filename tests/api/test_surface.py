@@ -37,6 +37,7 @@ COMMANDS = {
     "finetune": "finetune",
     "quantize": "quantize",
     "qat": "qat",
+    "compress": "compress",
     "ledger": "ledger",
     "latency": "latency predict",
     "latency_on_dla": "latency predict",
