@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from bevlite.analysis.histogram import Histogram
 from bevlite.data.dataset import single_thread
 from bevlite.data.index import load_index
 from bevlite.errors import BevliteError
@@ -21,7 +22,6 @@ from bevlite.run_folder import Run, Stage
 FP16_MAX = 65504.0
 MARGIN = 8.0
 """A value that comes this near to the largest of FP16 is a risk: other samples hold larger ones."""
-BINS = 2048
 WATCHED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 
 
@@ -45,7 +45,7 @@ class LayerRange:
     silent: int = 0
     finite: bool = True
     _highest: Tensor | None = field(default=None, repr=False)
-    _counts: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _values: Histogram = field(default_factory=Histogram, repr=False)
 
     @property
     def headroom(self) -> float:
@@ -117,7 +117,7 @@ def layer_ranges(network: nn.Module, runs: Iterable[Callable[[], object]]) -> li
     for one in found.values():
         if one._highest is not None:
             one.channels, one.silent = len(one._highest), int((one._highest <= 0).sum())
-        one.typical = min(one.taken, _quantile(one._counts, 0.999))
+        one.typical = one._values.quantile(0.999)
     return list(found.values())
 
 
@@ -137,24 +137,6 @@ def _watch(found: dict[str, LayerRange], path: str, layer: nn.Module) -> Callabl
             highest = made.detach().float().amax(axes)
             one._highest = highest if one._highest is None else torch.maximum(one._highest, highest)
         elif one.finite and largest > 0:
-            _count(one._counts, taken)
+            one._values.add(taken)
 
     return hook
-
-
-def _count(counts: dict[int, Tensor], values: Tensor) -> None:
-    """Histograms by power of two, so that none has to be known before the largest value is."""
-    exponent = int(torch.frexp(values.max())[1])
-    histogram = torch.histc(values, BINS, 0, float(2**exponent)).double().cpu()
-    counts[exponent] = counts.get(exponent, torch.zeros(BINS, dtype=torch.float64)) + histogram
-
-
-def _quantile(counts: Mapping[int, Tensor], share: float) -> float:
-    """The upper edge of the bin below which a share of all values lies."""
-    if not counts:
-        return 0.0
-    edges = torch.cat([torch.arange(1, BINS + 1, dtype=torch.float64) * 2.0**e / BINS for e in counts])
-    weights = torch.cat(list(counts.values()))
-    edges, order = edges.sort()
-    below = weights[order].cumsum(0)
-    return float(edges[min(int(torch.searchsorted(below, share * below[-1])), len(edges) - 1)])

@@ -19,12 +19,27 @@ OVER = 1
 """Exit status where a stage lost more than it may."""
 
 
+def share(given: str | float) -> float:
+    """`3%` or `0.03` as a share (raises BevliteError)."""
+    text = str(given)
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise BevliteError(f"drop: found '{text}'; accepted: a share such as 3% or 0.03") from None
+
+
 def compress_command(
     run: Path = typer.Argument(help="A run folder with trained weights."),
     budget_ms: float = typer.Option(..., "--budget-ms", help="Predicted latency in INT8 to meet, ms."),
-    max_drop: str = typer.Option("3%", "--max-drop", help="The most accuracy that may be lost in all, relative."),
-    max_pruning_drop: str = typer.Option("1.5%", "--max-pruning-drop", help="The most that pruning may lose."),
-    max_quantization_drop: str = typer.Option("2%", "--max-quantization-drop", help="The most that INT8 may lose."),
+    max_drop: float = typer.Option(
+        0.03, "--max-drop", parser=share, metavar="SHARE", help="The most accuracy that may be lost in all, relative."
+    ),
+    max_pruning_drop: float = typer.Option(
+        0.015, "--max-pruning-drop", parser=share, metavar="SHARE", help="The most that pruning may lose."
+    ),
+    max_quantization_drop: float = typer.Option(
+        0.02, "--max-quantization-drop", parser=share, metavar="SHARE", help="The most that INT8 may lose."
+    ),
     guide: str = typer.Option("measured", "--guide", help="Of pruning: measured, latency, macs or uniform."),
     samples: int = typer.Option(100, "--samples", help="Training samples on which cuts are measured."),
     method: str = typer.Option("percentile", "--method", help="Calibration: max, entropy, percentile or mse."),
@@ -46,9 +61,9 @@ def compress_command(
     made = compress(
         run,
         budget_ms=budget_ms,
-        max_drop=share(max_drop, "--max-drop"),
-        max_pruning_drop=share(max_pruning_drop, "--max-pruning-drop"),
-        max_quantization_drop=share(max_quantization_drop, "--max-quantization-drop"),
+        max_drop=max_drop,
+        max_pruning_drop=max_pruning_drop,
+        max_quantization_drop=max_quantization_drop,
         guide=cast("By", guide),
         samples=samples,
         method=cast("Method", method),
@@ -69,14 +84,6 @@ def compress_command(
     if made.stopped:
         typer.echo(made.stopped)
         raise typer.Exit(OVER)
-
-
-def share(text: str, name: str) -> float:
-    """`3%` or `0.03` as a share (raises BevliteError)."""
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise BevliteError(f"{name}: found '{text}'; accepted: a share such as 3% or 0.03") from None
 
 
 def register(parent: typer.Typer) -> None:

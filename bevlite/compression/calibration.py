@@ -1,4 +1,8 @@
-"""How large the values are that INT8 is to hold: from samples, by the calibrators of nvidia-modelopt."""
+"""How large the values are that INT8 is to hold, from samples: the usual four rules behind one interface.
+
+Entropy is that of nvidia-modelopt. The others need no library: where modelopt 0.47 looks for the least square error it
+hands the number of bits to its rounding as an offset, and finds the smallest threshold that it tries.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from bevlite.analysis.histogram import Histogram
 from bevlite.errors import BevliteError
 from bevlite.models.quantization.fake import LEVELS
 
 Method = Literal["max", "entropy", "percentile", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
-FIRST, STRIDE = 128, 8
-"""The first of 2048 bins that entropy and MSE try as a threshold, and how many are left out between two of them: all of
-them take 3 s a point."""
+STRIDE = 8
+"""Bins of 2048 between two thresholds that entropy tries: all of them take 3 s a point."""
+THRESHOLDS = 256
+"""Thresholds that the square error is computed for."""
 
 
 class Calibrator:
@@ -31,7 +37,7 @@ class Calibrator:
         percentile: in %, for that method.
 
     Raises:
-        BevliteError: nvidia-modelopt is not installed, an unknown method, a percentile out of range.
+        BevliteError: entropy without nvidia-modelopt, an unknown method, a percentile out of range.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class Calibrator:
         self.method, self.percentile = method, percentile
         self.first = {point: group[0] for group in groups for point in group}
         self._points = [point for group in groups for point in group]
-        self._histogram = _histogram() if method != "max" else None
+        self._entropy = _entropy() if method == "entropy" else None
         self._found: dict[str, Any] = {}
         self._largest: dict[str, float] = {}
 
@@ -57,10 +63,14 @@ class Calibrator:
                 f"calibration: found NaN or infinity at {point}; accepted: finite values on every sample"
             )
         self._largest[name] = max(self._largest.get(name, 0.0), largest)
-        if largest > 0 and self._histogram is not None:
+        if largest == 0 or self.method == "max":
+            return
+        if self._entropy is not None:
             if name not in self._found:
-                self._found[name] = self._histogram(num_bits=8, axis=None, unsigned=False, skip_zeros=True)
+                self._found[name] = self._entropy(num_bits=8, axis=None, unsigned=False, skip_zeros=True)
             self._found[name].collect(values.detach().float())
+        else:
+            self._found.setdefault(name, Histogram()).add(values)
 
     def largest(self) -> dict[str, float]:
         """What INT8 is to hold at each point; 1 where nothing but zeros was seen.
@@ -80,44 +90,35 @@ class Calibrator:
             return 1.0
         if self.method == "max":
             return largest
-        histogram = self._found[name]
+        seen = self._found[name]
         if self.method == "mse":
-            found = least_square_error(histogram._calib_hist, histogram._calib_bin_edges)
+            found = least_square_error(seen)
         elif self.method == "percentile":
-            found = float(histogram.compute_amax("percentile", percentile=self.percentile))
+            found = seen.quantile(self.percentile / 100, with_zeros=False)
         else:
-            found = float(histogram.compute_amax("entropy", stride=STRIDE))
+            found = float(seen.compute_amax("entropy", stride=STRIDE))
         return min(found, largest) if found > 0 else largest
 
 
-def least_square_error(counts: Tensor, edges: Tensor) -> float:
-    """The largest value for INT8 with the least mean square error over a histogram.
-
-    Computed here: modelopt 0.47 hands the number of bits to its rounding as an offset, and finds the smallest threshold
-    that it tries whatever the values are.
-
-    Args:
-        counts: (bins,) of absolute values.
-        edges: (bins + 1,) of the bins, rising.
-    """
-    counts, edges = torch.as_tensor(counts).double().cpu(), torch.as_tensor(edges).double().cpu()
-    centers = (edges[1:] + edges[:-1]) / 2
-    tried = edges[FIRST::STRIDE, None] if len(edges) > FIRST else edges[-1:, None]
-    tried = torch.cat([tried, edges[-1:, None]])
+def least_square_error(seen: Histogram) -> float:
+    """The largest value for INT8 with the least mean square error over a histogram."""
+    lower, upper, counts = seen.bins()
+    centers = (lower + upper) / 2
+    tried = torch.linspace(1.0 / THRESHOLDS, 1.0, THRESHOLDS, dtype=torch.float64)[:, None] * seen.largest
     steps = tried / LEVELS
     rounded = (centers / steps).round().clamp(max=LEVELS) * steps
     errors = ((rounded - centers) ** 2 * counts).sum(1)
     return float(tried[errors.argmin()])
 
 
-def _histogram() -> Any:
+def _entropy() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from modelopt.torch.quantization.calib import HistogramCalibrator
     except ImportError as error:
         raise BevliteError(
-            f"quantization: nvidia-modelopt cannot be imported ({error}); accepted: pip install 'bevlite[quantize]', "
-            "or the method max"
+            f"method entropy: nvidia-modelopt cannot be imported ({error}); accepted: pip install 'bevlite[quantize]', "
+            "or percentile, mse, max"
         ) from None
     return HistogramCalibrator
