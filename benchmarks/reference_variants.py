@@ -319,9 +319,11 @@ def _figure_cells(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return ["-"] * len(FIGURES)
     metrics, drawn = found["metrics"], found["drawn"]
-    return [
-        f"{metrics[k]:.3f} [{interval(np.array(drawn[k]))}]" if k in drawn else "-" for k in FIGURES
-    ]  # fmt: skip
+    cells = []
+    for k in FIGURES:
+        said = f" [{interval(np.array(drawn[k]))}]" if k in drawn else ", no interval"
+        cells.append(f"{metrics[k]:.3f}{said}" if k in metrics else "-")
+    return cells
 
 
 if __name__ == "__main__":
