@@ -1,0 +1,104 @@
+"""A run is brought within a budget in one go; what was done is not done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bevlite
+from bevlite.cli.compress import share
+from bevlite.compression import compress as chain
+from bevlite.data.config import DataConfig
+from bevlite.errors import BevliteError
+from bevlite.models.detector import Detector
+from bevlite.models.quantization.plan import in_int8
+from bevlite.run_folder import Run
+from bevlite.training.checkpoints import save_weights
+from tests.tiny import lidar_only, live, short_recipe
+
+WIDE = {"backbone": {"channels": [32, 64], "layers": [1, 1], "strides": [2, 2]}}
+ANY: dict[str, Any] = {"max_drop": 1.0, "max_pruning_drop": 1.0, "max_quantization_drop": 1.0}
+QUICK: dict[str, Any] = {"guide": "uniform", "method": "max", "calibration_samples": 2}
+
+
+@pytest.fixture
+def run(world: DataConfig, tmp_path: Path) -> Run:
+    made, variant = Run(tmp_path / "run"), lidar_only(lidar=WIDE)
+    made.create(variant, world, short_recipe(epochs=1), 0)
+    torch.manual_seed(0)
+    save_weights(made, live(Detector(variant)).state_dict(), variant, {"epoch": 1})
+    return made
+
+
+def budget(run: Run, share_of_whole: float) -> float:
+    """Between the whole network in INT8 and the smallest that may be left of it, ms."""
+    return share_of_whole * bevlite.latency(in_int8(run.variant("float"), {})).total_ms
+
+
+def test_all_in_one_go_and_not_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, said = budget(run, 0.99), list[str]()
+    killed = monkeypatch.context()
+    with killed as patch:  # a kill after the network was trained on
+        patch.setattr(chain, "quantize_run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bevlite.compress(run, budget_ms=limit, **ANY, **QUICK, say=said.append)
+    assert run.stages == ("float", "pruned", "finetuned") and "pruning" in said
+    pruned = (run.checkpoints / "pruned.safetensors").stat().st_mtime_ns
+    said.clear()
+    made = bevlite.compress(run, budget_ms=limit, **ANY, **QUICK, say=said.append)
+    assert "pruning" not in said and (run.checkpoints / "pruned.safetensors").stat().st_mtime_ns == pruned
+    assert made.stopped == "" and run.stages == ("float", "pruned", "finetuned", "calibration")
+    assert [line.name for line in made.lines] == ["float", "finetuned", "calibration", "calibration/onnx"]
+    last = made.lines[-1]
+    assert last.predicted_ms is not None and last.predicted_ms <= limit
+    assert last.weight_mb < 0.5 * made.lines[0].weight_mb
+    said.clear()
+    again = bevlite.compress(run, budget_ms=limit, **ANY, **QUICK, say=said.append)
+    assert again == made and "exporting" not in said and "training on" not in said
+    with pytest.raises(BevliteError, match=r"compress\.json: budget_ms: found 1.0, begun with .* accepted: the same"):
+        bevlite.compress(run, budget_ms=1.0, **ANY, **QUICK)
+    (run.path / "compress.json").write_text("{")
+    with pytest.raises(BevliteError, match="cannot be read; accepted: a file that `compress` wrote"):
+        bevlite.compress(run, budget_ms=limit, **ANY, **QUICK)
+
+
+def test_a_stage_that_loses_too_much_ends_it(run: Run) -> None:
+    """What fits is not pruned; a loss of quantization asks for training on, and one of that ends the chain."""
+    lines = {"float": 1.0, "calibration": 0.5, "qat": 0.6}
+
+    def scored(path: Path, *, stage: str, **_: Any) -> None:
+        Run(path).record(stage, {"NDS": lines[stage], "stage": stage})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "evaluate_run", scored)
+        made = bevlite.compress(run, budget_ms=budget(run, 1.01), **QUICK)
+    assert run.stages == ("float", "calibration", "qat") and "quantization lost 40.0%" in made.stopped
+    assert not (run.path / "onnx").exists()
+    assert set(json.loads((run.path / "compress.json").read_text())["done"]) == {"calibration"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"budget_ms": 0.0}, "budget: found 0 ms"),
+        ({"guide": "luck"}, "guide: found 'luck'; accepted: measured, latency, macs, uniform"),
+        ({"method": "luck"}, "method: found 'luck'"),
+        ({"max_drop": 2.0}, "drop: total: found 2; accepted: 0 to 1"),
+        ({"calibration_samples": 0}, "samples: found 0"),
+        ({"budget_ms": 0.01, "guide": "uniform"}, r"budget: found 0\.01 ms; accepted: .* or more"),
+    ],
+)
+def test_what_cannot_be(run: Run, changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "evaluate_run", lambda path, *, stage: Run(path).record(stage, {"NDS": 1.0}))
+    with pytest.raises(BevliteError, match=said):
+        bevlite.compress(run, **{"budget_ms": 50.0, **changes})
+
+
+def test_shares() -> None:
+    assert share("3%") == share("0.03") == share(0.03) == pytest.approx(0.03)
+    with pytest.raises(BevliteError, match=r"drop: found .much.; accepted: a share such as 3% or 0\.03"):
+        share("much")
