@@ -83,6 +83,8 @@ def compress_command(
         typer.echo(f"written: {out}")
     if made.stopped:
         typer.echo(made.stopped)
+        for way in made.ways:
+            typer.echo(f"  {way}")
         raise typer.Exit(OVER)
 
 

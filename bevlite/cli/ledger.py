@@ -45,7 +45,18 @@ def ledger_command(
     for line in over:
         typer.echo(f"{line.name}: {line.over}")
     if over:
+        if predict:
+            _say_ways_out(run, device, tensorrt)
         raise typer.Exit(OVER)
+
+
+def _say_ways_out(run: Path, device: str, tensorrt: str) -> None:
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.advice import ways_out
+    from bevlite.run_folder import Run
+
+    for line in ways_out(Run(run).variant(), predicted_board(device, "", tensorrt)):
+        typer.echo(f"  {line}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bevlite.compression.advice import ways_out
 from bevlite.compression.calibration import METHODS, Method
 from bevlite.compression.choice import Limits
 from bevlite.compression.costs import Predictions
@@ -66,10 +67,14 @@ class Goal:
 
 @dataclass(frozen=True)
 class Compressed:
-    """What came of it: the lines of the ledger, and why it stopped; empty where all limits are kept."""
+    """What came of it: the lines of the ledger, and why it stopped; empty where all limits are kept.
+
+    ways: what else would make the network fit, with predicted milliseconds, where it stopped.
+    """
 
     lines: tuple[Line, ...]
     stopped: str = ""
+    ways: tuple[str, ...] = ()
 
 
 def compress_run(
@@ -94,7 +99,7 @@ def compress_run(
         chain.pruned()
         chain.scored("finetuned")
         if stopped := chain.over("finetuned"):
-            return Compressed(tuple(chain.lines()), stopped)
+            return chain.stopped(stopped)
     chain.quantized()
     chain.scored("calibration")
     last: Stage = "calibration"
@@ -103,10 +108,11 @@ def compress_run(
         chain.scored("qat")
         last = "qat"
         if stopped := chain.over("qat"):
-            return Compressed(tuple(chain.lines()), stopped)
+            return chain.stopped(stopped)
     chain.exported(last)
     lines = tuple(chain.lines())
-    return Compressed(lines, next((line.over for line in lines if line.over and line.stage == last), ""))
+    stopped = next((line.over for line in lines if line.over and line.stage == last), "")
+    return chain.stopped(stopped) if stopped else Compressed(lines)
 
 
 class _Chain:
@@ -207,6 +213,11 @@ class _Chain:
         if not ledger.is_file() or stage not in json.loads(ledger.read_text()):
             self.say(f"scoring {stage}")
             evaluate_run(self.run.path, stage=stage)
+
+    def stopped(self, why: str) -> Compressed:
+        """With what else would help."""
+        planned = in_int8(self.run.variant(), {})
+        return Compressed(tuple(self.lines()), why, tuple(ways_out(planned, self.board)))
 
     def lines(self) -> list[Line]:
         """The ledger so far."""

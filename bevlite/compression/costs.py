@@ -26,7 +26,7 @@ class Predictions:
     def of(self, variant: Variant, guide: Guide = "latency") -> Costs:
         """Of a variant (raises BevliteError when it cannot be predicted): milliseconds of each layer without the start
         of its kernels; with `macs` as a guide its multiply-adds."""
-        report = self._report(variant)
+        report = self.report(variant)
         if guide == "macs":
             return Costs(report.total_ms, _by_layer(variant, report, lambda kernel: kernel.flops / 2))
         # What starting a kernel takes is not saved by making it smaller.
@@ -35,9 +35,10 @@ class Predictions:
 
     def milliseconds(self, variant: Variant) -> dict[str, float]:
         """All of the engines' predicted time by path of a layer; kernels of none stand under their module."""
-        return _by_layer(variant, self._report(variant), lambda kernel: kernel.latency_ms)
+        return _by_layer(variant, self.report(variant), lambda kernel: kernel.latency_ms)
 
-    def _report(self, variant: Variant) -> LatencyReport:
+    def report(self, variant: Variant) -> LatencyReport:
+        """All that is predicted of a variant (raises BevliteError when it cannot be)."""
         return latency_of(request_of_variant(variant, self.board.tensorrt, self.precision, self._store), self.board)
 
 
