@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from bevlite.errors import ConfigError
 from bevlite.models.quantization.placement import Placement, placement
+from bevlite.models.samples import outline
 from bevlite.variant import EVERYTHING, MODULES, Variant
 
 
@@ -35,7 +36,7 @@ def in_int8(variant: Variant, wanted: Mapping[str, str], floats: Mapping[str, st
         plan |= {EVERYTHING: "int8"}
     bare = variant.model_copy(update={"compression": variant.compression.model_copy(update={"precision": plan})})
     places = placement(variant)
-    _check(bare, places, wanted)
+    _check(variant, places, wanted)
     of = bare.compression.precision_of
     asked = {path for path, word in plan.items() if word == "int8" and path in places.products}
     eight = places.quantized(of)
@@ -78,22 +79,29 @@ def _back(variant: Variant, places: Placement, stay: Collection[str], eight: Col
     return Variant.model_validate(variant.model_copy(update={"compression": after}).model_dump())
 
 
-def _check(bare: Variant, places: Placement, wanted: Mapping[str, str]) -> None:
+def _check(variant: Variant, places: Placement, wanted: Mapping[str, str]) -> None:
     for pattern, word in wanted.items():
         if word not in ("fp32", "fp16", "int8"):
             raise ConfigError(f"precision: {pattern}: found '{word}'; accepted: fp32, fp16, int8")
         product = places.products.get(pattern)
         if word == "int8" and product is not None and not product.able:
             raise ConfigError(f"precision: {pattern}: found int8 for a layer that stays in FP16: {product.floats}")
-        only = bare.model_copy(
-            update={"compression": bare.compression.model_copy(update={"precision": {pattern: "fp32"}})}
+        only = variant.model_copy(
+            update={"compression": variant.compression.model_copy(update={"precision": {pattern: "fp32"}})}
         )
         of = only.compression.precision_of
-        if pattern != EVERYTHING and not any(of(path) == "fp32" for path in (*places.products, *bare.modules)):
+        if pattern == EVERYTHING or any(of(path) == "fp32" for path in (*places.products, *variant.modules)):
+            continue
+        if not any(of(path) == "fp32" for path in _layers(variant)):  # norms, say, which multiply by no matrix
             raise ConfigError(
                 f"precision: found '{pattern}', which no module or layer answers to; accepted: "
-                f"{', '.join(bare.modules)}, or layers below them"
+                f"{', '.join(variant.modules)}, or layers below them"
             )
+
+
+def _layers(variant: Variant) -> list[str]:
+    """Every layer of a network by path."""
+    return [path for module in outline(variant).modules for path, _ in module.network.named_modules() if path]
 
 
 def _shortest(variant: Variant, places: Placement, stay: Collection[str], eight: Collection[str]) -> list[str]:
