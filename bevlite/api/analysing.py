@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bevlite.analysis.weights import LayerWeights
     from bevlite.compression.importance import Importance
     from bevlite.compression.measured import PruningSensitivity
+    from bevlite.compression.measured_int8 import QuantizationSensitivity
     from bevlite.compression.sensitivity import By
+    from bevlite.compression.sensitivity_int8 import Of
     from bevlite.reporting.profile import Profiled
     from bevlite.run_folder import Run, Stage
     from bevlite.variant import Variant
@@ -221,6 +223,7 @@ def sensitivity(
     run: Run | PathLike,
     *,
     prune: bool = False,
+    quantize: bool = False,
     ratios: Iterable[float] | None = None,
     by: By = "layer",
     importance: Importance = "l2",
@@ -236,8 +239,11 @@ def sensitivity(
     out: PathLike | None = None,
     json_path: PathLike | None = None,
     say: Callable[[str], None] | None = None,
-) -> PruningSensitivity:
-    """How much each layer of a trained network matters: channels really removed, and what is left really scored.
+) -> PruningSensitivity | QuantizationSensitivity:
+    """How much each layer of a trained network matters: changed alone, and what comes of it really scored.
+
+    Either channels are removed (`prune`), or layers of a calibrated run are in INT8 alone, and alone in float
+    (`quantize`).
 
     A trial that is done is kept in the run's folder `sensitivity/` and not done again; the same call, started in
     several processes, shares the work. Nothing is trained on in between.
@@ -245,24 +251,26 @@ def sensitivity(
     Args:
         run: a run, or its folder.
         prune: remove channels; what is to be done must be said.
+        quantize: round to INT8; the run must have been calibrated.
         ratios: shares of the channels to remove, each tried; None for 0.25 and 0.5.
-        by: what is cut at once: `module`, `part` (`camera.backbone`), `layer` or `group`.
+        by: what is changed at once: `module`, `part` (`camera.backbone`), `layer`; of channels also `group`.
         importance: which channels go: `l2`, `l1` or `bn`.
         samples: how many, spread over the scenes of the split.
         split: an official split; None for the validation split of the data.
         align: what is left of a group is a multiple of it.
-        stage: which weights; None for those of training.
+        stage: which weights; None for those of training, or those in INT8 before they were trained on.
         device: whose latency counts: a name in configs/devices, or a YAML file.
         tensorrt: the version on it.
         power_mode: nvpmodel mode; empty for MAXN.
         devices: GPUs (or CPU processes) to share the trials.
         workers: loader processes of each.
         out: also draw it there (PNG).
-        json_path: also write it there: what `prune` takes as `sensitivity`.
+        json_path: also write it there: what the functions `prune` and `quantize` take as `sensitivity`.
         say: told of each trial.
 
     Returns:
-        The accuracy that each cut lost, with its interval, and the milliseconds that it is predicted to save.
+        The accuracy that each cut (or unit in INT8) lost, with its interval, and the milliseconds that it is predicted
+        to save.
 
     Raises:
         BevliteError: not a run, no weights, unusable data, a plan that cannot be followed.
@@ -270,20 +278,37 @@ def sensitivity(
     from bevlite.api.networks import run_path
     from bevlite.api.predicting import predicted_board
     from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
+
+    if prune == quantize:
+        found = "both" if prune else "nothing to try"
+        raise BevliteError(f"sensitivity: found {found}; accepted: --prune or --quantize (prune=True or quantize=True)")
+    path, tell = run_path(run), say or (lambda _: None)
+    if quantize:
+        from bevlite.compression.sensitivity_int8 import RoundingPlan, quantize_sensitivity
+        from bevlite.reporting.sensitivity_int8 import draw_int8_sensitivity
+
+        if ratios is not None:
+            raise BevliteError("sensitivity: found ratios with --quantize; accepted: with --prune")
+        rounding = RoundingPlan(cast("Of", by), samples, split)
+        board = predicted_board(device, "", tensorrt, power_mode)
+        table = quantize_sensitivity(
+            path, rounding, board, stage=stage, devices=devices, workers=workers, say=tell
+        )  # fmt: skip
+        if json_path is not None:
+            table.write(Path(json_path))
+        if out is not None:
+            draw_int8_sensitivity(table, Path(out), f"{path.name}: what INT8 costs")
+        return table
     from bevlite.reporting.sensitivity import draw_sensitivity
 
-    if not prune:
-        raise BevliteError("sensitivity: found nothing to try; accepted: --prune (prune=True)")
     plan = CutPlan((0.25, 0.5) if ratios is None else tuple(ratios), by, importance, samples, align, split)
     board = predicted_board(device, "", tensorrt, power_mode)
-    found = prune_sensitivity(
-        run_path(run), plan, board, stage=stage, devices=devices, workers=workers, say=say or (lambda _: None)
-    )
+    cuts = prune_sensitivity(path, plan, board, stage=stage, devices=devices, workers=workers, say=tell)
     if json_path is not None:
-        found.write(Path(json_path))
+        cuts.write(Path(json_path))
     if out is not None:
-        draw_sensitivity(found, Path(out), f"{run_path(run).name}: what cuts cost")
-    return found
+        draw_sensitivity(cuts, Path(out), f"{path.name}: what cuts cost")
+    return cuts
 
 
 def _write(path: PathLike, content: Any) -> None:

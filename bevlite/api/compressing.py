@@ -122,7 +122,14 @@ def quantize(
     method: Method = "percentile",
     percentile: float = 99.99,
     samples: int = 64,
+    sensitivity: PathLike | None = None,
+    max_drop: float | None = None,
+    budget_ms: float | None = None,
     stage: str | None = None,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    out: PathLike | None = None,
     evaluate: bool = True,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
@@ -135,23 +142,44 @@ def quantize(
         method: how large a value INT8 is to hold: `max`, `percentile`, `entropy` (TensorRT's) or `mse`.
         percentile: for that method, in %.
         samples: of the training split.
+        sensitivity: a file of the function `sensitivity` (`quantize=True`): layers that save no time in INT8, or lose
+            most for it, go back to FP16.
+        max_drop: with it, the share of the accuracy that what stays in INT8 may be expected to lose (0.02).
+        budget_ms: with it, the latency that the device is predicted to meet still.
         stage: which weights to start from; None for the last ones before quantization.
+        device: whose latency counts: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        out: also draw there (PNG) which layer runs in what, and for how long.
         evaluate: score the validation split at the end.
         progress: show it.
         say: told of each step.
 
     Returns:
-        The variant with a word for every layer, the layers in INT8, why others stay in FP16, and layers whose values
-        come near to the largest of FP16.
+        The variant with a word for every layer, the layers in INT8, why others stay in FP16, layers whose values come
+        near to the largest of FP16, and what was chosen by `sensitivity` (`.mixed`, with what could not be met).
 
     Raises:
         BevliteError: not a run, no weights, no layer for INT8, unusable data, values that are not finite.
     """
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.mixed import MixedLimits
     from bevlite.compression.quantize import Calibration, quantize_run
 
     path = run_path(run)
-    how = Calibration(dict(precision or {}), method, percentile, samples)
-    made = quantize_run(path, how, stage=stage, say=say or (lambda _: None))
+    measured = Path(sensitivity) if sensitivity is not None else None
+    limits = MixedLimits(max_drop, budget_ms)
+    how = Calibration(dict(precision or {}), method, percentile, samples, measured, limits)
+    board = predicted_board(device, "", tensorrt, power_mode)
+    made = quantize_run(path, how, stage=stage, board=board, say=say or (lambda _: None))
+    if out is not None:
+        from bevlite.compression.mixed import SAVES_NOTHING
+        from bevlite.compression.precision_map import precision_map
+        from bevlite.reporting.precision_map import draw_precision_map
+
+        dear = [layer for layer, why in (made.mixed.floats if made.mixed else {}).items() if why != SAVES_NOTHING]
+        rows = precision_map(made.variant, made.floats, board, dear)
+        draw_precision_map(rows, Path(out), f"{path.name}: what each layer computes in", board.name)
     if evaluate:
         _score(path, "calibration", progress)
     return made

@@ -1,4 +1,4 @@
-"""`bevlite analyze sensitivity`: what it costs to make a part of a network smaller."""
+"""`bevlite analyze sensitivity`: what it costs to make a part of a network smaller, or to round it to INT8."""
 
 from __future__ import annotations
 
@@ -19,28 +19,38 @@ if TYPE_CHECKING:
 def sensitivity_command(
     run: Path = typer.Argument(help="A run folder."),
     prune: bool = typer.Option(False, "--prune", help="Remove channels of each layer, and score what is left."),
+    quantize: bool = typer.Option(
+        False, "--quantize", help="Each layer of a calibrated run alone in INT8, and alone in float."
+    ),
     ratios: str | None = typer.Option(None, "--ratios", help="Shares of channels to remove: 0.25,0.5 by default."),
-    by: str = typer.Option("layer", "--by", help="What is cut at once: module, part, layer or group."),
+    by: str = typer.Option("layer", "--by", help="Changed at once: module, part, layer (or group, of channels)."),
     importance: str = typer.Option("l2", "--importance", help="Which channels go: l2, l1 or bn."),
     samples: int = typer.Option(200, "--samples", help="How many, spread over the scenes of the split."),
     split: str | None = typer.Option(None, "--split", help="The validation split of the data by default."),
     align: int = typer.Option(8, "--align", help="What is left of a group is a multiple of it."),
-    stage: str | None = typer.Option(None, "--stage", help="Which weights: float (default), pruned, finetuned."),
+    stage: str | None = typer.Option(
+        None, "--stage", help="Which weights: float (default), pruned, finetuned; in INT8 calibration (default), qat."
+    ),
     device: str = typer.Option("agx-orin-64gb", "--device", help="Whose predicted latency counts."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) that share the trials."),
     workers: int = typer.Option(2, "--workers", min=0, max=64, help="Loader processes of each."),
     out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write it there, for prune --sensitivity."),
+    json_path: Path | None = typer.Option(
+        None, "--json", help="Also write it there, for --sensitivity of prune and quantize."
+    ),
 ) -> None:
-    """What each layer loses when it is cut, and what that saves; goes on where it was stopped."""
+    """What each layer loses when it is cut or rounded, and what that saves; goes on where it was stopped."""
     from bevlite.api.analysing import sensitivity
+    from bevlite.compression.measured import PruningSensitivity
     from bevlite.reporting.sensitivity import sensitivity_table, sensitivity_words
+    from bevlite.reporting.sensitivity_int8 import int8_table, int8_words
 
     found = sensitivity(
         run,
         prune=prune,
+        quantize=quantize,
         ratios=_ratios(ratios) if ratios is not None else None,
         by=cast("By", by),
         importance=cast("Importance", importance),
@@ -57,8 +67,12 @@ def sensitivity_command(
         json_path=json_path,
         say=say,
     )
-    typer.echo(sensitivity_table(found))
-    typer.echo(sensitivity_words(found))
+    if isinstance(found, PruningSensitivity):
+        typer.echo(sensitivity_table(found))
+        typer.echo(sensitivity_words(found))
+    else:
+        typer.echo(int8_table(found))
+        typer.echo(int8_words(found))
     for file in (json_path, out):
         if file is not None:
             typer.echo(f"written: {file}")

@@ -10,6 +10,7 @@ import typer
 
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
+from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from bevlite.compression.calibration import Method
@@ -23,13 +24,22 @@ def quantize_command(
     method: str = typer.Option("percentile", "--method", help="Calibration: max, entropy, percentile or mse."),
     percentile: float = typer.Option(99.99, "--percentile", help="For that method, in %."),
     samples: int = typer.Option(64, "--samples", help="Training samples to calibrate on."),
+    sensitivity: Path | None = typer.Option(
+        None, "--sensitivity", help="What `analyze sensitivity --quantize` measured: dear layers go back to FP16."
+    ),
+    max_drop: str | None = typer.Option(None, "--max-drop", help="With it: what may be lost of the accuracy, e.g. 2%."),
+    budget_ms: float | None = typer.Option(None, "--budget-ms", help="With it: predicted latency to keep, ms."),
     stage: str | None = typer.Option(None, "--stage", help="Weights to start from; the last ones by default."),
+    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose latency counts."),
+    tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
+    power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
+    out: Path | None = typer.Option(None, "--out", help="Also draw there which layer runs in what (PNG)."),
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:
     """Calibrate a trained network for INT8 (post-training quantization)."""
     from bevlite.api.compressing import quantize
     from bevlite.compression.quantize import near_overflow
-    from bevlite.reporting.quantization import precision_table
+    from bevlite.reporting.quantization import mixed_line, precision_table
 
     made = quantize(
         run,
@@ -37,15 +47,28 @@ def quantize_command(
         method=cast("Method", method),
         percentile=percentile,
         samples=samples,
+        sensitivity=sensitivity,
+        max_drop=_share(max_drop),
+        budget_ms=budget_ms,
         stage=stage,
+        device=device,
+        tensorrt=tensorrt,
+        power_mode=power_mode,
+        out=out,
         evaluate=False,
         say=say,
     )
     typer.echo(precision_table(made.int8, made.floats, made.variant.modules))
     for line in near_overflow(made.overflows):
         typer.echo(f"FP16: {line}")
+    if made.mixed is not None:
+        typer.echo(mixed_line(made.mixed.floats, made.mixed.predicted_ms, made.mixed.drop))
+        if made.mixed.missed:
+            typer.echo(made.mixed.missed)
     if evaluate:
         _score(run, "calibration")
+    if out is not None:
+        typer.echo(f"written: {out}")
     typer.echo(f"written: {run / 'checkpoints' / 'calibration.yaml'}; train it on: bevlite qat {run}")
 
 
@@ -71,6 +94,15 @@ def _score(run: Path, stage: str) -> None:
     from bevlite.evaluation.run import accuracy_table, evaluate_run
 
     typer.echo(accuracy_table(evaluate_run(run, stage=stage, progress=True)))
+
+
+def _share(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise BevliteError(f"--max-drop: found '{text}'; accepted: a share, e.g. 2% or 0.02") from None
 
 
 def _words(pairs: list[str]) -> dict[str, str]:

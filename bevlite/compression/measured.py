@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -55,10 +55,11 @@ class MeasuredCut(Config):
     saved_ms: float
 
 
-class PruningSensitivity(Config):
-    """What cuts of a network cost, of `figure` on some samples, and save, in predicted milliseconds on `device`.
+class Sensitivity(Config):
+    """What was measured of `figure` on some samples; milliseconds are predicted on `device`.
 
-    whole, whole_ms: of the network as it is. rank_correlation: Spearman's, of the losses by two halves of the scenes.
+    whole, whole_ms: of the network as it is. by: what a unit is. rank_correlation: Spearman's, of the losses by two
+    halves of the scenes.
     """
 
     network_hash: str
@@ -70,38 +71,30 @@ class PruningSensitivity(Config):
     samples: int
     scenes: int
     by: str
-    importance: str
-    align: int
     device: str
     tensorrt: str
     rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None
-    cuts: tuple[MeasuredCut, ...]
 
     def write(self, path: Path) -> None:
         """As JSON."""
         write_atomic(path, self.model_dump_json(indent=1) + "\n")
 
 
+class PruningSensitivity(Sensitivity):
+    """What cuts of a network cost and save."""
+
+    importance: str
+    align: int
+    cuts: tuple[MeasuredCut, ...]
+
+
 def read_sensitivity(path: Path, network_hash: str) -> PruningSensitivity:
-    """A table from a file.
+    """A table of cuts from a file.
 
     Raises:
         BevliteError: it cannot be read, or is of another network.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BevliteError(
-            f"{path}: cannot be read ({error}); accepted: what `bevlite analyze sensitivity RUN --prune` wrote"
-        ) from None
-    if not isinstance(content, dict):
-        raise BevliteError(f"{path}: found no table; accepted: what `bevlite analyze sensitivity RUN --prune` wrote")
-    table = validate(content, PruningSensitivity, str(path))
-    if table.network_hash != network_hash:
-        raise BevliteError(
-            f"{path}: found the sensitivity of another network (hash {table.network_hash}); accepted: one of this "
-            f"network (hash {network_hash}), measured after the last cut"
-        )
+    table = read_table(path, PruningSensitivity, network_hash, "--prune")
     if table.whole <= 0 or not table.cuts:
         raise BevliteError(
             f"{path}: found {table.figure} {table.whole:g} of the whole network and {len(table.cuts)} cuts; accepted: "
@@ -110,8 +103,48 @@ def read_sensitivity(path: Path, network_hash: str) -> PruningSensitivity:
     return table
 
 
-def rank_correlation(cuts: Sequence[MeasuredCut]) -> float | None:
-    """Spearman's, of the losses of all cuts by one half of the scenes and by the other; None where there is none."""
+Table = TypeVar("Table", bound=Sensitivity)
+
+
+def read_table(path: Path, kind: type[Table], network_hash: str, option: str) -> Table:
+    """A table of one kind from a file.
+
+    Args:
+        path: the file.
+        kind: of table.
+        network_hash: of the network that it must be of.
+        option: of `bevlite analyze sensitivity`, which writes such tables.
+
+    Raises:
+        BevliteError: it cannot be read, or is of another network.
+    """
+    accepted = f"accepted: what `bevlite analyze sensitivity RUN {option}` wrote"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BevliteError(f"{path}: cannot be read ({error}); {accepted}") from None
+    if not isinstance(content, dict):
+        raise BevliteError(f"{path}: found no table; {accepted}")
+    table = validate(content, kind, str(path))
+    if table.network_hash != network_hash:
+        raise BevliteError(
+            f"{path}: found the sensitivity of another network (hash {table.network_hash}); accepted: one of this "
+            f"network (hash {network_hash}), measured after the last cut"
+        )
+    return table
+
+
+class Halved(Protocol):
+    """What has a loss by every other scene, and by the rest."""
+
+    @property
+    def halves(self) -> tuple[float, float] | None:
+        """Both; None of one scene."""
+        ...
+
+
+def rank_correlation(cuts: Sequence[Halved]) -> float | None:
+    """Spearman's, of all losses by one half of the scenes and by the other; None where there is none."""
     halves = [cut.halves for cut in cuts if cut.halves is not None]
     first, second = {one for one, _ in halves}, {two for _, two in halves}
     if len(first) < 2 or len(second) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader, Subset
 
 from bevlite.analysis.ranges import FP16_MAX, MARGIN, WATCHED
 from bevlite.compression.calibration import Calibrator, Method
+from bevlite.compression.mixed import Mixed, MixedLimits, mixed_plan
 from bevlite.data.dataset import single_thread
 from bevlite.data.index import load_index
+from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.quantization.fake import Watching
-from bevlite.models.quantization.placement import placement
+from bevlite.models.quantization.placement import Placement, placement
 from bevlite.models.quantization.plan import in_int8
 from bevlite.models.samples import dataset_of, spread
 from bevlite.run_folder import FLOAT, QUANTIZED, Run, Stage
@@ -31,15 +33,23 @@ class Calibration:
     """How a run is brought to INT8.
 
     precision: by pattern of modules and layers (`camera: int8`); empty for INT8 wherever it is worth trying.
-    method, percentile: of `Calibrator`. samples: of the training split, without augmentation.
+    method, percentile: of `Calibrator`. samples: of the training split, without augmentation. sensitivity: a file of
+    measured losses by which layers go back to FP16, within `limits`.
     """
 
     precision: Mapping[str, str] = field(default_factory=dict)
     method: Method = "percentile"
     percentile: float = 99.99
     samples: int = 64
+    sensitivity: Path | None = None
+    limits: MixedLimits = field(default_factory=MixedLimits)
 
     def __post_init__(self) -> None:
+        if self.sensitivity is None and self.limits != MixedLimits():
+            raise BevliteError(
+                "quantize: found max_drop or budget_ms alone; accepted: with --sensitivity FILE, which "
+                "`bevlite analyze sensitivity RUN --quantize --json FILE` writes"
+            )
         if not 1 <= self.samples <= 100_000:
             raise BevliteError(f"samples: found {self.samples}; accepted: 1 to 100000")
         Calibrator((), "max", self.percentile)
@@ -50,7 +60,8 @@ class Quantized:
     """What was made.
 
     variant: with the plan of every layer. int8: layers in INT8. floats: why others stay in FP16, by path. overflows:
-    layers whose values come near to the largest of FP16 (or are not finite), with the largest value.
+    layers whose values come near to the largest of FP16, with the largest value. kept: nothing was to be done. mixed:
+    what was chosen by measured losses.
     """
 
     variant: Variant
@@ -58,17 +69,26 @@ class Quantized:
     floats: Mapping[str, str]
     overflows: Mapping[str, float]
     kept: bool = False
+    mixed: Mixed | None = None
 
 
 def quantize_run(
-    path: Path, how: Calibration, *, stage: str | None = None, say: Callable[[str], None] = lambda _: None
+    path: Path,
+    how: Calibration,
+    *,
+    stage: str | None = None,
+    board: PredictedDevice | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Quantized:
     """Calibrate a run into its stage `calibration`; one that was calibrated so already is left as it is.
+
+    Where layers only went back to FP16 and the scales of the others stay what they were, samples are not run again.
 
     Args:
         path: the run folder; samples are of its training split.
         how: precision and calibration.
         stage: weights to start from; None for the last stage before quantization.
+        board: whose milliseconds count; needed where layers are chosen by measured losses.
         say: told of what is done.
 
     Raises:
@@ -82,23 +102,36 @@ def quantize_run(
         raise BevliteError(f"quantize: stage: found {base}; accepted: a stage before quantization")
     variant = in_int8(run.variant(base), how.precision)
     places = placement(variant)
+    mixed: Mixed | None = None
+    if how.sensitivity is not None:
+        assert board is not None
+        mixed = mixed_plan(variant, places, how.sensitivity, how.limits, board, say)
+        variant = in_int8(run.variant(base), how.precision, mixed.floats)
     layers = places.quantized(variant.compression.precision_of)
     floats = {one.layer: one.floats for one in places.products.values() if one.layer not in layers and one.floats}
+    made = Quantized(variant, tuple(sorted(layers)), floats | (mixed.floats if mixed else {}), {}, mixed=mixed)
     meta = _meta(run, variant, how, base)
-    if _known(run, meta):
+    found = run.weights_meta("calibration") if "calibration" in run.stages else {}
+    if _same(found, meta):
         say("calibrated already")
-        found = run.weights_meta("calibration")
-        return Quantized(variant, tuple(sorted(layers)), floats, found["overflows"], kept=True)
-    calibrator = Calibrator(places.scales(layers), how.method, how.percentile)
-    network = TorchNetwork(run, stage=base)
-    overflows = _watch(run, variant, network, layers, calibrator, how.samples, say)
-    scales = calibrator.largest()
+        return replace(made, overflows=found["overflows"], kept=True)
+    scales, overflows = _kept_scales(run, places, layers, found, meta)
+    if scales:
+        of = variant.compression.precision_of
+        overflows = {layer: value for layer, value in overflows.items() if of(layer) != "fp32"}
+        say("scales are those of the calibration before")
+    else:
+        calibrator = Calibrator(places.scales(layers), how.method, how.percentile)
+        network = TorchNetwork(run, stage=base)
+        overflows = _watch(run, variant, network, layers, calibrator, how.samples, say)
+        scales = calibrator.largest()
     weights = run.weights(run.variant(base), base)
     content = save({name: value.contiguous() for name, value in weights.items()})
-    run.save_stage("calibration", content, variant, {**meta, "overflows": overflows, "scales": scales})
+    chosen = {"mixed": _provenance(how, mixed)} if mixed is not None else {}
+    run.save_stage("calibration", content, variant, {**meta, **chosen, "overflows": overflows, "scales": scales})
     run.forget("qat")
     run.forget_figures("calibration")
-    return Quantized(variant, tuple(sorted(layers)), floats, overflows)
+    return replace(made, overflows=overflows)
 
 
 def _meta(run: Run, variant: Variant, how: Calibration, base: Stage) -> dict[str, Any]:
@@ -109,11 +142,38 @@ def _meta(run: Run, variant: Variant, how: Calibration, base: Stage) -> dict[str
     return {"from": base, "weights": digest, "plan": plan, "samples": how.samples, **method}
 
 
-def _known(run: Run, meta: Mapping[str, Any]) -> bool:
-    if "calibration" not in run.stages:
-        return False
-    found = run.weights_meta("calibration")
-    return all(found.get(key) == value for key, value in meta.items())
+def _provenance(how: Calibration, mixed: Mixed) -> dict[str, Any]:
+    """Where the layers in FP16 come from."""
+    return {
+        "sensitivity": str(how.sensitivity), **vars(how.limits), "drop": mixed.drop, "predicted_ms": mixed.predicted_ms,
+        "floats": mixed.floats,
+    }  # fmt: skip
+
+
+def _same(found: Mapping[str, Any], meta: Mapping[str, Any], *, but: str = "") -> bool:
+    """Whether a calibration followed from the same."""
+    return bool(found) and all(found.get(key) == value for key, value in meta.items() if key != but)
+
+
+def _kept_scales(
+    run: Run, places: Placement, layers: frozenset[str], found: Mapping[str, Any], meta: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Scales and overflows of the calibration before, where it would find the same again; empty where it might not.
+
+    It would where fewer layers are in INT8, and each scale is still that of the same tensors.
+    """
+    if not _same(found, meta, but="plan"):
+        return {}, {}
+    before = places.quantized(run.variant("calibration").compression.precision_of)
+
+    def read(some: frozenset[str]) -> set[frozenset[object]]:
+        return {frozenset(key for point in group for key in places.tensors[point]) for group in places.scales(some)}
+
+    known = run.scales("calibration") or {}
+    points = places.points(layers)
+    if not layers <= before or not read(layers) <= read(before) or not set(points) <= set(known):
+        return {}, {}
+    return {point: known[point] for point in points}, dict(found["overflows"])
 
 
 def _watch(
@@ -147,14 +207,29 @@ def _watch(
     try:
         for done, batch in enumerate(loader, start=1):
             network(batch)
+            _require_finite(largest, batch["token"])
             if done % max(1, len(loader) // 10) == 0:
                 say(f"{done} of {len(loader)} samples")
     finally:
         network.network.quantization = None
         for hook in hooks:
             hook.remove()
+    # A norm that is folded into a layer is none on the board: what it gave, the layer gives there.
+    folded = {product.norm: product.layer for product in places.products.values() if product.norm}
+    deployed = {name: value for name, value in largest.items() if name not in folded.values()}
+    deployed = {folded.get(name, name): value for name, value in deployed.items()}
     of = variant.compression.precision_of
-    return {name: value for name, value in largest.items() if of(name) != "fp32" and not value < FP16_MAX / MARGIN}
+    return {name: value for name, value in deployed.items() if of(name) != "fp32" and value >= FP16_MAX / MARGIN}
+
+
+def _require_finite(largest: Mapping[str, float], tokens: Iterable[str]) -> None:
+    """Whether all layers gave finite values; the first one that did not is where it starts."""
+    for layer, value in largest.items():
+        if not value < float("inf"):
+            raise BevliteError(
+                f"calibration: found NaN or infinity in what {layer} gives on sample {', '.join(tokens)}; accepted: "
+                "finite values on every sample"
+            )
 
 
 def _largest(found: dict[str, float], name: str) -> Callable[[nn.Module, Any, Tensor], None]:

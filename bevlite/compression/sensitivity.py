@@ -6,15 +6,13 @@ Parts are compared by it, and by the milliseconds that their channels are predic
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bevlite.compression.choice import Limits, Removed
 from bevlite.compression.costs import Predictions
@@ -22,13 +20,14 @@ from bevlite.compression.coupling import Group, channel_groups
 from bevlite.compression.cut import cut
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
 from bevlite.compression.measured import MeasuredCut, PruningSensitivity, rank_correlation
+from bevlite.compression.scored import Job, Made, identity_of, require_devices, run_job, score_of, unit_of
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
-from bevlite.evaluation.subset import Loss, Samples, Score, loss
-from bevlite.evaluation.trials import Entry, Trials, helpers
+from bevlite.evaluation.subset import Loss, Samples, loss
+from bevlite.evaluation.trials import Entry
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.detector import Detector
-from bevlite.run_folder import Run, Stage
+from bevlite.run_folder import Run
 from bevlite.variant import Variant
 
 By = Literal["module", "part", "layer", "group"]
@@ -84,18 +83,8 @@ def units(groups: Sequence[Group], by: By) -> dict[str, list[Group]]:
     """Groups that are cut together, by the name of what they are in."""
     found: dict[str, list[Group]] = {}
     for group in groups:
-        found.setdefault(_unit(group.name, by), []).append(group)
+        found.setdefault(unit_of(group.name, by), []).append(group)
     return found
-
-
-def _unit(name: str, by: By) -> str:
-    layer = name.partition("[")[0]
-    parts = layer.split(".")
-    if by == "module":
-        return parts[0]
-    if by == "part":
-        return ".".join(parts[: 3 if parts[:2] == ["fusion_heads", "heads"] else 2])
-    return layer if by == "layer" else name
 
 
 def trials_of(groups: Sequence[Group], shares: Mapping[str, np.ndarray], plan: CutPlan) -> list[Trial]:
@@ -122,17 +111,25 @@ def trials_of(groups: Sequence[Group], shares: Mapping[str, np.ndarray], plan: C
 
 
 @dataclass(frozen=True)
-class _Job:
-    """All that a process needs to run trials of a run."""
+class _Cuts(Job):
+    """Cuts of a run's network."""
 
-    path: Path
-    stage: Stage
-    plan: CutPlan
     board: PredictedDevice
     groups: tuple[Group, ...]
     trials: tuple[Trial, ...]
-    identity: Mapping[str, Any]
-    workers: int
+
+    def maker(self, run: Run, variant: Variant, device: torch.device) -> Made:
+        """What is left of the network after a cut."""
+        weights = run.weights(variant, self.stage)
+        predictions = Predictions(self.board)
+        by_name = {trial.name: trial for trial in self.trials}
+
+        def make(name: str) -> tuple[TorchNetwork, float]:
+            removed = by_name[name].removed if name in by_name else {}
+            smaller, left = cut(variant, weights, list(self.groups), removed)
+            return TorchNetwork.of_weights(smaller, left, device), predictions.of(smaller).total_ms
+
+        return make
 
 
 def prune_sensitivity(
@@ -164,9 +161,7 @@ def prune_sensitivity(
     chosen = run.chosen(stage or "float")
     if chosen not in ("float", "pruned", "finetuned"):
         raise BevliteError(f"sensitivity: stage: found {chosen}; accepted: float, pruned, finetuned")
-    gpus = torch.cuda.device_count()
-    if gpus and devices > gpus:
-        raise BevliteError(f"devices: found {devices}; accepted: 1 to {gpus}, the GPUs that are here")
+    require_devices(devices)
     variant = run.variant(chosen)
     weights = run.weights(variant, chosen)
     samples = Samples(run, variant, samples=plan.samples, split=plan.split, workers=workers)
@@ -181,59 +176,20 @@ def prune_sensitivity(
         )
     say(f"{len(groups)} groups of channels, {len(trials)} cuts to try on {len(samples.scored.rows)} samples of "
         f"{len(samples.scenes)} scenes")  # fmt: skip
-    identity = {
-        "kind": "prune", "network_hash": variant.network_hash, "stage": chosen, "weights": _digest(run, chosen),
-        "root": samples.scored.data.root, "split": samples.split, "samples": samples.scored.tokens(),
-        "importance": plan.kind, "align": plan.align, "device": board.name, "tensorrt": board.tensorrt,
-        "power_mode": board.power_mode,
+    identity = identity_of(run, variant, chosen, samples, board) | {
+        "kind": "prune", "importance": plan.kind, "align": plan.align
     }  # fmt: skip
-    job = _Job(path, chosen, plan, board, tuple(groups), tuple(trials), identity, workers)
-    with helpers(devices - 1, _help, job):
-        entries = _run(job, samples, variant, weights, 0, say)
-    return _result(job, samples, entries)
+    names = (WHOLE, *(trial.name for trial in trials))
+    job = _Cuts(path, chosen, names, identity, plan.samples, plan.split, workers, board, tuple(groups), tuple(trials))
+    return _result(job, plan, samples, run_job(job, samples, devices, say))
 
 
-def _help(number: int, job: _Job) -> None:
-    """Another process of the same job, on the GPU of its number."""
-    run = Run(job.path)
-    variant = run.variant(job.stage)
-    samples = Samples(run, variant, samples=job.plan.samples, split=job.plan.split, workers=job.workers)
-    _run(job, samples, variant, run.weights(variant, job.stage), number, lambda _: None)
-
-
-def _run(
-    job: _Job,
-    samples: Samples,
-    variant: Variant,
-    weights: Mapping[str, Tensor],
-    number: int,
-    say: Callable[[str], None],
-) -> dict[str, Entry]:
-    device = torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
-    predictions = Predictions(job.board)
-    by_name = {trial.name: trial for trial in job.trials}
-
-    def work(name: str) -> Entry:
-        removed = by_name[name].removed if name in by_name else {}
-        smaller, left = cut(variant, weights, list(job.groups), removed)
-        score = samples.score(TorchNetwork.of_weights(smaller, left, device))
-        return {
-            "value": score.value, "halves": score.halves, "draws": [round(float(v), 9) for v in score.draws],
-            "predicted_ms": predictions.of(smaller).total_ms,
-        }  # fmt: skip
-
-    def told(name: str, done: int, of: int) -> None:
-        say(f"{done} of {of}: {name}")
-
-    return Trials(job.path / "sensitivity", job.identity).run([WHOLE, *by_name], work, told)
-
-
-def _result(job: _Job, samples: Samples, entries: Mapping[str, Entry]) -> PruningSensitivity:
+def _result(job: _Cuts, plan: CutPlan, samples: Samples, entries: Mapping[str, Entry]) -> PruningSensitivity:
     whole = entries[WHOLE]
     cuts = []
     for trial in job.trials:
         entry = entries[trial.name]
-        lost = loss(_score(whole), _score(entry))
+        lost = loss(score_of(whole), score_of(entry))
         cuts.append(_row(trial, lost, entry["predicted_ms"], whole["predicted_ms"]))
     return PruningSensitivity(
         network_hash=str(job.identity["network_hash"]),
@@ -244,9 +200,9 @@ def _result(job: _Job, samples: Samples, entries: Mapping[str, Entry]) -> Prunin
         split=samples.split,
         samples=len(samples.scored.rows),
         scenes=len(samples.scenes),
-        by=job.plan.by,
-        importance=job.plan.kind,
-        align=job.plan.align,
+        by=plan.by,
+        importance=plan.kind,
+        align=plan.align,
         device=job.board.name,
         tensorrt=job.board.tensorrt,
         rank_correlation=rank_correlation(cuts),
@@ -270,13 +226,3 @@ def _row(trial: Trial, lost: Loss, ms: float, whole_ms: float) -> MeasuredCut:
         predicted_ms=ms,
         saved_ms=whole_ms - ms,
     )
-
-
-def _score(entry: Entry) -> Score:
-    halves = entry["halves"]
-    return Score(entry["value"], None if halves is None else (halves[0], halves[1]), np.array(entry["draws"]))
-
-
-def _digest(run: Run, stage: Stage) -> str:
-    """Of the weights: a run that was trained on is another one."""
-    return hashlib.sha256(run.weights_file(stage).read_bytes()).hexdigest()[:16]

@@ -109,11 +109,20 @@ def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
     more: dict[str, Any] = {}
     if plan.widths:
         more["network"] = variant.network_hash
-    if set(plan.precision) != {EVERYTHING}:  # what no pattern names is FP16: one pattern is a mixed plan too
-        more["precision"] = dict(sorted(plan.precision.items()))
     channels: dict[str, int] = {}
     for name, given in _givens(variant, channels):
-        yield ModuleGraph(name, given | more, variant)
+        yield ModuleGraph(name, given | more | _plan(variant, name), variant)
+
+
+def _plan(variant: Variant, module: str) -> dict[str, Any]:
+    """What a precision plan says of a module: a plan that differs in another one leaves its graph as it is."""
+    plan = variant.compression.precision
+    if set(plan) == {EVERYTHING}:  # what no pattern names is FP16: one pattern is a mixed plan too
+        return {}
+    # A wildcard in the first name may reach over the dots behind it.
+    first = {pattern: pattern.split(".")[0] for pattern in plan}
+    own = {one: word for one, word in plan.items() if first[one] == module or set("*?[") & set(first[one])}
+    return {"precision": dict(sorted(own.items())), "by_layer": is_resolved(variant)}
 
 
 def _givens(variant: Variant, channels: dict[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
