@@ -89,7 +89,7 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             hooks.append(layer.register_forward_pre_hook(_fitter(path, widths.get(path), called)))
     try:
         with torch.no_grad(), deployed_form(), torch.device("meta"):
-            _run(network)
+            run_once(network)
     except ConfigError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
@@ -107,8 +107,12 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             raise ConfigError(f"{KEY}.{path}: found a layer that no exported module runs; accepted: those that do")
 
 
-def _run(network: Streams) -> None:
-    """Every module on its own example, borders as they come; raw maps must have the shapes that their tasks say."""
+def run_once(network: Streams) -> None:
+    """Every module on its own example, borders as they come; raw maps must have the shapes that their tasks say.
+
+    Raises:
+        ConfigError: one that has not.
+    """
     known: dict[str, Tensor] = {}
     # Cut anew for every module: what crosses a border follows from layers that the module before it has fitted.
     for number in range(len(modules_of(network))):

@@ -9,14 +9,19 @@ SIZES = (("parameters", 1e6, "M parameters"), ("macs", 1e9, "G multiply-adds"), 
 
 
 def pruning_table(
-    groups: Mapping[str, tuple[int, int]], before: Mapping[str, Any], after: Mapping[str, Any], device: str
+    groups: Mapping[str, tuple[int, int]],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    device: str,
+    removed: Mapping[str, float | None] | None = None,
 ) -> str:
-    """Channels by part of the network, then sizes before and after.
+    """Blocks that went, channels of what is left by part of the network, then sizes before and after.
 
     Args:
         groups: channels of each group before and after, by the path of its first layer.
         before, after: `parameters`, `macs` (of one frame) and `predicted_ms` on the device.
         device: whose latency is predicted.
+        removed: blocks that went, with their influence where it decided.
     """
     parts: dict[str, list[int]] = {}
     for path, (old, new) in groups.items():
@@ -24,6 +29,10 @@ def pruning_table(
         found[0], found[1] = found[0] + old, found[1] + new
     width = max((len(part) for part in parts), default=0)
     lines = [
+        f"without {path}" + (f" (influence {influence:.4f})" if influence is not None else "")
+        for path, influence in (removed or {}).items()
+    ]
+    lines += [
         f"{part:<{width}}  {old:>6} -> {new:>6} channels  {(new - old) / old:+.1%}"
         for part, (old, new) in parts.items()
     ]
