@@ -24,6 +24,9 @@ def prune_command(
     remove: list[str] = typer.Option(
         [], "--remove", help="A block, or ROW=COUNT: so many of its blocks, e.g. camera.backbone.layers.2.blocks=2."
     ),
+    heads: list[str] = typer.Option(
+        [], "--heads", help="ATTENTION=COUNT: heads that are left, e.g. camera.backbone.layers.2=8."
+    ),
     guide: str = typer.Option("latency", "--guide", help="With a budget: latency, macs or uniform."),
     importance: str = typer.Option("l2", "--importance", help="l2, l1, bn or taylor."),
     samples: int = typer.Option(32, "--samples", help="Training samples for taylor and --remove ROW=COUNT."),
@@ -38,7 +41,7 @@ def prune_command(
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
 ) -> None:
-    """Remove blocks and channels of a trained network, by part or for a latency."""
+    """Remove blocks, heads and channels of a trained network, by part or for a latency."""
     from bevlite.api.compressing import prune
     from bevlite.reporting.pruning import pruning_table
 
@@ -47,6 +50,7 @@ def prune_command(
         ratios=_ratios(ratios),
         budget_ms=budget_ms,
         remove=_counts("--remove", remove),
+        heads=_heads(heads),
         guide=cast("Guide", guide),
         importance=cast("Importance", importance),
         samples=samples,
@@ -85,6 +89,15 @@ def _counts(option: str, words: list[str]) -> dict[str, int | None]:
         if not name or (equals and not count.isdecimal()):
             raise BevliteError(f"{option}: found '{word}'; accepted: PATTERN=COUNT, e.g. camera.backbone.layers.2.*=2")
         found[name] = int(count) if equals else None
+    return found
+
+
+def _heads(words: list[str]) -> dict[str, int]:
+    found = {}
+    for name, count in _counts("--heads", words).items():
+        if count is None:
+            raise BevliteError(f"--heads: found '{name}'; accepted: ATTENTION=COUNT, e.g. camera.backbone.layers.2=8")
+        found[name] = count
     return found
 
 

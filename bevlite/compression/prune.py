@@ -21,10 +21,11 @@ from bevlite.compression.blocks import (
     choose_blocks,
     without_blocks,
 )
-from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_ratio, for_budget
+from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_heads, by_ratio, for_budget
 from bevlite.compression.costs import Predictions
-from bevlite.compression.coupling import Group, channel_groups
+from bevlite.compression.coupling import channel_groups
 from bevlite.compression.cut import cut
+from bevlite.compression.groups import Group
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
 from bevlite.compression.measured import Slopes, read_sensitivity
 from bevlite.data.dataset import single_thread
@@ -43,9 +44,11 @@ from bevlite.variant import Variant
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is to be pruned: blocks to `remove`; then channels, by `ratios` of parts or for `budget_ms`.
+    """How a run is to be pruned: blocks to `remove`, `heads` to be left; then channels, by `ratios` or for `budget_ms`.
 
     remove: blocks by pattern, or so many of those below one, the least influential.
+    heads: that are left of attentions, by pattern of their paths. Attentions that are not named lose heads as other
+    layers lose channels.
     ratios: share to remove, by pattern of module and layer paths (`camera.backbone: 0.25`).
     guide: with a budget, what decides.
     kind: which importance; samples: of the training split, for `taylor` and the influence of blocks.
@@ -62,13 +65,14 @@ class Plan:
     sensitivity: Path | None = None
     int8: bool = False
     remove: Remove = field(default_factory=dict)
+    heads: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.ratios and self.budget_ms is not None:
             raise BevliteError("prune: found both of ratios and a budget; accepted: one of them")
-        if not self.ratios and self.budget_ms is None and not self.remove:
+        if not self.ratios and self.budget_ms is None and not self.remove and not self.heads:
             raise BevliteError(
-                "prune: found neither of ratios and a budget; accepted: one of them, or blocks to remove"
+                "prune: found neither of ratios and a budget; accepted: one of them, blocks to remove or heads to leave"
             )
         check_counts(self.remove)
         if self.budget_ms is not None and not 0 < self.budget_ms < 1e6:
@@ -95,7 +99,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was made: the variant, sizes before and after, and the channels of each group before and after.
+    """What was made: the variant, sizes before and after, and the channels (or heads) of each group before and after.
 
     removed: blocks that went, with their influence where that decided.
     """
@@ -146,15 +150,18 @@ def prune_run(
     predictions = Predictions(board)
     priced = in_int8(variant, {}) if plan.int8 else variant
 
+    decided = by_heads(groups, shares, plan.heads)
+    free = [group for group in groups if group.name not in decided]
+
     def costs(removed: Removed) -> Costs:
-        return predictions.of(cut(priced, {}, groups, removed)[0], plan.guide)
+        return predictions.of(cut(priced, {}, groups, decided | removed)[0], plan.guide)
 
     if plan.budget_ms is not None:
-        removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
+        removed = decided | for_budget(free, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
     elif plan.ratios:
-        removed = by_ratio(groups, shares, plan.ratios, plan.limits)
+        removed = decided | by_ratio(free, shares, plan.ratios, plan.limits)
     else:
-        removed = {}
+        removed = decided
     pruned, left = cut(variant, weights, groups, removed)
     Detector(pruned).load_state_dict(left)  # what would not fit is found before anything is written
     sizes = _size(whole, predictions), _size(pruned, predictions)
@@ -195,7 +202,7 @@ def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[
     return {
         "from": stage,
         "plan": {
-            "remove": dict(plan.remove),
+            "remove": dict(plan.remove), "heads": dict(plan.heads),
             "ratios": dict(plan.ratios), "budget_ms": plan.budget_ms, "guide": plan.guide, "importance": plan.kind,
             "int8": plan.int8,
             "sensitivity": str(plan.sensitivity) if plan.sensitivity is not None else None,
