@@ -105,17 +105,33 @@ class Compression(Config):
     """How the network is deployed, as text.
 
     widths: channels that a layer gives, by its path in the network, or `[out, in]`; of pruned networks.
+    removed: blocks that are gone, by path (`camera.backbone.layers.2.blocks.4`): what they take passes on as it is.
     precision: what engines compute in, by pattern of module and layer paths (`camera`, `camera.backbone.*`, `*`). The
     pattern with the most letters that are no wildcard wins. One word is short for `{"*": word}`.
     """
 
     widths: dict[str, Channels | tuple[Channels, Channels]] = {}
+    removed: tuple[str, ...] = ()
     precision: dict[str, Precision] = {EVERYTHING: "fp16"}
 
     @field_validator("precision", mode="before")
     @classmethod
     def _one_word(cls, given: Any) -> Any:
         return {EVERYTHING: given} if isinstance(given, str) else given
+
+    @field_validator("removed")
+    @classmethod
+    def _once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """In one order, so that one network has one text."""
+        for path in given:
+            if not path or any(not part for part in path.split(".")):
+                raise ValueError(f"found '{path}'; accepted: a path such as camera.backbone.layers.2.blocks.4")
+        return tuple(sorted(set(given)))
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_removed(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there was such a key, where nothing is removed: texts are compared."""
+        return {key: value for key, value in dump(self).items() if key != "removed" or value}
 
     @model_validator(mode="after")
     def _says_enough(self) -> Compression:
@@ -255,7 +271,7 @@ class Variant(Config):
 
     @property
     def network_hash(self) -> str:
-        """Identity of the network, which weights belong to: architecture and widths of its layers."""
+        """Identity of the network, which weights belong to: architecture, widths of its layers, blocks removed."""
         return stable_hash(_identity(self, with_precision=False))
 
     @property
@@ -273,6 +289,8 @@ def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
             if said[key] == before:
                 del said[key]
     content["widths"] = {path: list(w) if isinstance(w, tuple) else w for path, w in variant.compression.widths.items()}
+    if variant.compression.removed:
+        content["removed"] = sorted(variant.compression.removed)
     return content | ({"precision": _plan(variant)} if with_precision else {})
 
 

@@ -29,6 +29,8 @@ def prune(
     *,
     ratios: Mapping[str, float] | None = None,
     budget_ms: float | None = None,
+    remove: Mapping[str, int | None] | Iterable[str] = (),
+    heads: Mapping[str, int] | None = None,
     guide: Guide = "latency",
     importance: Importance = "l2",
     samples: int = 32,
@@ -42,17 +44,21 @@ def prune(
     power_mode: str = "",
     say: Callable[[str], None] | None = None,
 ) -> Pruned:
-    """Remove channels of a trained network; what is left is the stage `pruned` of its run, and not trained yet.
+    """Remove blocks, heads and channels of a trained network; what is left is its stage `pruned`, not trained yet.
 
     Args:
         run: a run, or its folder.
         ratios: share to remove by module or layer, with wildcards: `{"camera.backbone": 0.25}`; the longest name wins.
         budget_ms: instead of ratios, a latency that the device is predicted to meet; what goes is chosen over all
             modules at once.
+        remove: blocks to take out first, by path, with wildcards; or so many of a row, those that change least of what
+            they take: `{"camera.backbone.layers.2.blocks": 2}`. Alone, or with ratios or a budget for what is left.
+        heads: that are left of attentions, by path, with wildcards: `{"camera.backbone.layers.2": 8}`. Attentions that
+            are not named lose heads as other layers lose channels.
         guide: with a budget: `latency` takes what matters least for the milliseconds that it saves, `macs` for the
             multiply-adds, `uniform` the same share everywhere.
         importance: `l2`, `l1` (weights), `bn` (scales of batch norms) or `taylor` (gradients of the training loss).
-        samples: of the training split, for `taylor`.
+        samples: of the training split, for `taylor` and for what blocks change.
         sensitivity: with a budget, a file of `sensitivity`: what was measured says how much each layer needs, and
             importance which of its channels go.
         align: what is left of a layer is a multiple of it.
@@ -65,7 +71,8 @@ def prune(
         say: told of each step.
 
     Returns:
-        The pruned variant (its `compression.widths` rebuild it), sizes before and after, channels of each group.
+        The pruned variant (its `compression` rebuilds it), sizes before and after, channels (or heads) of each
+        group, blocks that went.
 
     Raises:
         BevliteError: not a run, no weights, ratios or a budget that cannot be followed.
@@ -76,7 +83,11 @@ def prune(
 
     measured = Path(sensitivity) if sensitivity is not None else None
     limits = Limits(align, most, tuple(keep))
-    plan = Plan(dict(ratios or {}), budget_ms, guide, importance, samples, limits, measured)
+    blocks = dict(remove) if isinstance(remove, Mapping) else dict.fromkeys(remove)
+    plan = Plan(
+        dict(ratios or {}), budget_ms, guide, importance, samples, limits, measured, remove=blocks,
+        heads=dict(heads or {}),
+    )  # fmt: skip
     board = predicted_board(device, "", tensorrt, power_mode)
     return prune_run(run_path(run), plan, board, stage=stage, say=say or (lambda _: None))
 

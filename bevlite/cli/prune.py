@@ -21,9 +21,15 @@ def prune_command(
     run: Path = typer.Argument(help="A run folder."),
     budget_ms: float | None = typer.Option(None, "--budget-ms", help="Predicted latency to meet, ms."),
     ratios: list[str] = typer.Option([], "--ratio", help="PART=SHARE to remove, e.g. camera.backbone=0.25."),
+    remove: list[str] = typer.Option(
+        [], "--remove", help="A block, or ROW=COUNT: so many of its blocks, e.g. camera.backbone.layers.2.blocks=2."
+    ),
+    heads: list[str] = typer.Option(
+        [], "--heads", help="ATTENTION=COUNT: heads that are left, e.g. camera.backbone.layers.2=8."
+    ),
     guide: str = typer.Option("latency", "--guide", help="With a budget: latency, macs or uniform."),
     importance: str = typer.Option("l2", "--importance", help="l2, l1, bn or taylor."),
-    samples: int = typer.Option(32, "--samples", help="Training samples that taylor takes."),
+    samples: int = typer.Option(32, "--samples", help="Training samples for taylor and --remove ROW=COUNT."),
     sensitivity: Path | None = typer.Option(
         None, "--sensitivity", help="With a budget: what `analyze sensitivity --prune` measured."
     ),
@@ -35,7 +41,7 @@ def prune_command(
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
 ) -> None:
-    """Remove channels of a trained network, by part or for a latency."""
+    """Remove blocks, heads and channels of a trained network, by part or for a latency."""
     from bevlite.api.compressing import prune
     from bevlite.reporting.pruning import pruning_table
 
@@ -43,6 +49,8 @@ def prune_command(
         run,
         ratios=_ratios(ratios),
         budget_ms=budget_ms,
+        remove=_counts("--remove", remove),
+        heads=_heads(heads),
         guide=cast("Guide", guide),
         importance=cast("Importance", importance),
         samples=samples,
@@ -56,7 +64,7 @@ def prune_command(
         power_mode=power_mode,
         say=say,
     )
-    typer.echo(pruning_table(made.groups, vars(made.before), vars(made.after), device))
+    typer.echo(pruning_table(made.groups, vars(made.before), vars(made.after), device, made.removed))
     typer.echo(f"written: {run / 'checkpoints' / 'pruned.yaml'}, not trained yet: bevlite finetune {run}")
 
 
@@ -70,6 +78,26 @@ def _ratios(pairs: list[str]) -> dict[str, float]:
             equals = ""
         if not equals or not name:
             raise BevliteError(f"--ratio: found '{pair}'; accepted: PART=SHARE, e.g. camera.backbone=0.25")
+    return found
+
+
+def _counts(option: str, words: list[str]) -> dict[str, int | None]:
+    """`PATTERN` and `PATTERN=COUNT` by pattern."""
+    found: dict[str, int | None] = {}
+    for word in words:
+        name, equals, count = word.partition("=")
+        if not name or (equals and not count.isdecimal()):
+            raise BevliteError(f"{option}: found '{word}'; accepted: PATTERN=COUNT, e.g. camera.backbone.layers.2.*=2")
+        found[name] = int(count) if equals else None
+    return found
+
+
+def _heads(words: list[str]) -> dict[str, int]:
+    found = {}
+    for name, count in _counts("--heads", words).items():
+        if count is None:
+            raise BevliteError(f"--heads: found '{name}'; accepted: ATTENTION=COUNT, e.g. camera.backbone.layers.2=8")
+        found[name] = count
     return found
 
 

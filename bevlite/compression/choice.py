@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from bevlite.compression.coupling import Group
+from bevlite.compression.groups import HEADS, Group
 from bevlite.errors import BevliteError
 
 Guide = Literal["latency", "macs", "uniform"]
@@ -18,6 +18,8 @@ Removed = dict[str, np.ndarray]
 Slope = Callable[[str, Mapping[str, float]], float]
 """What a little more of a group's importance costs, by its name and what is gone of all groups' importance: minus the
 logarithm of what each keeps (bevlite.compression.measured)."""
+MOST_NAMED = 6
+"""Attentions that are named one by one where another one was asked for."""
 CLOSE = 0.01
 """Share of a budget below it at which the search for one ratio ends."""
 STEPS = 40
@@ -48,11 +50,12 @@ class Limits:
         if any(_holds(pattern, member.path) for pattern in self.keep for member in group.members):
             return 0
         least = max(1, int(np.ceil(group.size * (1 - self.most))))
-        return max(0, group.size - self.aligned(least, group.size))
+        return max(0, group.size - self.aligned(least, group))
 
-    def aligned(self, kept: int, size: int) -> int:
-        """The next larger number of channels that is allowed."""
-        return min(size, -(-kept // self.align) * self.align)
+    def aligned(self, kept: int, group: Group) -> int:
+        """The next larger number of channels (or heads) of a group that is allowed."""
+        step = group.step(self.align)
+        return min(group.size, -(-kept // step) * step)
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,41 @@ def by_ratio(
         if not found:
             continue
         ratio = ratios[max(found, key=lambda p: (sum(c not in "*?[]" for c in p), p))]
-        count = group.size - limits.aligned(max(1, round(group.size * (1 - ratio))), group.size)
+        count = group.size - limits.aligned(max(1, round(group.size * (1 - ratio))), group)
         _take(removed, group, shares, min(count, limits.removable(group)))
+    return removed
+
+
+def by_heads(groups: Sequence[Group], shares: Mapping[str, np.ndarray], heads: Mapping[str, int]) -> Removed:
+    """Leave attentions so many heads, by pattern of their paths; the longest pattern wins.
+
+    Every group that is named stands in what is returned, also one that loses nothing.
+
+    Raises:
+        BevliteError: a pattern that no attention is named by, more heads than there are.
+    """
+    able = {group.name.removesuffix(HEADS): group for group in groups if group.of_heads}
+    removed: Removed = {}
+    for pattern, left in heads.items():
+        named = {path: group for path, group in able.items() if _holds(pattern, path)}
+        if not named:
+            accepted = ", ".join(able) if 0 < len(able) <= MOST_NAMED else f"one of {len(able)}"
+            some = f", such as {next(iter(able))}" if len(able) > MOST_NAMED else ""
+            raise BevliteError(
+                f"heads: found '{pattern}', which names no attention whose heads can go; accepted: "
+                f"{accepted + some if able else 'none, as this network has none'}"
+            )
+        fewest = min(named.values(), key=lambda group: group.size)
+        if not 1 <= left <= fewest.size:
+            raise BevliteError(
+                f"heads: {pattern}: found {left} to be left of {fewest.size} ({fewest.name.removesuffix(HEADS)}); "
+                f"accepted: 1 to {fewest.size}"
+            )
+    for path, group in able.items():
+        found = [pattern for pattern in heads if _holds(pattern, path)]
+        if found:
+            left = heads[max(found, key=lambda p: (sum(c not in "*?[]" for c in p), p))]
+            removed[group.name] = np.sort(np.argsort(shares[group.name], kind="stable")[: group.size - left])
     return removed
 
 
@@ -178,6 +214,7 @@ def _cheapest(
     """
     start = dict(counts)
     sizes = {group.name: group.size for group in groups}
+    steps = {group.name: group.step(align) for group in groups}
     worth = {group.name: sum(now.of_layer.get(path, 0.0) for path in _layers(group)) for group in groups}
     ordered = {group.name: np.sort(shares[group.name]) for group in groups}
 
@@ -189,8 +226,8 @@ def _cheapest(
 
     def step(name: str) -> int:
         """The next channels that go together: up to a number left that is aligned."""
-        odd = (sizes[name] - counts[name]) % align
-        return min(odd or align, most[name] - counts[name])
+        odd = (sizes[name] - counts[name]) % steps[name]
+        return min(odd or steps[name], most[name] - counts[name])
 
     def saves(name: str, size: int) -> float:
         """As if the time of a layer went with its channels."""
@@ -230,7 +267,7 @@ def _uniform(
         middle = (low + high) / 2
         removed: Removed = {}
         for group in groups:
-            kept = limits.aligned(max(1, round(group.size * (1 - middle))), group.size)
+            kept = limits.aligned(max(1, round(group.size * (1 - middle))), group)
             _take(removed, group, shares, min(group.size - kept, limits.removable(group)))
         now = costs(removed)
         say(f"{now.total_ms:.2f} ms predicted at a ratio of {middle:.3f}")

@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
+from bevlite.compression.groups import Group, Member, Side, head_groups
+from bevlite.models.attention import MultiHead
 from bevlite.models.contracts import TensorSpec
 from bevlite.models.deployed import deployed_form
 from bevlite.models.detector import Detector
@@ -32,7 +34,6 @@ from bevlite.models.modules import Module, modules_of
 from bevlite.models.widths import BATCH_NORMS, CONVS, TRANSPOSED
 from bevlite.variant import Variant
 
-Side = Literal["out", "in"]
 CONVOLUTIONS = (*CONVS, *TRANSPOSED)
 WEIGHTED = (*CONVOLUTIONS, nn.Linear)
 NORMS = (*BATCH_NORMS, nn.LayerNorm)
@@ -45,41 +46,12 @@ SPANS = (4096, 256, 16, 1)
 keep sums of gradients short, and so exact."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One side of a layer that loses channels with its group: `channels[k]` is the one of the group's k-th."""
-
-    path: str
-    side: Side
-    channels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels of a network that can be removed one by one, each from all members at once.
-
-    Members of the side "in" are what layers take; of norms it is what they hold.
-    """
-
-    name: str
-    members: tuple[Member, ...]
-
-    @property
-    def size(self) -> int:
-        """Channels."""
-        return len(self.members[0].channels)
-
-    @property
-    def outs(self) -> tuple[Member, ...]:
-        """The layers that give these channels."""
-        return tuple(m for m in self.members if m.side == "out")
-
-
 def channel_groups(variant: Variant) -> list[Group]:
     """The groups of a variant's network, in the order in which their first layers run.
 
-    A channel that must stay (an output of a task, a learnt position, a depth bin, the inside of attention heads) is in
-    no group. Layers that no exported module runs are in none either.
+    A channel that must stay (an output of a task, a learnt position, a depth bin) is in no group. Layers that no
+    exported module runs are in none either. What is inside attention heads goes by heads, of those that say which
+    channels are whose (`MultiHead`): groups of their own.
     """
     return _Tracer(variant).groups()
 
@@ -213,7 +185,14 @@ class _Tracer:
         self.fixed[self.ins & ~self.fed] = True
         self.fixed[~self.ins & ~self.read] = True
         edges += self._tied()
-        return self._collect(np.concatenate(edges, axis=1) if edges else np.zeros((2, 0), dtype=int))
+        heads = head_groups(self.network, {path for path, side in self.order if side == "out"})
+        for path, layer in self.network.named_modules():
+            if isinstance(layer, MultiHead):  # what is in a head goes with it, or not at all
+                for name, side in layer.head_channels(layer.heads):
+                    if (f"{path}.{name}", side) in self.offsets:
+                        self.fixed[self._nodes(f"{path}.{name}", side)] = True
+        found = self._collect(np.concatenate(edges, axis=1) if edges else np.zeros((2, 0), dtype=int))
+        return sorted([*found, *heads], key=lambda g: self.order.index((g.outs[0].path, "out")))
 
     def _number(self) -> None:
         """A number for every channel of every side of a layer."""

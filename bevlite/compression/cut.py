@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED, Group, Side
+from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED
+from bevlite.compression.groups import Group, Side
 from bevlite.errors import BevliteError
+from bevlite.models.attention import MultiHead
 from bevlite.models.detector import Detector
 from bevlite.models.widths import TRANSPOSED, ends
 from bevlite.variant import Variant
@@ -27,7 +29,7 @@ def cut(
         variant: the network.
         weights: its weights by name.
         groups: of `channel_groups(variant)`.
-        removed: by name of a group, the numbers of the channels of it to remove.
+        removed: by name of a group, the numbers of the channels (or heads) of it to remove.
 
     Returns:
         The variant whose `compression.widths` say what is left, and its weights.
@@ -44,16 +46,21 @@ def cut(
             raise BevliteError(f"prune: found group '{name}'; accepted: {', '.join(named)}")
         group = named[name]
         if len(np.unique(numbers)) >= group.size:
-            raise BevliteError(f"prune: {name}: found all {group.size} channels to remove; accepted: fewer")
+            unit = "heads" if group.of_heads else "channels"
+            raise BevliteError(f"prune: {name}: found all {group.size} {unit} to remove; accepted: fewer")
         for member in group.members:
             key = (member.path, member.side)
-            gone[key] = np.concatenate([gone.get(key, np.zeros(0, int)), member.channels[numbers]])
+            gone[key] = np.concatenate([gone.get(key, np.zeros(0, int)), member.channels[numbers].ravel()])
     layers = dict(network.named_modules())
     kept = {key: _kept(layers[key[0]], key[1], numbers) for key, numbers in gone.items()}
     left = dict(weights)
     widths = dict(variant.compression.widths)
     for path in dict.fromkeys(path for path, _ in kept):
         layer = layers[path]
+        if (path, "head") in kept:
+            for name in layer.head_parameters:
+                left[f"{path}.{name}"] = left[f"{path}.{name}"].index_select(-1, kept[path, "head"])
+            continue
         ins, outs = kept.get((path, "in")), kept.get((path, "out"))
         _slice(left, path, layer, ins, outs)
         if isinstance(layer, WEIGHTED):
@@ -74,6 +81,8 @@ def _kept(layer: nn.Module, side: Side, numbers: np.ndarray) -> Tensor:
 def _channels(layer: Any, side: Side) -> int:
     if isinstance(layer, WEIGHTED):
         return ends(layer)[side == "in"]
+    if isinstance(layer, MultiHead):
+        return layer.heads
     if isinstance(layer, nn.LayerNorm):
         return int(layer.normalized_shape[-1])
     names = getattr(layer, "channel_parameters", None)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED, Group, Member
+from bevlite.compression.coupling import CONVOLUTIONS, WEIGHTED
+from bevlite.compression.groups import Group, Member
 from bevlite.errors import BevliteError
 from bevlite.models.widths import BATCH_NORMS, TRANSPOSED
 
@@ -23,7 +24,7 @@ def importance(
     kind: Importance = "l2",
     gradients: Mapping[str, Tensor] | None = None,
 ) -> dict[str, np.ndarray]:
-    """A share for each channel of each group: what it holds of the group's importance, so that they sum to 1.
+    """A share for each channel (or head) of each group: what it holds of the group's importance: they sum to 1.
 
     Args:
         network: with its weights.
@@ -74,8 +75,8 @@ def _scores(
 
 
 def _by_channel(weight: Tensor, layer: nn.Module, member: Member) -> Tensor:
-    """The weights of each channel of a member, (channels, rest)."""
+    """The weights of each channel, or head, of a member, (channels, rest)."""
     transposed = isinstance(layer, TRANSPOSED)
     grouped = isinstance(layer, CONVOLUTIONS) and layer.groups > 1
     axis = 0 if grouped or (member.side == "out") != transposed else 1
-    return weight.movedim(axis, 0).flatten(1)[torch.from_numpy(member.channels)]
+    return weight.movedim(axis, 0).flatten(1)[torch.from_numpy(member.channels)].flatten(1)

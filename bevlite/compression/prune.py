@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from bevlite.analysis.cost import module_costs
-from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_ratio, for_budget
+from bevlite.compression.blocks import (
+    Remove,
+    block_influences,
+    blocks_of,
+    check_counts,
+    choose_blocks,
+    without_blocks,
+)
+from bevlite.compression.choice import GUIDES, Costs, Guide, Limits, Removed, by_heads, by_ratio, for_budget
 from bevlite.compression.costs import Predictions
-from bevlite.compression.coupling import Group, channel_groups
+from bevlite.compression.coupling import channel_groups
 from bevlite.compression.cut import cut
+from bevlite.compression.groups import Group
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
 from bevlite.compression.measured import Slopes, read_sensitivity
 from bevlite.data.dataset import single_thread
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
+from bevlite.models.blocks import Block
 from bevlite.models.detector import Detector
 from bevlite.models.quantization.plan import in_int8
 from bevlite.models.widths import BATCH_NORMS
@@ -34,11 +44,14 @@ from bevlite.variant import Variant
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is to be pruned: by `ratios` of parts, or for `budget_ms`; one of the two.
+    """How a run is to be pruned: blocks to `remove`, `heads` to be left; then channels, by `ratios` or for `budget_ms`.
 
+    remove: blocks by pattern, or so many of those below one, the least influential.
+    heads: that are left of attentions, by pattern of their paths. Attentions that are not named lose heads as other
+    layers lose channels.
     ratios: share to remove, by pattern of module and layer paths (`camera.backbone: 0.25`).
     guide: with a budget, what decides.
-    kind: which importance; samples: of the training split that `taylor` takes.
+    kind: which importance; samples: of the training split, for `taylor` and the influence of blocks.
     sensitivity: a file of measured losses that weighs importance.
     int8: the budget is that of the network once it is quantized.
     """
@@ -51,11 +64,17 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     sensitivity: Path | None = None
     int8: bool = False
+    remove: Remove = field(default_factory=dict)
+    heads: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if bool(self.ratios) == (self.budget_ms is not None):
-            found = "both" if self.ratios else "neither"
-            raise BevliteError(f"prune: found {found} of ratios and a budget; accepted: one of them")
+        if self.ratios and self.budget_ms is not None:
+            raise BevliteError("prune: found both of ratios and a budget; accepted: one of them")
+        if not self.ratios and self.budget_ms is None and not self.remove and not self.heads:
+            raise BevliteError(
+                "prune: found neither of ratios and a budget; accepted: one of them, blocks to remove or heads to leave"
+            )
+        check_counts(self.remove)
         if self.budget_ms is not None and not 0 < self.budget_ms < 1e6:
             raise BevliteError(f"budget: found {self.budget_ms:g} ms; accepted: more than 0 and less than 1000000")
         if self.guide not in GUIDES:
@@ -80,12 +99,16 @@ class Size:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was made: the variant, sizes before and after, and the channels of each group before and after."""
+    """What was made: the variant, sizes before and after, and the channels (or heads) of each group before and after.
+
+    removed: blocks that went, with their influence where that decided.
+    """
 
     variant: Variant
     before: Size
     after: Size
     groups: Mapping[str, tuple[int, int]]
+    removed: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def prune_run(
@@ -114,6 +137,10 @@ def prune_run(
     slope = None
     if plan.sensitivity is not None:
         slope = Slopes(read_sensitivity(plan.sensitivity, variant.network_hash)).of
+    whole = variant
+    removed_blocks = _blocks(run, variant, weights, plan, say)
+    if removed_blocks:
+        variant, weights = without_blocks(variant, weights, removed_blocks)
     groups = channel_groups(variant)
     say(f"{len(groups)} groups of channels, {sum(g.size for g in groups)} channels")
     network = Detector(variant).eval()
@@ -123,22 +150,42 @@ def prune_run(
     predictions = Predictions(board)
     priced = in_int8(variant, {}) if plan.int8 else variant
 
+    decided = by_heads(groups, shares, plan.heads)
+    free = [group for group in groups if group.name not in decided]
+
     def costs(removed: Removed) -> Costs:
-        return predictions.of(cut(priced, {}, groups, removed)[0], plan.guide)
+        return predictions.of(cut(priced, {}, groups, decided | removed)[0], plan.guide)
 
     if plan.budget_ms is not None:
-        removed = for_budget(groups, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
+        removed = decided | for_budget(free, shares, plan.budget_ms, costs, plan.limits, plan.guide, say, slope)
+    elif plan.ratios:
+        removed = decided | by_ratio(free, shares, plan.ratios, plan.limits)
     else:
-        removed = by_ratio(groups, shares, plan.ratios, plan.limits)
+        removed = decided
     pruned, left = cut(variant, weights, groups, removed)
     Detector(pruned).load_state_dict(left)  # what would not fit is found before anything is written
-    made = Pruned(pruned, _size(variant, predictions), _size(pruned, predictions), _counts(groups, removed))
+    sizes = _size(whole, predictions), _size(pruned, predictions)
+    made = Pruned(pruned, *sizes, _counts(groups, removed), removed_blocks)
     content = save({name: value.contiguous() for name, value in left.items()})
     run.save_stage("pruned", content, pruned, _meta(made, plan, chosen, board))
     # Only now, or a kill could cost the weights that it started from: what is left of before is of another network.
     run.forget("finetuned", "calibration", "qat")
     run.forget_figures("pruned")
     return made
+
+
+def _blocks(
+    run: Run, variant: Variant, weights: Mapping[str, Tensor], plan: Plan, say: Callable[[str], None]
+) -> dict[str, float | None]:
+    """The blocks that a plan removes, with their influence where it is measured."""
+    if not plan.remove:
+        return {}
+
+    def influences(blocks: Collection[Block]) -> dict[str, float]:
+        say(f"influence of {len(blocks)} blocks on {plan.samples} samples")
+        return block_influences(run, variant, weights, blocks, plan.samples)
+
+    return choose_blocks(blocks_of(variant), plan.remove, influences)
 
 
 def _counts(groups: list[Group], removed: Removed) -> dict[str, tuple[int, int]]:
@@ -155,6 +202,7 @@ def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[
     return {
         "from": stage,
         "plan": {
+            "remove": dict(plan.remove), "heads": dict(plan.heads),
             "ratios": dict(plan.ratios), "budget_ms": plan.budget_ms, "guide": plan.guide, "importance": plan.kind,
             "int8": plan.int8,
             "sensitivity": str(plan.sensitivity) if plan.sensitivity is not None else None,
@@ -163,6 +211,7 @@ def _meta(made: Pruned, plan: Plan, stage: str, board: PredictedDevice) -> dict[
         "predicted_on": {"device": board.name, "tensorrt": board.tensorrt},
         "before": vars(made.before),
         "after": vars(made.after),
+        "removed": dict(made.removed),
         "groups": {name: list(counts) for name, counts in made.groups.items()},
     }  # fmt: skip
 

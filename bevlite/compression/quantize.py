@@ -10,20 +10,17 @@ from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
 
 from bevlite.analysis.ranges import FP16_MAX, MARGIN, WATCHED
 from bevlite.compression.calibration import Calibrator, Method
 from bevlite.compression.mixed import Mixed, MixedLimits, mixed_plan
-from bevlite.data.dataset import single_thread
-from bevlite.data.index import load_index
+from bevlite.compression.samples import training_samples
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.quantization.fake import Watching
 from bevlite.models.quantization.placement import Placement, placement
 from bevlite.models.quantization.plan import in_int8
-from bevlite.models.samples import dataset_of, spread
 from bevlite.run_folder import FLOAT, QUANTIZED, Run, Stage
 from bevlite.variant import Variant
 
@@ -186,11 +183,7 @@ def _watch(
     say: Callable[[str], None],
 ) -> dict[str, float]:
     """Run samples through a network that is watched; the layers that come near to the largest value of FP16."""
-    data = run.data()
-    index = load_index(data)
-    dataset = dataset_of(variant, data.root, index, index.rows_of_split(str(data.train_split)), truth=False)
-    if not len(dataset):
-        raise BevliteError(f"{data.root}: split {data.train_split}: found no sample; accepted: one to calibrate on")
+    loader = training_samples(run, variant, samples)
     places = placement(variant)
     watched = Watching(network.network, places, layers, calibrator.see, calibrator.first)
     network.network.quantization = watched
@@ -200,10 +193,6 @@ def _watch(
         for name, layer in network.network.named_modules()
         if isinstance(layer, WATCHED)
     ]
-    loader = DataLoader(
-        Subset(dataset, spread(dataset, samples)), batch_size=1, num_workers=2, collate_fn=dataset.collate,
-        worker_init_fn=single_thread,
-    )  # fmt: skip
     try:
         for done, batch in enumerate(loader, start=1):
             network(batch)

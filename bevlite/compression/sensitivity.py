@@ -16,8 +16,9 @@ import torch
 
 from bevlite.compression.choice import Limits, Removed
 from bevlite.compression.costs import Predictions
-from bevlite.compression.coupling import Group, channel_groups
+from bevlite.compression.coupling import channel_groups
 from bevlite.compression.cut import cut
+from bevlite.compression.groups import Group
 from bevlite.compression.importance import IMPORTANCES, Importance, importance
 from bevlite.compression.measured import MeasuredCut, PruningSensitivity, rank_correlation
 from bevlite.compression.scored import Job, Made, identity_of, require_devices, run_job, score_of, unit_of
@@ -96,7 +97,7 @@ def trials_of(groups: Sequence[Group], shares: Mapping[str, np.ndarray], plan: C
         for ratio in sorted(plan.ratios):
             removed, spent = {}, 0.0
             for group in own:
-                kept = limits.aligned(max(1, round(group.size * (1 - ratio))), group.size)
+                kept = limits.aligned(max(1, round(group.size * (1 - ratio))), group)
                 if kept < group.size:
                     order = np.argsort(shares[group.name], kind="stable")
                     removed[group.name] = np.sort(order[: group.size - kept])

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bevlite.models.attention import MultiHead, shares
 
-class DeformableAttention(nn.Module):
+
+class DeformableAttention(MultiHead):
     """Each query samples maps at learnt offsets from its reference points, bilinear, and weighs what it finds.
 
     Args:
@@ -22,12 +27,27 @@ class DeformableAttention(nn.Module):
 
     def __init__(self, embed: int, heads: int, points: int, *, queries: int = 0, maps: int = 1) -> None:
         super().__init__()
-        self.heads, self.points, self.maps = heads, points, maps
+        self.head_width, self.points, self.maps = embed // heads, points, maps
         self.offsets = nn.Linear(queries or embed, maps * heads * points * 2)
         self.weights = nn.Linear(queries or embed, maps * heads * points)
         self.value = nn.Conv2d(embed, embed, 1)
         self.out = nn.Linear(embed, embed)
         self._spread()
+
+    @property
+    def heads(self) -> int:
+        """By the width of the values."""
+        return self.value.out_channels // self.head_width
+
+    def head_channels(self, heads: int) -> Mapping[tuple[str, Literal["out", "in"]], np.ndarray]:
+        """Values side by side; offsets and weights so for each map."""
+        own = shares(heads, self.head_width)
+        return {
+            ("offsets", "out"): shares(heads, self.points * 2, self.maps),
+            ("weights", "out"): shares(heads, self.points, self.maps),
+            ("value", "out"): own,
+            ("out", "in"): own,
+        }
 
     def _spread(self) -> None:
         """Heads look in directions of their own at first, further with every point; all weigh the same."""

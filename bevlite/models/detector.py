@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bevlite.errors import ConfigError
 from bevlite.models.auxiliary import AuxiliaryLoss, collected
+from bevlite.models.blocks import remove_blocks
 from bevlite.models.contracts import Host, Part, TensorSpec, ViewTransform
 from bevlite.models.modules import CAMERA_BEV, LIDAR_BEV
 from bevlite.models.streams import CameraModule, FusionHeads, LidarModule, build_camera, build_view_transform, parted
@@ -61,6 +62,8 @@ class Detector(nn.Module):
             channels.append(self.lidar.out_channels)
         self.fusion_heads = FusionHeads(variant.fusion, variant.bev_encoder, variant.heads, variant.bev, channels)
         self._check_names()
+        if variant.compression.removed:
+            remove_blocks(self, variant.compression.removed, Detector)
         if variant.compression.widths:
             apply_widths(self, variant.compression.widths, Detector)
 

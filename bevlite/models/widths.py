@@ -4,7 +4,8 @@
 number is the channels that a convolution or linear layer gives; `[out, in]` says as well what it takes. What a layer
 takes is otherwise found by running the network on shapes alone: each layer with weights (convolution, linear layer,
 normalisation) takes what comes. A module with parameters of its own that have a value a channel of what it takes names
-them in `channel_parameters`. This is how timm keeps its pruned networks, as text that rebuilds them, for any part and
+them in `channel_parameters`. How many heads an attention has follows from the widths of its layers, as the width of a
+head stays (`MultiHead`). This is how timm keeps its pruned networks, as text that rebuilds them, for any part and
 without fields of its own in a configuration.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bevlite.errors import ConfigError
+from bevlite.models.attention import MultiHead
 from bevlite.models.deployed import deployed_form
 from bevlite.models.modules import Streams, modules_of
 
@@ -48,7 +50,7 @@ def apply_widths(network: N, widths: Mapping[str, Width], make: Callable[[Any], 
     fit(skeleton, widths)
     layers = dict(network.named_modules())
     for path, layer in skeleton.named_modules():
-        if isinstance(layer, _FITTED) or hasattr(layer, "channel_parameters"):
+        if isinstance(layer, (*_FITTED, MultiHead)) or hasattr(layer, "channel_parameters"):
             _resize_to(layers[path], layer)
 
 
@@ -79,9 +81,12 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             kind = f"a {type(layer).__name__}" if layer is not None else "no layer"
             raise ConfigError(f"{KEY}.{path}: found {kind}{hint}; accepted: a convolution or linear layer")
         width = widths[path]
-        if isinstance(width, tuple) and not isinstance(layer, nn.Linear) and layer.groups == 1:
-            # Who splits a map for its readers, or says what crosses a border, asks layers that have not run yet.
+        # Who splits a map for its readers, or into heads, or says what crosses a border, asks layers that have not run.
+        if isinstance(layer, nn.Linear):
+            layer.out_features = width[0] if isinstance(width, tuple) else width
+        elif isinstance(width, tuple) and layer.groups == 1:
             layer.out_channels, layer.in_channels = width
+    _fit_heads(layers)
     called: dict[str, None] = {}
     hooks = []
     for path, layer in layers.items():
@@ -89,7 +94,7 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             hooks.append(layer.register_forward_pre_hook(_fitter(path, widths.get(path), called)))
     try:
         with torch.no_grad(), deployed_form(), torch.device("meta"):
-            _run(network)
+            run_once(network)
     except ConfigError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
@@ -107,8 +112,29 @@ def fit(network: Any, widths: Mapping[str, Width]) -> None:
             raise ConfigError(f"{KEY}.{path}: found a layer that no exported module runs; accepted: those that do")
 
 
-def _run(network: Streams) -> None:
-    """Every module on its own example, borders as they come; raw maps must have the shapes that their tasks say."""
+def _fit_heads(layers: Mapping[str, Any]) -> None:
+    """Heads follow from the layers that make them: all of an attention must make as many, and whole ones."""
+    for path, layer in layers.items():
+        if not isinstance(layer, MultiHead):
+            continue
+        heads = layer.heads
+        for (name, side), channels in layer.head_channels(max(1, heads)).items():
+            found = ends(layers[f"{path}.{name}"])[0]
+            if side == "out" and found != channels.size:
+                raise ConfigError(
+                    f"{KEY}.{path}.{name}: found {found}; accepted: {channels[0].size} channels for each head, and as "
+                    f"many heads as the other layers of {path} have"
+                )
+        for name in layer.head_parameters:
+            setattr(layer, name, _meta(*getattr(layer, name).shape[:-1], heads))
+
+
+def run_once(network: Streams) -> None:
+    """Every module on its own example, borders as they come; raw maps must have the shapes that their tasks say.
+
+    Raises:
+        ConfigError: one that has not.
+    """
     known: dict[str, Tensor] = {}
     # Cut anew for every module: what crosses a border follows from layers that the module before it has fitted.
     for number in range(len(modules_of(network))):

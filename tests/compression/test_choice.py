@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bevlite.compression.choice import Costs, Limits, Removed, by_ratio, for_budget
-from bevlite.compression.coupling import Group, Member
+from bevlite.compression.groups import Group, Member
 from bevlite.errors import BevliteError
 
 SIZES = {"camera.a": 64, "camera.b": 64, "lidar.c": 32, "lidar.d": 30}

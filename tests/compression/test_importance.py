@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bevlite.compression.coupling import Group, Member, channel_groups
+from bevlite.compression.coupling import channel_groups
+from bevlite.compression.groups import Group, Member
 from bevlite.compression.importance import importance
 from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import bevlite
-from bevlite.compression.coupling import Group, Member
+from bevlite.compression.groups import Group, Member
 from bevlite.compression.sensitivity import CutPlan, trials_of, units
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError

@@ -27,11 +27,12 @@ FIXED = re.compile(
     r"depth_net(\.2)?$|heads\.\w+\.(heatmaps\.\d+|heatmap\.1|branches\.\d+\.(last\.)?\d+|predict(\.2)?)$"
     r"|heads\.\w+\.(shared|class_embedding)$"
     r"|heads\.\w+\.layers\.\d+\.(\w+_attention\.\w+|\w+_position\.1|feed_forward\.3)$"
+    r"|attn\.qkv$"
     r"|view_transform\.(attention|enter|height\.2)$"
     r"|view_transform\.\w+\.\d+\.((attention|temporal|spatial)\.\w+|feed_forward\.3|refine\.\d)$"
 )
-"""Layers whose channels something else fixes: depth bins, the raw maps of the tasks, one attention a pixel, and the
-learnt positions that all layers of a transformer add to."""
+"""Layers whose channels something else fixes: depth bins, the raw maps of the tasks, one attention a pixel, the
+learnt positions that all layers of a transformer add to, and whole heads."""
 TRANSFORMERS = ("cft", "bevformer", "transfusion")
 """Of them only hidden layers are narrowed: the rest goes by heads."""
 PLACES: dict[str, str] = {

@@ -81,8 +81,9 @@ class ModuleGraph:
             return strip_weights(emit(next(m for m in modules if m.name == self.name), form, precision_of, quantized))
 
     def _build(self) -> Module:
-        if self.variant.compression.widths:
-            # Widths of one module follow from those of the modules before it: the network is built as a whole.
+        if self.variant.compression.widths or "removed" in self.given:
+            # Widths of one module follow from those of the modules before it, and blocks are found by running all of
+            # them: the network is built as a whole.
             return next(m for m in modules_of(Detector(self.variant).eval()) if m.name == self.name)
         return _BUILDERS[self.name](self.given)
 
@@ -91,7 +92,8 @@ def _quantized(variant: Variant) -> Quantized | None:
     """What a plan that speaks of layers puts in INT8; None for others, whose Q/DQ nobody placed."""
     if not is_resolved(variant):
         return None
-    places = _placement(variant.model_copy(update={"compression": Compression(widths=variant.compression.widths)}))
+    plain = variant.compression.model_copy(update={"precision": Compression().precision})
+    places = _placement(variant.model_copy(update={"compression": plain}))
     return Quantized(places, places.quantized(variant.compression.precision_of))
 
 
@@ -111,7 +113,9 @@ def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
         more["network"] = variant.network_hash
     channels: dict[str, int] = {}
     for name, given in _givens(variant, channels):
-        yield ModuleGraph(name, given | more | _plan(variant, name), variant)
+        gone = [path for path in plan.removed if path.split(".")[0] in _STANDS_IN[name]]
+        removed = {"removed": sorted(gone)} if gone else {}
+        yield ModuleGraph(name, given | more | removed | _plan(variant, name), variant)
 
 
 def _plan(variant: Variant, module: str) -> dict[str, Any]:
@@ -169,6 +173,12 @@ def _fusion_heads(given: Given) -> Module:
     heads = FusionHeads(given["fusion"], given["bev_encoder"], given["heads"], bev, list(channels.values()))
     return fusion_heads_module(heads.eval(), [bev_map(name, count, bev) for name, count in channels.items()])
 
+
+_STANDS_IN = {
+    "camera": ("camera", "view_transform"), "view_transform": ("view_transform",), "lidar": ("lidar",),
+    "fusion_heads": ("fusion_heads",),
+}  # fmt: skip
+"""Where the layers of a module stand in the network: a view transform prepares what crosses to it."""
 
 _BUILDERS: dict[str, Callable[[Given], Module]] = {
     "camera": _camera,

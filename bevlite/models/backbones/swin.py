@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bevlite.models.attention import MultiHead, shares
 from bevlite.models.contracts import Backbone, BackboneConfig, FeatureInfo
 from bevlite.models.pretrained import State, fetch_from_timm, load_weights
 from bevlite.registry import BACKBONES
@@ -201,6 +202,45 @@ class Block(nn.Module):
         return out
 
 
+class WindowAttention(MultiHead):
+    """Attention inside windows with biases of relative positions. The layers of an attention of timm."""
+
+    head_parameters = (TABLE,)
+    relative_position_index: Tensor
+
+    def __init__(self, attention: Any) -> None:
+        """`attention` of timm, whose layers it takes."""
+        super().__init__()
+        self.head_width = attention.qkv.out_features // 3 // attention.num_heads
+        self.scale: float = attention.scale
+        self.qkv, self.proj = attention.qkv, attention.proj
+        self.relative_position_bias_table = attention.relative_position_bias_table
+        self.register_buffer("relative_position_index", attention.relative_position_index, persistent=False)
+
+    @property
+    def heads(self) -> int:
+        """By the width of queries, keys and values."""
+        return int(self.qkv.out_features) // (3 * self.head_width)
+
+    def head_channels(self, heads: int) -> Mapping[tuple[str, Literal["out", "in"]], np.ndarray]:
+        """All queries, then all keys, then all values."""
+        return {("qkv", "out"): shares(heads, self.head_width, 3), ("proj", "in"): shares(heads, self.head_width)}
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Windows (B * windows, positions, C) to the same, with a mask (windows, positions, positions)."""
+        count, positions, heads = int(windows.shape[0]), int(windows.shape[1]), self.heads
+        query, key, value = self.qkv(windows).reshape(count, positions, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = torch.index_select(self.relative_position_bias_table, 0, self.relative_position_index.flatten())
+        bias = bias.reshape(positions, positions, heads).permute(2, 0, 1)
+        scores = (query * self.scale) @ key.transpose(-2, -1) + bias
+        if mask is not None:
+            of_windows = scores.reshape(-1, len(mask), heads, positions, positions) + mask[:, None]
+            scores = of_windows.reshape(count, heads, positions, positions)
+        mixed = torch.softmax(scores, dim=-1) @ value
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(count, positions, -1))
+        return out
+
+
 class WindowBlock(Block):
     """Attention inside windows, every second time shifted by half a window. Sizes and masks are constants of a graph.
 
@@ -211,7 +251,7 @@ class WindowBlock(Block):
     def __init__(self, block: Any, pad: Literal["after", "before"] = "after") -> None:
         super().__init__(block)
         self.pads_first = pad == "before"
-        self.attn = block.attn
+        self.attn = WindowAttention(block.attn)
         self.window: Pair = tuple(block.window_size)
         self.shifts = any(block.target_shift_size)
 
@@ -231,7 +271,7 @@ class WindowBlock(Block):
         down, across = size[0] // rows, size[1] // columns
         windows = x.reshape(batch, down, rows, across, columns, channels).transpose(2, 3)
         windows = windows.reshape(-1, rows * columns, channels)
-        windows = self.attended(windows, shift_mask(size, self.window, shift, x.device) if any(shift) else None)
+        windows = self.attn(windows, shift_mask(size, self.window, shift, x.device) if any(shift) else None)
         x = windows.reshape(batch, down, across, rows, columns, channels).transpose(2, 3)
         x = x.reshape(batch, *size, channels)
         if any(shift) and self.pads_first:
@@ -239,22 +279,6 @@ class WindowBlock(Block):
         if below or right:
             x = x[:, :height, :width]
         return torch.roll(x, shift, (1, 2)) if any(shift) and not self.pads_first else x
-
-    def attended(self, windows: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention inside windows (B * windows, positions, C), with a mask (windows, positions, positions)."""
-        layers = self.attn
-        count, positions = int(windows.shape[0]), int(windows.shape[1])
-        heads = layers.num_heads
-        query, key, value = layers.qkv(windows).reshape(count, positions, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = torch.index_select(layers.relative_position_bias_table, 0, layers.relative_position_index.flatten())
-        bias = bias.reshape(positions, positions, heads).permute(2, 0, 1)
-        scores = (query * layers.scale) @ key.transpose(-2, -1) + bias
-        if mask is not None:
-            of_windows = scores.reshape(-1, len(mask), heads, positions, positions) + mask[:, None]
-            scores = of_windows.reshape(count, heads, positions, positions)
-        mixed = torch.softmax(scores, dim=-1) @ value
-        out: Tensor = layers.proj(mixed.transpose(1, 2).reshape(count, positions, -1))
-        return out
 
     def shift_on(self, height: int, width: int) -> Pair:
         """By how many rows and columns a map of this size is shifted."""
