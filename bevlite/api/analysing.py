@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bevlite.compression.measured import PruningSensitivity
     from bevlite.compression.measured_int8 import QuantizationSensitivity
     from bevlite.compression.sensitivity import By
+    from bevlite.compression.sensitivity_blocks import BlockSensitivity
     from bevlite.compression.sensitivity_int8 import Of
     from bevlite.reporting.profile import Profiled
     from bevlite.run_folder import Run, Stage
@@ -224,6 +225,7 @@ def sensitivity(
     *,
     prune: bool = False,
     quantize: bool = False,
+    blocks: bool = False,
     ratios: Iterable[float] | None = None,
     by: By = "layer",
     importance: Importance = "l2",
@@ -239,11 +241,11 @@ def sensitivity(
     out: PathLike | None = None,
     json_path: PathLike | None = None,
     say: Callable[[str], None] | None = None,
-) -> PruningSensitivity | QuantizationSensitivity:
+) -> PruningSensitivity | QuantizationSensitivity | BlockSensitivity:
     """How much each layer of a trained network matters: changed alone, and what comes of it really scored.
 
-    Either channels are removed (`prune`), or layers of a calibrated run are in INT8 alone, and alone in float
-    (`quantize`).
+    Either channels are removed (`prune`), or each block that can go (`blocks`), or layers of a calibrated run are in
+    INT8 alone, and alone in float (`quantize`).
 
     A trial that is done is kept in the run's folder `sensitivity/` and not done again; the same call, started in
     several processes, shares the work. Nothing is trained on in between.
@@ -252,6 +254,7 @@ def sensitivity(
         run: a run, or its folder.
         prune: remove channels; what is to be done must be said.
         quantize: round to INT8; the run must have been calibrated.
+        blocks: remove blocks, one at a time; `ratios`, `by`, `importance` and `align` are not for them.
         ratios: shares of the channels to remove, each tried; None for 0.25 and 0.5.
         by: what is changed at once: `module`, `part` (`camera.backbone`), `layer`; of channels also `group`.
         importance: which channels go: `l2`, `l1` or `bn`.
@@ -279,16 +282,34 @@ def sensitivity(
     from bevlite.api.predicting import predicted_board
     from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
 
-    if prune == quantize:
-        found = "both" if prune else "nothing to try"
-        raise BevliteError(f"sensitivity: found {found}; accepted: --prune or --quantize (prune=True or quantize=True)")
+    asked = {"prune": prune, "quantize": quantize, "blocks": blocks}
+    if sum(asked.values()) != 1:
+        found = " and ".join(f"--{name}" for name, wanted in asked.items() if wanted) or "nothing to try"
+        raise BevliteError(
+            f"sensitivity: found {found}; accepted: --prune, --blocks or --quantize (prune=True, blocks=True or "
+            "quantize=True)"
+        )
+    if ratios is not None and not prune:
+        raise BevliteError(f"sensitivity: found ratios with --{'blocks' if blocks else 'quantize'}; accepted: with "
+                           "--prune")  # fmt: skip
     path, tell = run_path(run), say or (lambda _: None)
+    if blocks:
+        from bevlite.compression.sensitivity_blocks import block_sensitivity
+        from bevlite.reporting.sensitivity_blocks import draw_block_sensitivity
+
+        board = predicted_board(device, "", tensorrt, power_mode)
+        removed = block_sensitivity(
+            path, board, samples=samples, split=split, stage=stage, devices=devices, workers=workers, say=tell
+        )
+        if json_path is not None:
+            removed.write(Path(json_path))
+        if out is not None:
+            draw_block_sensitivity(removed, Path(out), f"{path.name}: what blocks are worth")
+        return removed
     if quantize:
         from bevlite.compression.sensitivity_int8 import RoundingPlan, quantize_sensitivity
         from bevlite.reporting.sensitivity_int8 import draw_int8_sensitivity
 
-        if ratios is not None:
-            raise BevliteError("sensitivity: found ratios with --quantize; accepted: with --prune")
         rounding = RoundingPlan(cast("Of", by), samples, split)
         board = predicted_board(device, "", tensorrt, power_mode)
         table = quantize_sensitivity(

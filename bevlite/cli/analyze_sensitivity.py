@@ -22,6 +22,7 @@ def sensitivity_command(
     quantize: bool = typer.Option(
         False, "--quantize", help="Each layer of a calibrated run alone in INT8, and alone in float."
     ),
+    blocks: bool = typer.Option(False, "--blocks", help="Remove each block that can go, and score what is left."),
     ratios: str | None = typer.Option(None, "--ratios", help="Shares of channels to remove: 0.25,0.5 by default."),
     by: str = typer.Option("layer", "--by", help="Changed at once: module, part, layer (or group, of channels)."),
     importance: str = typer.Option("l2", "--importance", help="Which channels go: l2, l1 or bn."),
@@ -44,13 +45,16 @@ def sensitivity_command(
     """What each layer loses when it is cut or rounded, and what that saves; goes on where it was stopped."""
     from bevlite.api.analysing import sensitivity
     from bevlite.compression.measured import PruningSensitivity
+    from bevlite.compression.sensitivity_blocks import BlockSensitivity
     from bevlite.reporting.sensitivity import sensitivity_table, sensitivity_words
+    from bevlite.reporting.sensitivity_blocks import block_table, block_words
     from bevlite.reporting.sensitivity_int8 import int8_table, int8_words
 
     found = sensitivity(
         run,
         prune=prune,
         quantize=quantize,
+        blocks=blocks,
         ratios=_ratios(ratios) if ratios is not None else None,
         by=cast("By", by),
         importance=cast("Importance", importance),
@@ -70,6 +74,9 @@ def sensitivity_command(
     if isinstance(found, PruningSensitivity):
         typer.echo(sensitivity_table(found))
         typer.echo(sensitivity_words(found))
+    elif isinstance(found, BlockSensitivity):
+        typer.echo(block_table(found))
+        typer.echo(block_words(found))
     else:
         typer.echo(int8_table(found))
         typer.echo(int8_words(found))

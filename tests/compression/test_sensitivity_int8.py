@@ -98,7 +98,7 @@ def test_a_trial_is_what_that_plan_gives_and_a_choice_follows(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("analyze", "sensitivity", "RUN", "--prune", "--quantize"), "sensitivity: found both; accepted: --prune or"),
+        (("analyze", "sensitivity", "RUN", "--prune", "--quantize"), "found --prune and --quantize; accepted: "),
         (("analyze", "sensitivity", "RUN", "--quantize", "--ratios", "0.5"), "found ratios with --quantize"),
         (("analyze", "sensitivity", "RUN", "--quantize", "--by", "group"), "found 'group'; accepted: module, part, la"),
         (("quantize", "RUN", "--max-drop", "2%"), "quantize: found max_drop or budget_ms alone; accepted: with --sens"),
