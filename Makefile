@@ -21,9 +21,9 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py).
+# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py): they wait much.
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 3 -m slow
 
 test-all: test test-slow
 
