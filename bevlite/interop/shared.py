@@ -112,7 +112,7 @@ def center_head(plan: KeyMap, source: str, target: str, frame: SourceFrame) -> N
 def center_head_settings(given: Mapping[str, Tensor], source: str) -> dict[str, object]:
     """`channels` and `groups` of a CenterPoint head, as its configuration has them (raises BevliteError)."""
     groups = numbered(given, f"{source}.task_heads.#.heatmap.1.weight")
-    if groups not in (1, 6):
+    if groups not in {1, 6}:
         raise BevliteError(
             f"{source}.task_heads: found {groups} groups of classes; accepted: the six of nuScenes, or one"
         )
