@@ -19,11 +19,11 @@ demo: $(VENV)/.installed
 
 # Lint, types and everything that is fast: what one runs after a change.
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py): they wait much.
+# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py).
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 3 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-all: test test-slow
 
