@@ -21,6 +21,7 @@ from bevlite.compression.ledger import Allowed, Line, read_ledger
 from bevlite.compression.prune import Plan, prune_run
 from bevlite.compression.qat import qat_recipe, qat_run
 from bevlite.compression.quantize import Calibration, quantize_run
+from bevlite.compression.scored import weights_digest
 from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
 from bevlite.config import apply_overrides, as_dict, validate, write_atomic
 from bevlite.devices.predicted import PredictedDevice
@@ -95,7 +96,9 @@ def compress_run(
     """
     chain = _Chain(path, goal, board, devices, say)
     chain.scored(FLOAT)
-    if not chain.fits():
+    if chain.fits():
+        chain.without_others()
+    else:
         chain.pruned()
         chain.scored("finetuned")
         if stopped := chain.over("finetuned"):
@@ -125,6 +128,7 @@ class _Chain:
         self.file = path / STATE
         wanted: dict[str, Any] = json.loads(json.dumps(asdict(goal))) | {
             "device": board.name, "tensorrt": board.tensorrt, "power_mode": board.power_mode,
+            "weights": weights_digest(self.run, FLOAT),
         }  # fmt: skip
         self.state = self._read(wanted)
         self.predictions = Predictions(board)
@@ -161,6 +165,10 @@ class _Chain:
         word = "nothing has to be pruned" if fits else "to be pruned"
         self.say(f"{ms:.2f} ms predicted in INT8, {self.goal.budget_ms:g} ms to be met: {word}")
         return fits
+
+    def without_others(self) -> None:
+        """Stages between the trained weights and INT8 are of another chain: they go, as they do where it prunes."""
+        self.run.forget("pruned", "finetuned")
 
     def pruned(self) -> None:
         """Prune for the budget and train on."""

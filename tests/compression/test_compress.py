@@ -66,6 +66,22 @@ def test_all_in_one_go_and_not_twice(run: Run, monkeypatch: pytest.MonkeyPatch) 
         bevlite.compress(run, budget_ms=limit, **ANY, **QUICK)
 
 
+def test_what_fits_starts_from_the_trained_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages of another chain are not what is quantized; other weights are another chain."""
+    monkeypatch.setattr(chain, "evaluate_run", lambda path, *, stage, **_: Run(path).record(stage, {"NDS": 1.0}))
+    monkeypatch.setattr(chain, "export_run", lambda *_, **__: None)
+    bevlite.prune(run, ratios={"lidar": 0.5})
+    limit = budget(run, 1.01)
+    bevlite.compress(run, budget_ms=limit, **QUICK)
+    assert run.stages == ("float", "calibration") and run.weights_meta("calibration")["from"] == "float"
+    weights = {
+        name: value + 1 if value.is_floating_point() else value for name, value in run.weights(stage="float").items()
+    }
+    save_weights(run, weights, run.variant("float"), {"epoch": 2})
+    with pytest.raises(BevliteError, match=r"compress\.json: weights: found .*, begun with .* new start"):
+        bevlite.compress(run, budget_ms=limit, **QUICK)
+
+
 def test_a_stage_that_loses_too_much_ends_it(run: Run) -> None:
     """What fits is not pruned; a loss of quantization asks for training on, and one of that ends the chain."""
     lines = {"float": 1.0, "calibration": 0.5, "qat": 0.6}

@@ -67,11 +67,12 @@ class AtPoints(TorchFunctionMode):
                     return args[0]
             elif path in self._products:
                 return self._product(func, self._products[path], args, kwargs)
-        elif func in ADDS and len(args) == 2 and not kwargs:
-            return self._add(func, *args)
-        elif getattr(func, "__name__", "").endswith("_") and args and isinstance(args[0], Tensor):
-            _forget(args[0])
-        return func(*args, **kwargs)
+        elif func in ADDS and len(args) == 2 and not kwargs and (made := self._added(*args)) is not None:
+            return made
+        result = func(*args, **kwargs)
+        if args and result is args[0] and isinstance(result, Tensor):
+            _forget(result)  # changed in place, whatever the function is called
+        return result
 
     def _product(self, func: Any, product: Product, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
@@ -95,15 +96,14 @@ class AtPoints(TorchFunctionMode):
         shape[axis] = -1
         return weight * gain.reshape(shape), norm.bias + before * gain
 
-    def _add(self, func: Any, a: Any, b: Any) -> Any:
-        if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-            return func(a, b)
-        for result, skip in ((a, b), (b, a)):
-            layer = getattr(result, _MADE_BY, None)
-            if layer is not None and self._products[layer].skip:
-                return torch.add(result, self._read(layer + SKIP, skip))
-        _forget(a)
-        return func(a, b)
+    def _added(self, a: Any, b: Any) -> Tensor | None:
+        """The sum of a convolution's result and its skip branch; None for other additions."""
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            for result, skip in ((a, b), (b, a)):
+                layer = getattr(result, _MADE_BY, None)
+                if layer is not None and self._products[layer].skip:
+                    return torch.add(result, self._read(layer + SKIP, skip))
+        return None
 
     def _read(self, point: str, tensor: Tensor) -> Tensor:
         """A tensor at a point; who reads it again reads the same."""
