@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 import bevlite
-from bevlite.cli.main import main
 from bevlite.compression import qat as qat_module
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
@@ -32,22 +30,6 @@ def run(world: DataConfig, tmp_path: Path) -> Run:
     torch.manual_seed(0)
     save_weights(made, live(Detector(variant)).state_dict(), variant, {"epoch": 1})
     return made
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command in this process; gives what it said."""
-
-    def call(*arguments: object, code: int = 0) -> str:
-        monkeypatch.setattr("sys.argv", ["bevlite", *map(str, arguments)])
-        with pytest.raises(SystemExit) as found:
-            sys.exit(main())
-        assert (found.value.code or 0) == code
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return said.out + said.err
-
-    return call
 
 
 def outputs(run: Run, stage: Any) -> dict[str, np.ndarray]:
