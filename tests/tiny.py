@@ -10,9 +10,12 @@ from bevlite.testing.network import SMALL
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 
-__all__ = ["TINY", "lidar_only", "live", "short_recipe", "tiny"]
+__all__ = ["TINY", "WIDE", "lidar_only", "live", "short_recipe", "tiny"]
 
 TINY: dict[str, Any] = SMALL
+
+# A LiDAR stream with channels enough to cut, for `lidar_only(lidar=WIDE)`.
+WIDE: dict[str, Any] = {"backbone": {"channels": [32, 64], "layers": [1, 1], "strides": [2, 2]}}
 
 
 def tiny(**changes: Any) -> Variant:

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 
 from bevlite.cli.main import main
+from bevlite.data.config import DataConfig
+from bevlite.models.detector import Detector
+from bevlite.run_folder import Run
+from bevlite.training.checkpoints import save_weights
+from tests.tiny import WIDE, lidar_only, live, short_recipe
+
+
+@pytest.fixture
+def run(world: DataConfig, tmp_path: Path) -> Run:
+    """A run folder with a trained stage of weights that are alive, not learnt."""
+    made, variant = Run(tmp_path / "run"), lidar_only(lidar=WIDE)
+    made.create(variant, world, short_recipe(epochs=4), 0)
+    torch.manual_seed(0)
+    save_weights(made, live(Detector(variant)).state_dict(), variant, {"epoch": 4})
+    return made
 
 
 @pytest.fixture

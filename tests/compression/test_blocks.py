@@ -28,7 +28,6 @@ from bevlite.models.modules import feeds_of, modules_of
 from bevlite.run_folder import Run
 from bevlite.tensorrt import FORMS
 from bevlite.training.checkpoints import save_weights
-from tests.compression.test_prune import command as command
 from tests.tiny import lidar_only, live, short_recipe, tiny
 
 ROW = "lidar.backbone.stages.0"

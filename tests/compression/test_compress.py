@@ -18,9 +18,8 @@ from bevlite.models.detector import Detector
 from bevlite.models.quantization.plan import in_int8
 from bevlite.run_folder import Run
 from bevlite.training.checkpoints import save_weights
-from tests.tiny import lidar_only, live, short_recipe
+from tests.tiny import WIDE, lidar_only, live, short_recipe
 
-WIDE = {"backbone": {"channels": [32, 64], "layers": [1, 1], "strides": [2, 2]}}
 ANY: dict[str, Any] = {"max_drop": 1.0, "max_pruning_drop": 1.0, "max_quantization_drop": 1.0}
 QUICK: dict[str, Any] = {"guide": "uniform", "method": "max", "calibration_samples": 2}
 

@@ -28,7 +28,6 @@ from bevlite.run_folder import Run
 from bevlite.training.checkpoints import save_weights
 from bevlite.variant import Variant
 from tests.compression.test_coupling import given_to, outputs
-from tests.compression.test_prune import command as command
 from tests.tiny import TINY, lidar_only, live, short_recipe, tiny
 
 ALONE = {"lidar": None, "fusion": {"type": "none"}, "heads": {"occupancy": None}}

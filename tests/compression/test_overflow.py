@@ -14,9 +14,6 @@ from safetensors.torch import save
 import bevlite
 from bevlite.config import to_yaml
 from bevlite.run_folder import Run
-from tests.compression.test_prune import command, run
-
-__all__ = ["command", "run"]
 
 FIRST, NORM, NEXT = (f"lidar.backbone.stages.1.{place}" for place in ("0.0", "0.1", "1.0"))
 

@@ -13,8 +13,7 @@ from bevlite.compression.precision_map import ASKED, MEASURED, LayerPrecision, p
 from bevlite.models.quantization.placement import placement
 from bevlite.models.quantization.plan import in_int8
 from bevlite.reporting.precision_map import FP16, FP32, INT8, _kinds, draw_precision_map
-from tests.compression.test_prune import WIDE
-from tests.tiny import lidar_only
+from tests.tiny import WIDE, lidar_only
 
 
 def test_every_product_with_its_word_reason_and_time(tmp_path: Path) -> None:

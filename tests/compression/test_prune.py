@@ -13,23 +13,8 @@ import torch
 
 import bevlite
 from bevlite.analysis.cost import module_costs
-from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
-from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
-from bevlite.training.checkpoints import save_weights
-from tests.tiny import lidar_only, live, short_recipe
-
-WIDE = {"backbone": {"channels": [32, 64], "layers": [1, 1], "strides": [2, 2]}}
-
-
-@pytest.fixture
-def run(world: DataConfig, tmp_path: Path) -> Run:
-    made, variant = Run(tmp_path / "run"), lidar_only(lidar=WIDE)
-    made.create(variant, world, short_recipe(epochs=4), 0)
-    torch.manual_seed(0)
-    save_weights(made, live(Detector(variant)).state_dict(), variant, {"epoch": 4})
-    return made
 
 
 def total(variant: Any) -> tuple[int, int]:

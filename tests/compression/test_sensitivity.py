@@ -18,10 +18,7 @@ from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
 from bevlite.training.checkpoints import save_weights
-from tests.compression.test_prune import WIDE, command, run
-from tests.tiny import lidar_only, live, short_recipe
-
-__all__ = ["command", "run"]
+from tests.tiny import WIDE, lidar_only, live, short_recipe
 
 
 def groups(*names: str, size: int = 32) -> list[Group]:
