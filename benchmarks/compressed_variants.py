@@ -118,10 +118,10 @@ def score(out: Path, name: str) -> None:
     path = run_of(out, name)
     for stage in Run(path).stages:
         if stage in STAGES and not evaluation(path, stage).is_file():
-            evaluate_run(path, stage=stage, batch_size=8, workers=5)
+            evaluate_run(path, stage=stage, draws=0, batch_size=8, workers=5)
     other = longer_of(out, name)
     if Run(other).stages and not evaluation(other, "float").is_file():
-        evaluate_run(other, batch_size=8, workers=5)
+        evaluate_run(other, draws=0, batch_size=8, workers=5)
 
 
 def evaluation(path: Path, stage: str) -> Path:

@@ -77,7 +77,7 @@ def run_one(name: str, data: DataConfig, out: Path, epochs: list[str]) -> None:
     began = time.monotonic()
     train(variant, data, recipe, out / name, init=init, resume=True)
     trained = time.monotonic()
-    summary = evaluate_run(out / name, batch_size=8, workers=8)
+    summary = evaluate_run(out / name, draws=0, batch_size=8, workers=8)
     print(name, {k: round(summary[k], 4) for k in FIGURES if k in summary}, end=" ")
     print(f"trained in {trained - began:.0f} s, scored in {time.monotonic() - trained:.0f} s", flush=True)
 

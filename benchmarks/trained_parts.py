@@ -110,7 +110,7 @@ def learn(name: str, out: Path) -> None:
     began = time.monotonic()
     train(variant, load_data_config(out / "world"), recipe, folder, resume=True)
     trained = time.monotonic()
-    summary = evaluate_run(folder, batch_size=8, workers=4)
+    summary = evaluate_run(folder, draws=0, batch_size=8, workers=4)
     print(name, {k: round(summary[k], 4) for k in FIGURES if k in summary}, end=" ")
     print(f"trained in {trained - began:.0f} s, scored in {time.monotonic() - trained:.0f} s", flush=True)
 

@@ -27,6 +27,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 FLOAT: Stage = "float"
 QUANTIZED: tuple[Stage, ...] = ("calibration", "qat")
 """Stages whose weights come with scales."""
+INTEGER = "int"
+"""The quantized stage that stands last, as what runs on integers."""
 INNER: dict[Stage, str] = {"finetuned": "finetune", "qat": "qat"}
 """Folders inside a run in which its network is trained on into a stage: runs of their own."""
 IMPORTED = "imported"
@@ -58,9 +60,16 @@ class Run:
         return (FLOAT, *self.stages)[-1]
 
     def chosen(self, stage: str | None) -> Stage:
-        """The stage of that name, by default the last one (raises BevliteError when there are no weights of it)."""
+        """The stage of that name, by default the last one; `int` is the last quantized one.
+
+        Raises:
+            BevliteError: there are no weights of it.
+        """
         if stage is None:
             return self.stage
+        quantized = [held for held in self.stages if held in QUANTIZED]
+        if stage == INTEGER and quantized:
+            return quantized[-1]
         for held in self.stages:
             if held == stage:
                 return held

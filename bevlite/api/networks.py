@@ -146,12 +146,13 @@ def evaluate(
     run: Run | PathLike,
     *,
     split: str | None = None,
-    backend: Literal["torch", "onnx", "tensorrt"] = "torch",
+    backend: Literal["torch", "onnx", "tensorrt"] | None = None,
     device: BoardDevice | str | None = None,
     batch_size: int | None = None,
     data: DataConfig | PathLike | None = None,
     stage: str | None = None,
     drop: str | None = None,
+    draws: int = 200,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score a run over a split: NDS, mAP, the five errors, occupancy mIoU, and what other tasks have.
@@ -159,13 +160,16 @@ def evaluate(
     Args:
         run: a run, or its folder.
         split: an official split; None for the validation split.
-        backend: `torch`, `onnx` (the exported modules) or `tensorrt` (engines on `device`).
+        backend: `torch`, `onnx` (the exported modules) or `tensorrt` (engines on `device`); None for torch, and for
+            onnx where `stage` is `int`.
         device: the board that runs the engines, or its name.
         batch_size: samples at a time; None for 4, on a board 16.
         data: other data than the run was trained on.
-        stage: weights of which stage (float, pruned, finetuned, calibration, qat); None for the last one.
+        stage: weights of which stage (float, pruned, finetuned, calibration, qat); None for the last one, `int` for
+            the last quantized one on integer kernels.
         drop: what gives nothing: `camera`, `lidar`, or one camera by its channel (`CAM_FRONT`). The figures then stand
             under a name of their own.
+        draws: of scenes with replacement, for intervals and for those of differences in the ledger; 0 for none.
         progress: show it.
 
     Returns:
@@ -177,7 +181,7 @@ def evaluate(
     from bevlite.data.config import DataConfig, load_data_config
     from bevlite.evaluation.run import evaluate_run
 
-    if backend not in ("torch", "onnx", "tensorrt"):
+    if backend not in (None, "torch", "onnx", "tensorrt"):
         raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx, tensorrt")
     if bool(device) != (backend == "tensorrt"):
         raise BevliteError("eval: --backend tensorrt and --device NAME go together; accepted: both, or neither")
@@ -194,6 +198,7 @@ def evaluate(
             batch_size=batch_size,
             stage=stage,
             drop=drop,
+            draws=draws,
             progress=progress,
         )
 

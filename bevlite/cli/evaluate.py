@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 def eval_command(
     run: Path = typer.Argument(help="A run folder."),
     split: str | None = typer.Option(None, "--split", help="An official split; the validation split by default."),
-    backend: str = typer.Option("torch", "--backend", help="torch, onnx (the exported modules) or tensorrt (engines)."),
+    backend: str | None = typer.Option(
+        None, "--backend", help="torch, onnx (the exported modules) or tensorrt (engines); torch by default."
+    ),
     device: str = typer.Option("", "--device", help="The board that runs the engines (bevlite device list)."),
     batch_size: int | None = typer.Option(None, "--batch", min=1, help="Samples at a time: 4, on a board 16."),
-    stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
+    stage: str | None = typer.Option(
+        None, "--stage", help="Of which stage, the last one by default; int: the last quantized one, on integers."
+    ),
     data: str | None = typer.Option(None, "--data", help="Another data root or data YAML file than the run's."),
     drop: str | None = typer.Option(None, "--drop", help="Without a sensor: camera, lidar, or one camera (CAM_FRONT)."),
+    draws: int = typer.Option(200, "--draws", min=0, max=10_000, help="Of scenes, for intervals; 0 for none."),
 ) -> None:
     """NDS, mAP, the five errors and occupancy mIoU of a run."""
     from bevlite.data.config import load_data_config
@@ -31,11 +36,11 @@ def eval_command(
     from bevlite.evaluation.run import accuracy_table, evaluate_run, evaluation_folder
     from bevlite.run_folder import FLOAT
 
-    if backend not in ("torch", "onnx", "tensorrt"):
+    if backend not in (None, "torch", "onnx", "tensorrt"):
         raise BevliteError(f"--backend: found '{backend}'; accepted: torch, onnx, tensorrt")
     if bool(device) != (backend == "tensorrt"):
         raise BevliteError("eval: --backend tensorrt and --device NAME go together; accepted: both, or neither")
-    kind = cast("Backend", backend)
+    kind = cast("Backend | None", backend)
     with open_board(device, news()) if device else nullcontext() as board:
         summary = evaluate_run(
             run,
@@ -46,6 +51,7 @@ def eval_command(
             batch_size=batch_size,
             stage=stage,
             drop=drop,
+            draws=draws,
             progress=True,
         )
     if summary.get("emulated"):
@@ -53,7 +59,7 @@ def eval_command(
     typer.echo(accuracy_table(summary))
     if summary.get("runner_note"):
         typer.echo(f"note: {summary['runner_note']}")
-    folder = evaluation_folder(run, summary["split"], kind, board, summary.get("stage", FLOAT), drop)
+    folder = evaluation_folder(run, summary["split"], summary["backend"], board, summary.get("stage", FLOAT), drop)
     typer.echo(f"written: {folder / 'metrics.json'}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bevlite.analysis.complexity import BYTES, layer_costs
 from bevlite.compression.costs import Predictions
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
+from bevlite.evaluation.draws import read_draws
 from bevlite.run_folder import FLOAT, STAGES, Run, Stage
 from bevlite.tasks.contract import TASKS
 from bevlite.variant import Variant
@@ -46,6 +47,8 @@ class Line:
     weight_mb: of all weights, each in the precision that it is planned in. predicted_ms: None where it was not asked.
     lost: the largest relative loss against `float` over its tasks, each by its first accuracy (NDS of detection); None
     where there is nothing to compare.
+    intervals: 95 % of draws of scenes of each accuracy; lost_range: of that loss, both from the same draws. Empty and
+    None where nothing was drawn.
     over: what limit it breaks, in words; empty where it keeps them or is not judged.
     """
 
@@ -57,6 +60,8 @@ class Line:
     weight_mb: float
     predicted_ms: float | None
     lost: float | None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    lost_range: tuple[float, float] | None = None
     over: str = ""
 
 
@@ -86,6 +91,7 @@ def read_ledger(path: Path, allowed: Allowed, board: PredictedDevice | None = No
     predictions = Predictions(board) if board is not None else None
     costs = {stage: _costs(run.variant(stage), predictions) for stage in run.stages}
     known = [name for task in TASKS.members.values() for name in task.scores.values()]
+    drawn = {name: read_draws(path / str(entry["folder"])) for name, entry in entries.items() if "folder" in entry}
     lines: list[Line] = []
     for name in sorted(entries, key=_order):
         stage = _stage(name)
@@ -95,15 +101,10 @@ def read_ledger(path: Path, allowed: Allowed, board: PredictedDevice | None = No
                 f"{', '.join(run.stages)} (is it the ledger of another run?)"
             )
         scores = {key: float(entries[name][key]) for key in known if key in entries[name]}
-        lines.append(
-            Line(
-                name,
-                stage,
-                scores,
-                *costs[stage],
-                _lost(scores, next((line.scores for line in lines if line.name == FLOAT), None)),
-            )
-        )
+        lost, figure = _lost(scores, next((line.scores for line in lines if line.name == FLOAT), None))
+        own, start = drawn.get(name), drawn.get(FLOAT)
+        between = own.relative_loss(start, figure) if own is not None and start is not None else None
+        lines.append(Line(name, stage, scores, *costs[stage], lost, own.intervals if own else {}, between))
     return [_judged(line, lines, allowed) for line in lines]
 
 
@@ -124,12 +125,13 @@ def _costs(variant: Variant, predictions: Predictions | None) -> tuple[int, int,
     return sum(one.parameters for one in layers), sum(one.macs for one in layers), stored / 1e6, ms
 
 
-def _lost(scores: Mapping[str, float], start: Mapping[str, float] | None) -> float | None:
+def _lost(scores: Mapping[str, float], start: Mapping[str, float] | None) -> tuple[float | None, str]:
+    """The largest relative loss, and the accuracy that has it; None and nothing where there is nothing to compare."""
     if start is None:
-        return None
+        return None, ""
     first = [next(iter(task.scores.values())) for task in TASKS.members.values() if task.scores]
     compared = [key for key in first if key in scores and start.get(key, 0.0) > 0]
-    return max((1 - scores[key] / start[key] for key in compared), default=None)
+    return max(((1 - scores[key] / start[key], key) for key in compared), default=(None, ""))
 
 
 def _judged(line: Line, lines: list[Line], allowed: Allowed) -> Line:
@@ -144,11 +146,11 @@ def _judged(line: Line, lines: list[Line], allowed: Allowed) -> Line:
     if line.stage in QUANTIZATION:
         # The plain score of the stage before it: no other backend's, and not what is left without a sensor.
         base = next(one for one in reversed(lines) if one.stage not in QUANTIZATION and one.name == one.stage)
-        lost = _lost(line.scores, base.scores)
+        lost, _ = _lost(line.scores, base.scores)
         if lost is not None and lost > allowed.quantization:
             said.append(f"quantization lost {lost:.1%} and may lose {allowed.quantization:.1%}; {ADVICE[QUANTIZATION]}")
     if line.lost > allowed.total:
         said.append(f"in all {allowed.total:.1%} may be lost")
     if not said:
         return line
-    return Line(**{**vars(line), "over": f"lost {line.lost:.1%}: {'; '.join(said)}; {OTHERWISE}"})
+    return replace(line, over=f"lost {line.lost:.1%}: {'; '.join(said)}; {OTHERWISE}")

@@ -15,13 +15,14 @@ from bevlite.data.dataset import BEVDataset, single_thread
 from bevlite.data.index import load_index
 from bevlite.devices.board_device import BoardDevice
 from bevlite.errors import BevliteError
+from bevlite.evaluation.draws import DRAWS, FILE, draw, write_draws
 from bevlite.evaluation.samples import KeptSamples, SampleResult, result_of
 from bevlite.inference.contract import Network
 from bevlite.inference.engines import EngineNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import dataset_of, droppable, outline
 from bevlite.reporting.progress import file_progress
-from bevlite.run_folder import FLOAT, Run, Stage
+from bevlite.run_folder import FLOAT, INTEGER, Run, Stage
 from bevlite.tasks.contract import TASKS, Scored, Task
 
 Backend = Literal["torch", "onnx", "tensorrt"]
@@ -33,12 +34,13 @@ def evaluate_run(
     path: Path,
     *,
     split: str | None = None,
-    backend: Backend = "torch",
+    backend: Backend | None = None,
     device: BoardDevice | None = None,
     data: DataConfig | None = None,
     stage: str | None = None,
     drop: str | None = None,
     batch_size: int | None = None,
+    draws: int = DRAWS,
     workers: int = 2,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -52,24 +54,29 @@ def evaluate_run(
     Args:
         path: the run folder.
         split: an official split name; None for the validation split of the data.
-        backend: `torch`, `onnx` for the exported modules through ONNX Runtime, `tensorrt` for engines on `device`.
+        backend: `torch`, `onnx` for the exported modules through ONNX Runtime, `tensorrt` for engines on `device`; None
+            for torch, and for ONNX Runtime where `stage` is `int`.
         device: the board.
         data: another data set than the run was trained on.
-        stage: weights of which stage torch takes; None for the last one.
+        stage: weights of which stage torch takes; None for the last one, `int` for the last quantized one on integers.
         drop: what gives nothing: `camera`, `lidar`, or one camera by its channel (`CAM_FRONT`).
         batch_size: samples at a time; ONNX Runtime takes one.
+        draws: of scenes with replacement, for intervals; 0 for none, and none where there is one scene alone.
         workers: loader processes.
         progress: show it.
 
     Returns:
         split, samples, backend (with engines also device, versions and `emulated`), and per task NDS, mAP, mATE,
-        mASE, mAOE, mAVE, mAAE, per_class; occ_miou.
+        mASE, mAOE, mAVE, mAAE, per_class; occ_miou. With draws also `scenes` and `intervals` (95 %) by figure.
 
     Raises:
         BevliteError: not a run, no weights, no such split or sensor, unusable data; a fault of the board.
     """
     run = Run(path)
     chosen = run.chosen(stage)
+    backend = backend or ("onnx" if stage == INTEGER else "torch")
+    if stage == INTEGER and backend == "torch":
+        raise BevliteError("eval: stage: found int with torch, which computes in floats; accepted: onnx, tensorrt")
     if chosen != run.stage and backend != "torch":
         raise BevliteError(f"eval: stage: found {chosen}; accepted: {run.stage} with {backend}, the last one")
     variant, data = run.variant(chosen), (data or run.data()).resolved()
@@ -114,8 +121,14 @@ def evaluate_run(
     scored = Scored(data, split, index, rows, folder, variant.camera is not None, variant.lidar is not None)
     for task in tasks:
         summary |= task.score({token: done[token][task.name] for token in scored.tokens()}, scored)
+    (folder / FILE).unlink(missing_ok=True)  # of an earlier evaluation
+    drawn = draw(tasks, done, scored, draws) if draws else None
+    if drawn is not None:
+        write_draws(folder, drawn)
+        summary |= {"scenes": len(set(index.scenes[rows])), "intervals": drawn.intervals}
     write_atomic(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
-    run.record(ledger_line(summary), {k: v for k, v in summary.items() if "per_class" not in k})
+    entry = {k: v for k, v in summary.items() if "per_class" not in k}
+    run.record(ledger_line(summary), entry | {"folder": folder.relative_to(path).as_posix()})
     if kept is not None:
         kept.discard()
     return summary
@@ -128,6 +141,9 @@ def accuracy_table(summary: Mapping[str, Any]) -> str:
     for task in TASKS.members.values():
         if task.scores and all(figure in summary for figure in task.scores.values()):
             lines += [task.table(summary), ""]
+    if intervals := summary.get("intervals"):
+        said = ", ".join(f"{name} {lower:.4f} to {upper:.4f}" for name, (lower, upper) in intervals.items())
+        lines.append(f"95 % of draws of the {summary['scenes']} scenes: {said}")
     return "\n".join(lines).rstrip()
 
 

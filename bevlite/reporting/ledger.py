@@ -22,7 +22,7 @@ def ledger_table(lines: Sequence[Line]) -> str:
     rows = [
         [
             line.name, *(f"{line.scores[name]:.4f}" if name in line.scores else "-" for name in names),
-            f"{line.lost:.1%}" if line.lost is not None and line.name != "float" else "-",
+            _lost(line),
             f"{line.parameters / 1e6:.3f}", f"{line.macs / 1e9:.2f}", f"{line.weight_mb:.2f}",
             f"{line.predicted_ms:.2f}" if line.predicted_ms is not None else "-", "over" if line.over else "",
         ]
@@ -31,8 +31,18 @@ def ledger_table(lines: Sequence[Line]) -> str:
     return aligned([head, *rows])
 
 
+def _lost(line: Line) -> str:
+    if line.lost is None or line.name == "float":
+        return "-"
+    if line.lost_range is None:
+        return f"{line.lost:.1%}"
+    lower, upper = line.lost_range
+    return f"{line.lost:.1%} [{lower:.1%}, {upper:.1%}]"
+
+
 def draw_ledger(lines: Sequence[Line], out: Path, title: str, allowed: float) -> None:
-    """Accuracies beside the most that may be lost, and predicted milliseconds, stage by stage."""
+    """Accuracies beside the most that may be lost, and predicted milliseconds, stage by stage; lines are 95 % of draws
+    of scenes."""
     from matplotlib.figure import Figure
 
     shown = [line for line in lines if "without" not in line.name]
@@ -46,7 +56,10 @@ def draw_ledger(lines: Sequence[Line], out: Path, title: str, allowed: float) ->
     for name, colour in zip(names, colours, strict=False):
         own = [(place, line.scores[name]) for place, line in zip(places, shown, strict=True) if name in line.scores]
         accuracy.plot(*zip(*own, strict=True), marker="o", color=colour, label=name)
-        for place, value in own:
+        ranges = [line.intervals.get(name) for line in shown if name in line.scores]
+        for (place, value), ends in zip(own, ranges, strict=True):
+            if ends is not None:
+                accuracy.vlines(place, *ends, color=colour, lw=1.2, alpha=0.6)
             accuracy.annotate(
                 f"{value:.3f}", (place, value), (0, 6), textcoords="offset points", ha="center", fontsize=7
             )

@@ -80,7 +80,7 @@ class LocalBackend:
         """On the validation split of the search's data."""
         from bevlite.evaluation.run import evaluate_run
 
-        return evaluate_run(run)
+        return evaluate_run(run, draws=0)
 
     def export(self, run: Path) -> None:
         """For the TensorRT that the search is for, predicted or of its boards."""

@@ -80,8 +80,11 @@ def test_by_command(run: Run, command: Callable[..., str]) -> None:
     assert set(ledger) == {"calibration"}
     said = command("export", run.path, "--tensorrt", "10.3", "--check", "none")
     assert "written" in said or (run.path / "onnx" / "strong" / "lidar.onnx").is_file()
-    said = command("eval", run.path, "--backend", "onnx")
+    said = command("eval", run.path, "--stage", "int")  # on integers: what was exported, in ONNX Runtime
+    assert "samples, onnx" in said and "eval/mini_val-onnx-calibration/metrics.json" in said
     assert set(json.loads((run.path / "ledger.json").read_text())) == {"calibration", "calibration/onnx"}
+    said = command("eval", run.path, "--stage", "int", "--backend", "torch", code=2)
+    assert "found int with torch, which computes in floats; accepted: onnx, tensorrt" in said
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,7 @@ def test_by_command(run: Run, command: Callable[..., str]) -> None:
         (("--precision", "lidar"), "--precision: found 'lidar'; accepted: PATTERN=WORD"),
         (("--precision", "radar=int8"), "found 'radar', which no module or layer answers to"),
         (("--stage", "pruned"), "stage: found 'pruned'; accepted: float"),
+        (("--stage", "int"), "stage: found 'int'; accepted: float"),
     ],
 )
 def test_what_cannot_be(run: Run, command: Callable[..., str], arguments: tuple[object, ...], said: str) -> None:
