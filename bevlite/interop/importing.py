@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -22,6 +23,7 @@ from bevlite.interop.forms import form_of
 from bevlite.interop.forms.form import Colours, Form, Settings
 from bevlite.interop.frame import NUSCENES_LIDAR_M, Point
 from bevlite.interop.keymap import KeyMap
+from bevlite.interop.ranges import TakenRanges, ranges_notes, split, take
 from bevlite.models.detector import Detector
 from bevlite.run_folder import FLOAT, IMPORTED, Run, environment
 from bevlite.variant import Variant, load_variant
@@ -75,11 +77,16 @@ def import_file(
     """
     if out.exists() and (not out.is_dir() or (out / "variant.yaml").exists()):
         raise BevliteError(f"{out}: exists already; accepted: a new folder")
-    given = read_checkpoint(file)
+    held = read_checkpoint(file)
+    try:
+        given, ranges = split(held)
+    except BevliteError as error:
+        raise BevliteError(f"{file}: {error}") from None
     found = form_of(given, form)(given, lidar_m, colours)
     try:
         chosen = variant_for(found, variant, overrides)
-        weights, account = fill(found, chosen, allow_unknown=allow_unknown)
+        weights, account, plan = _filled(found, chosen, allow_unknown)
+        taken = take(ranges, plan, chosen) if ranges else None
     except BevliteError as error:
         raise type(error)(f"{file}: as {found.name}: {error}") from None
     run = Run(out)
@@ -94,22 +101,38 @@ def import_file(
         "lidar_m": list(lidar_m),
         "colours": found.colours,
     }
-    report = {**origin, "variant": chosen.name, "notes": list(found.notes), **account.content()}
+    notes = (*found.notes, *(ranges_notes(ranges, taken) if ranges else ()))
+    report = {**origin, "variant": chosen.name, "notes": list(notes), **account.content()}
     write_atomic(out / REPORT, json.dumps(report, indent=1) + "\n")
     content = save({name: value.contiguous() for name, value in weights.items()})
     run.save_stage(FLOAT, content, chosen, {IMPORTED: origin})
+    if taken is not None:
+        _save_ranges(run, taken, content, origin)
     write_atomic(out / "variant.yaml", to_yaml(chosen))  # last: what has none is no run, and may be written anew
-    return Imported(run, chosen, found.name, account, found.notes)
+    return Imported(run, taken.variant if taken else chosen, found.name, account, notes)
 
 
 def fill(form: Form, variant: Variant, *, allow_unknown: bool = False) -> tuple[dict[str, Tensor], Account]:
     """The weights of a variant's network with what a checkpoint has of them, and the account (see `carry_out`)."""
+    weights, account, _ = _filled(form, variant, allow_unknown)
+    return weights, account
+
+
+def _filled(form: Form, variant: Variant, allow_unknown: bool) -> tuple[dict[str, Tensor], Account, KeyMap]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)  # of what the file has nothing for
         start = Detector(variant).state_dict()
     plan = KeyMap(form.given, start)
     form.plan(plan, variant)
-    return carry_out(plan, start, allow_unknown=allow_unknown)
+    return *carry_out(plan, start, allow_unknown=allow_unknown), plan
+
+
+def _save_ranges(run: Run, taken: TakenRanges, content: bytes, origin: Mapping[str, Any]) -> None:
+    """The stage `calibration`, of the ranges of the checkpoint: no sample of ours was run."""
+    digest = hashlib.sha256(content).hexdigest()
+    plan = dict(taken.variant.compression.precision)
+    known = {"from": FLOAT, "weights": digest, "plan": plan, "method": IMPORTED, "overflows": {}}
+    run.save_stage("calibration", content, taken.variant, {**known, IMPORTED: origin, "scales": dict(taken.scales)})
 
 
 def variant_for(form: Form, given: Variant | Path | None = None, overrides: Iterable[str] = ()) -> Variant:
