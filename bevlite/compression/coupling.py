@@ -260,14 +260,23 @@ class _Tracer:
         return edges
 
     def _in_heads(self, record: _Record, number: int, axis: int, mixed: Tensor) -> bool:
-        """Whether channels that meet do so in blocks, as those of attention heads: then none of them goes alone."""
-        channels = record.x.shape[record.axis]
-        for j in {round(k * (channels - 1) / PROBED) for k in range(PROBED + 1)}:
+        """Whether channels that meet do so in blocks, as those of attention heads: then none of them goes alone.
+
+        Channels that the source does not reach say nothing: of another map that was joined to its own.
+        """
+        channels, reached = record.x.shape[record.axis], 0
+        spread = dict.fromkeys(round(k * (channels - 1) / PROBED) for k in range(PROBED + 1))
+        for probed, j in enumerate(dict.fromkeys([*spread, *range(channels)])):
+            if reached and probed >= len(spread):
+                break
             one = torch.zeros(channels, dtype=torch.float64)
             one[j] = 1.0
             found = self._gradients(record, one)[number]
-            if found is None or bool((_by_channel(found.abs(), axis)[mixed] == 0).any()):
+            if found is None or not bool((found != 0).any()):
+                continue
+            if bool((_by_channel(found.abs(), axis)[mixed] == 0).any()):
                 return True
+            reached += 1
         return False
 
     def _tied(self) -> list[np.ndarray]:

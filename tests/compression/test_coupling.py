@@ -111,6 +111,14 @@ def test_norms_over_channels_go_with_their_groups() -> None:
     assert all(torch.isfinite(v).all() for v in outputs(again, given_to(again, variant)).values())
 
 
+@pytest.mark.parametrize("fusion", ["add", "conv", "dynamic", "se"])
+def test_both_maps_that_are_joined_can_lose_channels(fusion: str) -> None:
+    """The camera's map mixes with depths on its way, the LiDAR's beside it does not: neither holds the other fast."""
+    sizes = {group.name: group.size for group in channel_groups(tiny(fusion={"type": fusion}))}
+    assert sizes["lidar.neck.blocks.0.0"] == sizes["lidar.neck.blocks.1.0"] == 12
+    assert sizes["view_transform.depth_net"] == 8  # what it gives beside the depths
+
+
 class _Named(nn.Module):
     """A module as Torch-Pruning wants it."""
 

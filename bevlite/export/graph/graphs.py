@@ -40,6 +40,7 @@ from bevlite.models.modules import (
 )
 from bevlite.models.quantization.placement import Placement, placement
 from bevlite.models.quantization.plan import is_resolved
+from bevlite.models.samples import outline
 from bevlite.models.streams import FusionHeads, LidarModule, build_camera, build_view_transform
 from bevlite.registry import when_changed
 from bevlite.tensorrt import Form
@@ -81,7 +82,7 @@ class ModuleGraph:
             return strip_weights(emit(next(m for m in modules if m.name == self.name), form, precision_of, quantized))
 
     def _build(self) -> Module:
-        if self.variant.compression.widths or "removed" in self.given:
+        if "widths" in self.given or "removed" in self.given:
             # Widths of one module follow from those of the modules before it, and blocks are found by running all of
             # them: the network is built as a whole.
             return next(m for m in modules_of(Detector(self.variant).eval()) if m.name == self.name)
@@ -107,15 +108,19 @@ def _placement(variant: Variant) -> Placement:
 
 def module_graphs(variant: Variant) -> Iterator[ModuleGraph]:
     """Every module of a variant in the order of execution. Nothing large is built."""
-    plan = variant.compression
-    more: dict[str, Any] = {}
-    if plan.widths:
-        more["network"] = variant.network_hash
     channels: dict[str, int] = {}
     for name, given in _givens(variant, channels):
-        gone = [path for path in plan.removed if path.split(".")[0] in _STANDS_IN[name]]
-        removed = {"removed": sorted(gone)} if gone else {}
-        yield ModuleGraph(name, given | more | removed | _plan(variant, name), variant)
+        yield ModuleGraph(name, given | _less(variant, name) | _plan(variant, name), variant)
+
+
+def _less(variant: Variant, module: str) -> dict[str, Any]:
+    """What is gone of a module: its blocks and widths. What comes in from others it has in `maps`, but for what crosses
+    from the camera to the view transform, which follows from the widths of both."""
+    plan = variant.compression
+    parts = _STANDS_IN["camera" if module == "view_transform" else module]
+    widths = {path: width for path, width in sorted(plan.widths.items()) if path.split(".")[0] in parts}
+    gone = sorted(path for path in plan.removed if path.split(".")[0] in _STANDS_IN[module])
+    return ({"widths": widths} if widths else {}) | ({"removed": gone} if gone else {})
 
 
 def _plan(variant: Variant, module: str) -> dict[str, Any]:
@@ -137,11 +142,11 @@ def _givens(variant: Variant, channels: dict[str, int]) -> Iterator[tuple[str, d
         border = {"channels": camera.neck.channels, "out_stride": camera.neck.out_stride}
         given = {"bev": bev, "images": camera.images, "neck": border, "view_transform": camera.view_transform}
         yield "view_transform", given
-        channels[CAMERA_BEV] = _channels("view_transform", given)
+        channels[CAMERA_BEV] = _crossing(variant, CAMERA_BEV, "view_transform", given)
     if variant.lidar is not None:
         given = {"bev": bev, "lidar": variant.lidar}
         yield "lidar", given
-        channels[LIDAR_BEV] = _channels("lidar", given)
+        channels[LIDAR_BEV] = _crossing(variant, LIDAR_BEV, "lidar", given)
     given = {"bev": bev, "fusion": variant.fusion, "bev_encoder": variant.bev_encoder, "heads": variant.heads}
     yield "fusion_heads", given | {"maps": channels}
 
@@ -195,8 +200,22 @@ _PLACEMENTS: dict[str, Placement] = {}
 when_changed(_PLACEMENTS.clear)
 
 
+def _crossing(variant: Variant, bev: str, name: str, given: Given) -> int:
+    """Channels of the BEV map that a module of a variant makes."""
+    less = _less(variant, name)
+    if "widths" not in less:
+        return _channels(name, given)
+    # Widths are found by running the whole network: its maps are remembered for all that have this module.
+    known = variant.camera if name == "view_transform" else None
+    key = f"{bev} {_text(given)} {_text(less)} {known.model_dump_json() if known is not None else ''}"
+    if key not in _CHANNELS:
+        heads = outline(variant).modules[-1]
+        _CHANNELS[key] = next(spec.shape[1] for spec in heads.inputs if spec.name == bev)
+    return _CHANNELS[key]
+
+
 def _channels(name: str, given: Given) -> int:
-    """Channels of the BEV map that a module makes."""
+    """Channels of the BEV map that a module makes as it was configured."""
     key = f"{name} {_text(given)}"
     if key not in _CHANNELS:
         network: Any = build(lambda: _BUILDERS[name](given)).network

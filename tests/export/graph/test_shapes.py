@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -15,6 +16,10 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bevlite.compression.choice import Limits as ChannelLimits
+from bevlite.compression.choice import by_ratio
+from bevlite.compression.coupling import channel_groups
+from bevlite.compression.cut import cut
 from bevlite.config import as_dict, merge
 from bevlite.export.graph import graphs
 from bevlite.export.graph.emit import emit
@@ -255,6 +260,24 @@ def assert_keys_tell_graphs_apart(variants: list[Variant]) -> tuple[int, int]:
 def test_keys_of_random_pairs(search: str) -> None:
     equal, different = assert_keys_tell_graphs_apart(drawn(search, 7, seed=3))
     assert equal > 5 and different > 5  # else the draw shows nothing
+
+
+def test_keys_of_pruned_networks() -> None:
+    """A module whose own channels and whose inputs stay has the graph of before, whatever went elsewhere."""
+    base = tiny()
+    groups = channel_groups(base)
+    shares = {group.name: np.ones(group.size) for group in groups}
+    seen = {"camera": 0.5, "view_transform": 0.5}
+    ratios = [{}, seen, {"lidar.backbone": 0.5}, {**seen, "lidar": 0.5}, {"fusion_heads": 0.5}]
+    removed = [by_ratio(groups, shares, one, ChannelLimits(align=4)) for one in ratios]
+    variants = [cut(base, {}, groups, one)[0] for one in removed]
+    equal, different = assert_keys_tell_graphs_apart(variants)
+    assert equal > 5 and different > 5
+    keys = [{m.name: m.key for m in module_graphs(variant)} for variant in variants]
+    assert keys[2]["camera"] == keys[0]["camera"] != keys[1]["camera"] == keys[3]["camera"]
+    assert keys[1]["lidar"] == keys[0]["lidar"] != keys[3]["lidar"]
+    assert len({one["fusion_heads"] for one in keys}) == 4  # by what crosses to it, and by what is its own
+    assert keys[2]["fusion_heads"] == keys[0]["fusion_heads"]  # a backbone does not cross
 
 
 def leaves(data: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
