@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DEMO ?= work_dirs/demo
 # Large tensors are taken from the heap and stay there: giving each back to the kernel costs tests a tenth of their time.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=67108864
+# Several processes with a thread a core each wait for each other: programs that tests start get one thread as well.
+TESTING := OMP_NUM_THREADS=1 $(KEEP_MEMORY)
 WORLD := worlds/demo
 
 .PHONY: demo test test-slow test-all lint clean
@@ -21,11 +23,11 @@ demo: $(VENV)/.installed
 
 # Lint, types and everything that is fast: what one runs after a change.
 test: lint
-	$(KEEP_MEMORY) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 # Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py).
 test-slow: $(VENV)/.installed
-	$(KEEP_MEMORY) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-all: test test-slow
 
