@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from bevlite.compression.groups import Group, Member, Side, head_groups
+from bevlite.config import as_dict, merge
 from bevlite.models.attention import MultiHead
 from bevlite.models.contracts import TensorSpec
 from bevlite.models.deployed import deployed_form
@@ -39,6 +41,11 @@ WEIGHTED = (*CONVOLUTIONS, nn.Linear)
 NORMS = (*BATCH_NORMS, nn.LayerNorm)
 TOLERANCE = 1e-4
 """Of a ratio of two gradients in float32 against the number between 0.5 and 1.5 that it is to be."""
+SMALLER = ((8, 8), (4, 4), (2, 2), (2, 1), (1, 2), (1, 1))
+"""By what images and BEV maps are made smaller, the smallest maps first. Images alone go no further: what few pixels
+give to many cells is a long sum in float32, in which ratios of gradients are lost."""
+STRIDE = 32
+"""Sides of images are multiples of it."""
 PROBED = 5
 """Channels that are looked at one by one where many sources meet."""
 SPANS = (4096, 256, 16, 1)
@@ -53,7 +60,7 @@ def channel_groups(variant: Variant) -> list[Group]:
     exported module runs are in none either. What is inside attention heads goes by heads, of those that say which
     channels are whose (`MultiHead`): groups of their own.
     """
-    return _Tracer(variant).groups()
+    return _Tracer(_small(variant)).groups()
 
 
 @dataclass
@@ -72,7 +79,7 @@ class _Tracer:
     def __init__(self, variant: Variant) -> None:
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
             torch.manual_seed(0)
-            self.network: Any = Detector(_one_camera(variant)).eval()
+            self.network: Any = Detector(variant).eval()
         self.layers: dict[str, nn.Module] = {}
         self.records: list[_Record] = []
         self.leaves: list[tuple[str, Tensor, int]] = []
@@ -348,12 +355,21 @@ def _by_channel(gradient: Tensor, axis: int) -> Tensor:
     return gradient.double().sum(dim=[d for d in range(gradient.ndim) if d != axis])
 
 
-def _one_camera(variant: Variant) -> Variant:
-    """The same network for one camera, where it can be: its channels are the same, and a run takes a sixth."""
-    if variant.camera is None:
-        return variant
-    images = variant.camera.images.model_copy(update={"cameras": 1})
-    return variant.model_copy(update={"camera": variant.camera.model_copy(update={"images": images})})
+def _small(variant: Variant) -> Variant:
+    """The same network for one camera and the smallest maps that it can be built for: its channels are the same."""
+    for images, cells in SMALLER:
+        changes: dict[str, Any] = {"bev": {"cell_m": variant.bev.cell_m * cells}}
+        if variant.camera is not None:
+            given = variant.camera.images
+            sides = {side: getattr(given, side) // images // STRIDE * STRIDE for side in ("height", "width")}
+            changes["camera"] = {"images": {"cameras": 1, **{side: max(STRIDE, size) for side, size in sides.items()}}}
+        if variant.lidar is not None:
+            pillars = variant.lidar.pillars
+            fewer = {"cell_m": pillars.cell_m * cells, "max_pillars": max(1, pillars.max_pillars // cells**2)}
+            changes["lidar"] = {"pillars": fewer}
+        with suppress(ValueError):
+            return Variant.model_validate(merge(as_dict(variant), changes))
+    return variant
 
 
 def _in_order(

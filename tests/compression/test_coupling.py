@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from bevlite.compression.coupling import channel_groups
+from bevlite.compression.coupling import _small, _Tracer, channel_groups
 from bevlite.compression.cut import cut
 from bevlite.compression.groups import Group
 from bevlite.errors import BevliteError
@@ -19,7 +20,7 @@ from bevlite.models.detector import Detector
 from bevlite.models.modules import Module, modules_of
 from bevlite.registry import Registry
 from bevlite.testing import hosts
-from bevlite.variant import Variant
+from bevlite.variant import Variant, load_variant
 from tests.models.test_detector import inputs
 from tests.models.test_widths import every_part, with_part
 from tests.tiny import lidar_only, live, tiny
@@ -117,6 +118,18 @@ def test_both_maps_that_are_joined_can_lose_channels(fusion: str) -> None:
     sizes = {group.name: group.size for group in channel_groups(tiny(fusion={"type": fusion}))}
     assert sizes["lidar.neck.blocks.0.0"] == sizes["lidar.neck.blocks.1.0"] == 12
     assert sizes["view_transform.depth_net"] == 8  # what it gives beside the depths
+
+
+def test_groups_do_not_depend_on_the_size_of_maps() -> None:
+    variant = load_variant(Path(__file__).resolve().parents[2] / "configs" / "variants" / "demo.yaml")
+    smaller = _small(variant)
+    assert smaller.camera is not None and smaller.camera.images.cameras == 1
+    assert smaller.bev.cell_m > variant.bev.cell_m
+    found, wanted = (
+        [(g.name, [(m.path, m.side, m.channels.tolist()) for m in g.members]) for g in _Tracer(one).groups()]
+        for one in (smaller, variant)
+    )
+    assert found == wanted
 
 
 class _Named(nn.Module):
