@@ -43,6 +43,9 @@ class SearchConfig(Config):
     seed: int = 0
     startup_trials: int = Field(default=10, ge=1, description="trials drawn at random before TPE takes over")
     anchors: tuple[dict[str, Any], ...] = ()
+    inherit: bool = Field(
+        default=False, description="a network with cuts starts from what is left of a trained one without them"
+    )
     final: dict[str, Any] = Field(default={}, description="recipe overrides for the winner's own training")
     storage: str | None = Field(default=None, description="database URL; by default SQLite in the folder")
 
@@ -86,7 +89,7 @@ class ResolvedSearch:
             "seed": self.config.seed,
             "startup_trials": self.config.startup_trials,
             "anchors": list(self.config.anchors),
-        }
+        } | ({"inherit": True} if self.config.inherit else {})
 
     def as_yaml(self) -> str:
         """A search file that depends on no other file of the configuration."""

@@ -83,10 +83,10 @@ class Candidate:
 
     def _file(self, name: str) -> Path:
         from bevlite.export.graph.emit import emit
+        from bevlite.export.graph.graphs import planned_int8
 
         path = Path(self._folder.name) / "onnx" / f"{name}.onnx"
         if not path.is_file():
-            write_atomic(
-                path, emit(self._plans[name], self._form, self._variant.compression.precision_of).SerializeToString()
-            )
+            plan, quantized = self._variant.compression.precision_of, planned_int8(self._variant)
+            write_atomic(path, emit(self._plans[name], self._form, plan, quantized).SerializeToString())
         return path

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bevlite.config import Config, as_dict, merge, validate
 from bevlite.errors import ConfigError
+from search.space.compression import compressed, split
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.variant import Variant
@@ -206,13 +207,18 @@ class Space(Config):
         Raises:
             ConfigError: the parameters do not fit together, or change the tasks.
         """
+        variant, ratios = self.uncut(base, params, name)
+        return compressed(variant, ratios)
+
+    def uncut(self, base: Variant, params: Mapping[str, Any], name: str) -> tuple[Variant, dict[str, float]]:
+        """The network of one trial with all its channels, and the shares of them that go, by part (see `build`)."""
         from bevlite.variant import Variant
 
-        data = self.apply(base, params) | {"name": name}
+        data, ratios = split(self.apply(base, params) | {"name": name})
         variant = validate(data, Variant, "this combination")
         if variant.tasks != base.tasks:
             raise ConfigError(_tasks_error("space", variant.tasks, base.tasks))
-        return variant
+        return variant, ratios
 
     def check_tasks(self, base: Variant) -> None:
         """Refuse a space in which some choice changes the tasks.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +13,14 @@ if TYPE_CHECKING:
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.training.recipe import Recipe
     from bevlite.variant import Variant
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained network with more channels: its run, and by part the share of them that its child goes without."""
+
+    run: Path
+    ratios: Mapping[str, float]
 
 
 class Backend(Protocol):
@@ -28,8 +38,14 @@ class Backend(Protocol):
     def parameters(self, variant: Variant) -> int:
         """Number of parameters."""
 
-    def train(self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int) -> None:
-        """Train until so many epochs are done, going on from what the run folder holds."""
+    def train(
+        self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
+    ) -> None:
+        """Train until so many epochs are done, going on from what the run folder holds; a new one starts from nothing,
+        or from what is left of its parent."""
+
+    def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
+        """Quantize a network as its plan says: from the run in which it was trained into another one, or the same."""
 
     def evaluate(self, run: Path) -> dict[str, Any]:
         """Accuracy on the validation split: split, samples, NDS, mAP, occ_miou, ..."""

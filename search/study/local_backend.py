@@ -10,9 +10,11 @@ from search.config import ResolvedSearch
 from search.latency.boards import BoardLatency
 from search.latency.check import NetworkCheck, Verdict, why_unchecked
 from search.latency.predicted import LatencySource
-from search.study.backend import Backend, Latencies
+from search.study.backend import Backend, Latencies, Parent
 
 if TYPE_CHECKING:  # imports torch
+    from torch import Tensor
+
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.training.recipe import Recipe
     from bevlite.variant import Variant
@@ -61,7 +63,9 @@ class LocalBackend:
 
         return sum(module.parameters for module in module_costs(variant))
 
-    def train(self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int) -> None:
+    def train(
+        self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
+    ) -> None:
         """Train, with the full schedule of the recipe whatever epoch it stops at."""
         from bevlite.training.loop import train
 
@@ -70,11 +74,20 @@ class LocalBackend:
             self._data,
             recipe,
             run,
+            weights=_inherited(variant, parent) if parent is not None and not (run / "checkpoints").is_dir() else None,
             resume=True,
             devices=self._devices,
             stop_after_epoch=until_epoch,
             progress=self._progress,
         )
+
+    def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
+        """By percentiles of training samples, which need no more than what training needs."""
+        from bevlite.compression.quantize import Calibration, quantize_run
+
+        if run != trained:
+            _copy_weights(variant, trained, run)
+        quantize_run(run, Calibration(precision=dict(variant.compression.precision)))
 
     def evaluate(self, run: Path) -> dict[str, Any]:
         """On the validation split of the search's data."""
@@ -87,6 +100,26 @@ class LocalBackend:
         from bevlite.export.run import export_run
 
         export_run(run, self._latency.tensorrt, check="rtx" if self._check is not None else "none")
+
+
+def _inherited(variant: Variant, parent: Parent) -> dict[str, Tensor]:
+    from bevlite.compression.narrow import narrowed_weights
+    from bevlite.run_folder import FLOAT, Run
+
+    run = Run(parent.run)
+    whole = run.variant(FLOAT)
+    return narrowed_weights(whole, run.weights(whole, FLOAT), parent.ratios, variant)
+
+
+def _copy_weights(variant: Variant, trained: Path, run: Path) -> None:
+    """The weights that another trial of the same network was trained to, in a run of their own."""
+    from bevlite.run_folder import FLOAT, Run
+    from bevlite.training.recipe import load_recipe
+
+    source, target = Run(trained), Run(run)
+    target.create(variant, source.data(), load_recipe(source.path / "recipe.yaml"), 0)
+    meta = {"trained_in": trained.name, **source.weights_meta(FLOAT)}
+    target.save_stage(FLOAT, source.weights_file(FLOAT).read_bytes(), variant, meta)
 
 
 def make_backend(search: ResolvedSearch, folder: Path, devices: int = 1) -> Backend:

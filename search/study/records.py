@@ -21,6 +21,9 @@ class TrialRecord:
     Latencies belong to the variant (`variant_hash`), accuracies to the network alone (`network_hash`): trials that
     differ in their precision plan share them.
 
+    What runs in INT8 is worth what it is worth once it is quantized (`quantized`). `inherited` is the trial whose
+    weights it started from, pruned, and `trained_in` the one that trained its network.
+
     `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
     network as one engine, where it was measured so; `whole_problem` says why it cannot be.
     """
@@ -41,16 +44,19 @@ class TrialRecord:
     duplicate_of: int | None = None
     seconds: float = 0.0
     network_hash: str | None = None
+    quantized: dict[str, Any] | None = None
+    inherited: int | None = None
+    trained_in: int | None = None
 
     @property
     def score(self) -> dict[str, Any] | None:
-        """The result of the last rung that it reached."""
-        return self.rungs[max(self.rungs)] if self.rungs else None
+        """The result of the last rung that it reached, or that of the quantized network."""
+        return self.quantized or (self.rungs[max(self.rungs)] if self.rungs else None)
 
     @property
     def accuracy(self) -> float | None:
         """At full fidelity only: what stopped early has none."""
-        full = self.rungs.get(self.full_epochs)
+        full = self.quantized or self.rungs.get(self.full_epochs)
         return float(full["accuracy"]) if full is not None and self.state == "completed" else None
 
     @property
@@ -125,4 +131,7 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
         reason=attrs.get("reason", ""),
         duplicate_of=attrs.get("duplicate_of"),
         seconds=float(attrs.get("seconds", 0.0)),
+        quantized=attrs.get("quantized"),
+        inherited=attrs.get("inherited"),
+        trained_in=attrs.get("trained_in"),
     )

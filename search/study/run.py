@@ -57,8 +57,6 @@ def _finish(study: Study, say: Say) -> None:
     try:
         study.measure_winner(wait=True)
         outcome = study.outcome
-        assert outcome.choice is not None
-        trained = study.trial_folder(outcome.choice[0].number)
-        finish_winner(study.search, outcome, study.folder, trained, study.backend, say)
+        finish_winner(study.search, outcome, study.folder, study.trial_folder, study.backend, say)
     finally:
         lock.release()

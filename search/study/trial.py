@@ -15,11 +15,13 @@ from search.config import ResolvedSearch
 from search.latency.check import Verdict
 from search.latency.log import NoLatency
 from search.latency.summary import Basis, LatencySummary
+from search.space.compression import runs_in_int8
 from search.space.fidelity import RungPoint, stop_reason
 from search.space.objectives import Score
-from search.study.backend import Backend
+from search.study.backend import Backend, Parent
 from search.study.records import State, TrialRecord
 from search.study.store import records_of
+from search.study.view import trial_folder
 from search.terminal import Say
 
 if TYPE_CHECKING:  # imports torch
@@ -145,6 +147,7 @@ class TrialRunner:
     def _train(self, variant: Variant) -> TrialRecord:
         rule = self.search.config.fidelity
         passed = list(self.trial.user_attrs.get("passed", []))
+        self._find_parent()
         for epoch in rule.rungs:
             if epoch in passed:
                 continue
@@ -155,6 +158,8 @@ class TrialRunner:
                 return self._finish("stopped", f"at epoch {epoch}: {reason}")
             passed.append(epoch)
             self.trial.set_user_attr("passed", passed)
+        if runs_in_int8(variant):
+            self._quantize(variant)
         score = self.record.score
         assert score is not None
         floors = self.search.config.objectives.floor_violations(score["metrics"])
@@ -166,9 +171,12 @@ class TrialRunner:
         """The score of a rung from another trial of the same network: training does not see the precision plan."""
         for record in records_of(self.study, self.search.config.fidelity.epochs):
             same = record.network_hash == variant.network_hash and record.number != self.trial.number
-            if same and epoch in record.rungs:
+            if same and epoch in record.rungs and record.inherited == self.record.inherited:
                 rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): record.rungs[epoch]}
                 self.trial.set_user_attr("rungs", rungs)
+                self.trial.set_user_attr(
+                    "trained_in", record.number if record.trained_in is None else record.trained_in
+                )
                 known = float(record.rungs[epoch]["accuracy"])
                 label = self.search.config.objectives.label
                 self._event("epoch", f"{epoch}: {label} {known:.4f} (trained as trial {record.number})")
@@ -176,13 +184,50 @@ class TrialRunner:
         return False
 
     def _train_to(self, variant: Variant, epoch: int) -> None:
-        self.backend.train(variant, self.search.recipe, self.folder, epoch)
+        self.trial.set_user_attr("trained_in", self.trial.number)
+        self.backend.train(variant, self.search.recipe, self.folder, epoch, self._parent())
         score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder))
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
         self.trial.set_user_attr("seconds", self._seconds())
         label = self.search.config.objectives.label
         self._event("epoch", f"{epoch}: {label} {score.accuracy:.4f} ({score.where})")
+
+    def _parent(self) -> Parent | None:
+        """The run whose weights it starts from, where the search lets trials inherit and one was trained."""
+        if self.record.inherited is None:
+            return None
+        _, ratios = self.search.space.uncut(self.search.base, self.record.params, "parent")
+        return Parent(self._folder_of(self.record.inherited), ratios)
+
+    def _folder_of(self, number: int) -> Path:
+        """The run folder of another trial."""
+        return trial_folder(self.folder.parent.parent, number)
+
+    def _find_parent(self) -> None:
+        """Remember a completed trial of the network with all its channels; none where it has them itself."""
+        whole, ratios = self.search.space.uncut(self.search.base, self.record.params, "parent")
+        if not self.search.config.inherit or not ratios or self.record.inherited is not None or self.record.rungs:
+            return
+        for record in records_of(self.study, self.search.config.fidelity.epochs):
+            trained = record.state == "completed" and record.inherited is None
+            if trained and record.network_hash == whole.network_hash and record.trained_in == record.number:
+                self.trial.set_user_attr("inherited", record.number)
+                self._event("inherits", f"starts from what is left of trial {record.number}")
+                return
+
+    def _quantize(self, variant: Variant) -> None:
+        """Its accuracy in INT8."""
+        if self.record.quantized is not None:
+            return
+        trained = self.record.trained_in
+        assert trained is not None
+        self.backend.quantize(variant, self._folder_of(trained), self.folder)
+        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder))
+        self.trial.set_user_attr("quantized", score.as_json())
+        self.trial.set_user_attr("seconds", self._seconds())
+        label = self.search.config.objectives.label
+        self._event("int8", f"{label} {score.accuracy:.4f} ({score.where})")
 
     def _compare(self, epoch: int) -> str | None:
         points = []

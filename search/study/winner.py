@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 from bevlite.config import to_yaml, write_atomic
 from bevlite.errors import BevliteError
 from search.config import ResolvedSearch
+from search.space.compression import runs_in_int8
 from search.space.objectives import Score
-from search.study.backend import Backend
+from search.study.backend import Backend, Parent
 from search.study.outcome import Outcome, budget_words
+from search.study.records import TrialRecord
 from search.study.view import StudyView, winner_name
 from search.terminal import Say
 
@@ -58,7 +61,7 @@ def write_winner_yaml(view: StudyView, path: Path) -> None:
 
 
 def finish_winner(
-    search: ResolvedSearch, outcome: Outcome, folder: Path, trial_run: Path, backend: Backend, say: Say
+    search: ResolvedSearch, outcome: Outcome, folder: Path, run_of: Callable[[int], Path], backend: Backend, say: Say
 ) -> FinalResult:
     """Train the winner as `final` says, evaluate and export it into `folder/winner`.
 
@@ -80,10 +83,15 @@ def finish_winner(
     variant = search.space.build(search.base, record.params, winner_name(record))
     if recipe == search.recipe:
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
-        _copy_run(trial_run, run)
+        # What was quantized lies in its own run; other networks where they were trained.
+        own = record.quantized is not None or record.trained_in is None
+        _copy_run(run_of(record.number if own else int(record.trained_in or 0)), run)
+        write_atomic(run / "variant.yaml", to_yaml(variant))  # of a trial with another precision plan, perhaps
     else:
         say(f"winner    trial {record.number}: final training, {recipe.epochs} epochs")
-        backend.train(variant, recipe, run, recipe.epochs)
+        backend.train(variant, recipe, run, recipe.epochs, _parent(search, record, run_of))
+        if runs_in_int8(variant):
+            backend.quantize(variant, run, run)
     score = Score.of(search.config.objectives, backend.evaluate(run))
     say(f"winner    {search.config.objectives.label} {score.accuracy:.4f} ({score.where})")
     problem = ""
@@ -95,6 +103,14 @@ def finish_winner(
     result = FinalResult(record.number, recipe.epochs, score.as_json(), not problem, problem)
     _write(folder, result)
     return result
+
+
+def _parent(search: ResolvedSearch, record: TrialRecord, run_of: Callable[[int], Path]) -> Parent | None:
+    """What it starts from in its final training too, where it inherited."""
+    if record.inherited is None:
+        return None
+    _, ratios = search.space.uncut(search.base, record.params, "parent")
+    return Parent(run_of(record.inherited), ratios)
 
 
 def _write(folder: Path, result: FinalResult) -> None:

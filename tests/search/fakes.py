@@ -13,6 +13,7 @@ from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.latency.check import Verdict
+from search.study.backend import Parent
 from search.study.study import Study
 from tests.search.waiting import wait_until
 
@@ -56,6 +57,8 @@ seed: 3
 startup_trials: 4
 """
 
+LOST = 0.01
+"""By a network that is quantized."""
 CAMERA_MS = {None: 0.0, 18: 20.0, 34: 30.0, 50: 50.0}
 
 
@@ -135,7 +138,11 @@ class FakeBackend:
     def parameters(self, variant: Variant) -> int:
         return int(latency_ms(variant) * 1e5)
 
-    def train(self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int) -> None:
+    def train(
+        self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
+    ) -> None:
+        if parent is not None:
+            self.log(f"inherit {run.name} from {parent.run.name} {dict(parent.ratios)}")
         if self.nan_depth is not None and variant.camera and variant.camera.backbone.depth == self.nan_depth:
             raise TrainingError("the loss is NaN at step 7")
         run.mkdir(parents=True, exist_ok=True)
@@ -147,9 +154,16 @@ class FakeBackend:
             state.write_text(str(epoch))
             self.log(f"end {run.name} {epoch}")
 
+    def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
+        self.log(f"quantize {run.name} of {trained.name}")
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "variant.yaml").write_text(to_yaml(variant))
+        (run / "epoch").write_text((trained / "epoch").read_text())
+        (run / "quantized").touch()
+
     def evaluate(self, run: Path) -> dict[str, Any]:
         variant = Variant.model_validate(read_yaml(run / "variant.yaml"))
-        value = accuracy(variant, int((run / "epoch").read_text()))
+        value = accuracy(variant, int((run / "epoch").read_text())) - LOST * (run / "quantized").exists()
         return {"split": "mini_val", "samples": 81, "NDS": value, "mAP": value / 2, "per_class": {"car": 0.5}}
 
     def export(self, run: Path) -> None:

@@ -58,7 +58,7 @@ class Witness:
         """Why there is no word on it, or not all of it."""
         found = [self._line(error) for error in self.built.errors] if self.built.verdict == "none" else []
         found += [f"{self.module}: {self.built.unread}"] if self.built.unread else []
-        found += [f"{self.module}: {p.node} ({p.op}): {p.reason}" for p in self.int8 if not p.known]
+        found += [f"{self.module}: {p.node} ({p.op}): {p.reason}" for p in self.int8 if p.asked and not p.known]
         inner = f"{self.module}: products in branches and loops are not compared with their Q/DQ nodes"
         return found + ([inner] if self.inner else [])
 

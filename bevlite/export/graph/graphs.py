@@ -71,7 +71,7 @@ class ModuleGraph:
             BevliteError: the variant cannot be exported.
         """
         precision_of = self.variant.compression.precision_of
-        quantized = _quantized(self.variant)
+        quantized = planned_int8(self.variant)
         try:
             return emit_shapes(build(self._build), form, precision_of, quantized)
         except NeedsValues:
@@ -89,8 +89,8 @@ class ModuleGraph:
         return _BUILDERS[self.name](self.given)
 
 
-def _quantized(variant: Variant) -> Quantized | None:
-    """What a plan that speaks of layers puts in INT8; None for others, whose Q/DQ nobody placed."""
+def planned_int8(variant: Variant) -> Quantized | None:
+    """What a plan that speaks of layers puts in INT8, without scales; None for others, whose Q/DQ nobody placed."""
     if not is_resolved(variant):
         return None
     plain = variant.compression.model_copy(update={"precision": Compression().precision})
