@@ -27,7 +27,7 @@ def cut(
 
     Args:
         variant: the network.
-        weights: its weights by name.
+        weights: its weights by name; none for the text alone.
         groups: of `channel_groups(variant)`.
         removed: by name of a group, the numbers of the channels (or heads) of it to remove.
 
@@ -58,8 +58,9 @@ def cut(
     for path in dict.fromkeys(path for path, _ in kept):
         layer = layers[path]
         if (path, "head") in kept:
-            for name in layer.head_parameters:
-                left[f"{path}.{name}"] = left[f"{path}.{name}"].index_select(-1, kept[path, "head"])
+            for key in (f"{path}.{name}" for name in layer.head_parameters):
+                if key in left:
+                    left[key] = left[key].index_select(-1, kept[path, "head"])
             continue
         ins, outs = kept.get((path, "in")), kept.get((path, "out"))
         _slice(left, path, layer, ins, outs)

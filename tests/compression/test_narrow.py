@@ -7,7 +7,10 @@ import torch
 
 from bevlite.compression.narrow import narrowed, narrowed_weights
 from bevlite.errors import BevliteError
+from bevlite.models.attention import MultiHead
 from bevlite.models.detector import Detector
+from bevlite.registry import BACKBONES
+from tests.models.test_widths import with_part
 from tests.tiny import WIDE, lidar_only, live
 
 
@@ -25,6 +28,16 @@ def test_what_is_cut_out_is_what_the_text_builds() -> None:
     weight, kept = network.state_dict()[name], left[name]
     apart = [float((weight - row).abs().flatten(1).sum(1).min()) for row in kept]
     assert len(kept) == len(weight) // 2 and max(apart) == 0  # half of its filters, as they were
+
+
+def test_heads_go_as_text_too() -> None:
+    variant = with_part(BACKBONES, "camera.backbone", "swin")
+    child = narrowed(variant, {"camera.backbone": 0.5})
+    heads = [
+        sum(layer.heads for layer in Detector(one).modules() if isinstance(layer, MultiHead))
+        for one in (variant, child)
+    ]
+    assert heads[1] < heads[0]
 
 
 def test_no_ratio_leaves_the_network_as_it_is() -> None:
