@@ -58,9 +58,9 @@ def cut(
     for path in dict.fromkeys(path for path, _ in kept):
         layer = layers[path]
         if (path, "head") in kept:
-            for key in (f"{path}.{name}" for name in layer.head_parameters):
-                if key in left:
-                    left[key] = left[key].index_select(-1, kept[path, "head"])
+            for name in (f"{path}.{own}" for own in layer.head_parameters):
+                if name in left:
+                    left[name] = left[name].index_select(-1, kept[path, "head"])
             continue
         ins, outs = kept.get((path, "in")), kept.get((path, "out"))
         _slice(left, path, layer, ins, outs)
