@@ -34,6 +34,7 @@ from bevlite.variant import Variant, load_variant
 from search.config import ResolvedSearch, load_search
 from search.latency.boards import BoardLatency
 from search.latency.log import LOG, Entry, MeasurementLog
+from search.study.backend import Parent, Scanned
 from search.study.records import TrialRecord
 from search.study.store import open_for_reading, records_of
 from search.study.study import Study
@@ -65,7 +66,15 @@ class Untrained:
     def parameters(self, variant: Variant) -> int:
         return 1000 * variant.fusion.channels
 
-    def train(self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int) -> None:
+    def scan(self, search: ResolvedSearch, most: int) -> tuple[list[Scanned], int]:
+        return [], 0
+
+    def train(
+        self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
+    ) -> None:
+        write_atomic(run / "variant.yaml", to_yaml(variant))
+
+    def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
         write_atomic(run / "variant.yaml", to_yaml(variant))
 
     def evaluate(self, run: Path) -> dict[str, Any]:

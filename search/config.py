@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.rtx.installed import why_missing
 from bevlite.training.recipe import Recipe, load_recipe
 from search.latency.choice import DeviceChoice
+from search.model.proposal import Goal
 from search.space.constraints import Limits
 from search.space.fidelity import Fidelity
 from search.space.objectives import Objectives
@@ -43,6 +44,10 @@ class SearchConfig(Config):
     seed: int = 0
     startup_trials: int = Field(default=10, ge=1, description="trials drawn at random before TPE takes over")
     anchors: tuple[dict[str, Any], ...] = ()
+    sampler: Literal["tpe", "model"] = Field(
+        default="tpe", description="tpe: Optuna's; model: a Gaussian process over what may fit"
+    )
+    goal: Goal = Field(default="best", description="of the model: one network for the budget, or a front")
     inherit: bool = Field(
         default=False, description="a network with cuts starts from what is left of a trained one without them"
     )
@@ -89,7 +94,14 @@ class ResolvedSearch:
             "seed": self.config.seed,
             "startup_trials": self.config.startup_trials,
             "anchors": list(self.config.anchors),
-        } | ({"inherit": True} if self.config.inherit else {})
+        } | self._added()
+
+    def _added(self) -> dict[str, Any]:
+        """What came later: a study of before is one without it."""
+        inherit = {"inherit": True} if self.config.inherit else {}
+        return inherit | (
+            {"sampler": self.config.sampler, "goal": self.config.goal} if self.config.sampler != "tpe" else {}
+        )
 
     def as_yaml(self) -> str:
         """A search file that depends on no other file of the configuration."""

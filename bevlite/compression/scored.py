@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ Made = Callable[[str], tuple[TorchNetwork, float]]
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(ABC):
     """All that a process needs to run trials of a run; other processes get a copy.
 
     stage: whose weights. names: of the trials, in the order in which they are taken. identity: what their results
@@ -39,9 +40,9 @@ class Job:
     split: str | None
     workers: int
 
+    @abstractmethod
     def maker(self, run: Run, variant: Variant, device: torch.device) -> Made:
         """How the network of a trial is made, on a device."""
-        raise NotImplementedError
 
 
 def require_devices(devices: int) -> None:

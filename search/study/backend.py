@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search.config import ResolvedSearch
 from search.latency.check import Verdict
+from search.space.space import Params
 
 if TYPE_CHECKING:
     from bevlite.devices.report.latency import LatencyReport
@@ -23,11 +25,24 @@ class Parent:
     ratios: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Scanned:
+    """A network of the space with its predicted latency in ms, and the ends of its interval."""
+
+    params: Params
+    latency_ms: float
+    lower_ms: float
+    upper_ms: float
+
+
 class Backend(Protocol):
     """The work behind a trial. Tests have a fast one."""
 
     def latency(self, variant: Variant) -> LatencyReport:
         """Latency on the search's device; nothing is trained for it. NoLatency says that no trial can have one now."""
+
+    def scan(self, search: ResolvedSearch, most: int) -> tuple[Sequence[Scanned], int]:
+        """Networks of the space with what is predicted of them, and how many combinations are none."""
 
     def check(self, variant: Variant) -> Verdict | None:
         """What NVIDIA's compiler says of a network that nobody has trained; None where it is not asked."""

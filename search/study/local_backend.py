@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from search.config import ResolvedSearch
 from search.latency.boards import BoardLatency
 from search.latency.check import NetworkCheck, Verdict, why_unchecked
 from search.latency.predicted import LatencySource
-from search.study.backend import Backend, Latencies, Parent
+from search.study.backend import Backend, Latencies, Parent, Scanned
 
 if TYPE_CHECKING:  # imports torch
     from torch import Tensor
@@ -29,6 +30,7 @@ class LocalBackend:
         devices: GPUs (or CPU processes) a network.
         progress: print a line an epoch.
         check: asks NVIDIA's compiler about a network; None asks nobody.
+        kept: where a scan keeps what it predicts; None for memory.
     """
 
     def __init__(
@@ -38,16 +40,27 @@ class LocalBackend:
         devices: int = 1,
         progress: bool = False,
         check: NetworkCheck | None = None,
+        kept: Path | None = None,
     ) -> None:
         self._data = data
         self._latency = latency
         self._check = check
+        self._kept = kept
         self._devices = devices
         self._progress = progress
 
     def latency(self, variant: Variant) -> LatencyReport:
         """What was known before, else measured or predicted."""
         return self._latency(variant)
+
+    def scan(self, search: ResolvedSearch, most: int) -> tuple[Sequence[Scanned], int]:
+        """By shapes alone, module by module, with all cores; graphs and latencies stay in the study's folder."""
+        from search.scan.modules import available_cores
+        from search.scan.scan import scan
+
+        found = scan(search, most, search.config.seed, available_cores(), self._kept)
+        rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms) for row in found.rows]
+        return rows, len(found.invalid) + len(found.failed)
 
     def check(self, variant: Variant) -> Verdict | None:
         """By the graphs of its modules, weights as type and shape alone."""
@@ -138,4 +151,4 @@ def make_backend(search: ResolvedSearch, folder: Path, devices: int = 1) -> Back
     )
     asks = why_unchecked(choice.check) is None
     check = NetworkCheck(folder / "nvidia", kept / "graphs") if asks else None
-    return LocalBackend(search.data, latency, devices, check=check)
+    return LocalBackend(search.data, latency, devices, check=check, kept=kept)

@@ -20,6 +20,7 @@ from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
 from search.study.backend import Backend
 from search.study.outcome import Outcome
+from search.study.pool import next_params, pool_of
 from search.study.records import TrialRecord
 from search.study.sampling import draw, sampler_for, tried_all
 from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
@@ -175,13 +176,30 @@ class Study:
                 self._say(f"all {self.search.space.size()} combinations of the space have been tried")
                 return None
             self.study.sampler = sampler_for(self.search, begun)
-            if not any(trial.state == TrialState.WAITING for trial in trials):
-                self.study.enqueue_trial(draw(self.search, trials))
+            if not any(trial.state == TrialState.WAITING for trial in trials) and not self._propose(trials):
+                return None
             asked = self.study.ask()
             lock = FileLock(trial_lock(self.folder, asked.number))
             lock.acquire()
             asked.set_user_attr("host", platform.node())
+            if "proposed" in asked.user_attrs:
+                self._say(f"trial {asked.number:<3d} proposed  {asked.user_attrs['proposed']}")
             return Job(asked, lock, resumed=False)
+
+    def _propose(self, trials: list[FrozenTrial]) -> bool:
+        """Queue what is tried next; False where nothing is left."""
+        if self.search.config.sampler == "tpe":
+            self.study.enqueue_trial(draw(self.search, trials))
+            return True
+        pool = pool_of(self.search, self.folder, self.backend, self._say)
+        proposed = next_params(self.search, pool, self.records)
+        if proposed is None:
+            tried = f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "no network fits"
+            self._say(tried)
+            return False
+        params, words = proposed
+        self.study.enqueue_trial(params, user_attrs={"proposed": words})
+        return True
 
     def _adopt(self, trial: FrozenTrial) -> FileLock | None:
         """The lock of a running trial whose process is gone; None while it lives.

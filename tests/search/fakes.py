@@ -8,12 +8,12 @@ from typing import Any
 
 from bevlite.config import read_yaml, to_yaml
 from bevlite.devices.report.latency import LatencyReport, ModuleRow
-from bevlite.errors import TrainingError
+from bevlite.errors import ConfigError, TrainingError
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.latency.check import Verdict
-from search.study.backend import Parent
+from search.study.backend import Parent, Scanned
 from search.study.study import Study
 from tests.search.waiting import wait_until
 
@@ -127,6 +127,18 @@ class FakeBackend:
             lower_ms=value * 0.8,
             upper_ms=value * 1.3,
         )
+
+    def scan(self, search: ResolvedSearch, most: int) -> tuple[list[Scanned], int]:
+        self.log("scan")
+        rows, invalid = [], 0
+        for params in search.space.combinations() or ():
+            try:
+                value = latency_ms(search.space.build(search.base, params, "scan"))
+            except ConfigError:
+                invalid += 1
+                continue
+            rows.append(Scanned(params, value, value * 0.8, value * 1.3))
+        return rows[:most], invalid
 
     def check(self, variant: Variant) -> Verdict | None:
         self.log(f"check {variant.hash}")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.test_architecture import ROOT
 
-ORDER = ("terminal", "latency", "space", "config", "scan", "study", "report", "api", "cli")
+ORDER = ("terminal", "latency", "space", "model", "config", "scan", "study", "report", "api", "cli")
 """From the bottom to the top: a room imports those before it, and none after it."""
 LONGEST = 400
 

@@ -7,6 +7,7 @@ pass through a rounding where nothing was cut off (straight-through estimator).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def scale_of(largest: Tensor) -> Tensor:
     return (largest.float() / LEVELS).half().float().clamp(min=SMALLEST)
 
 
-class AtPoints(TorchFunctionMode):
+class AtPoints(TorchFunctionMode, ABC):
     """Inside, layers run with their batch norms folded, and what each takes passes through `value` and `weight`.
 
     Args:
@@ -49,9 +50,9 @@ class AtPoints(TorchFunctionMode):
         norms = {path: modules[one.norm] for path, one in self._products.items() if one.norm}
         self._norms: dict[str, Any] = norms
 
+    @abstractmethod
     def value(self, point: str, tensor: Tensor) -> Tensor:
         """What stands in for a tensor at a point."""
-        raise NotImplementedError
 
     def weight(self, weight: Tensor, axis: int) -> Tensor:
         """What stands in for a weight, whose channels of output lie on an axis."""

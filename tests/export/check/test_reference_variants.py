@@ -15,13 +15,22 @@ from tests.rtx.conftest import needs_compiler
 VARIANTS = sorted((Path(__file__).resolve().parents[3] / "configs" / "variants").glob("*.yaml"))
 
 
+NORMED = {"bevfusion-swint", "cuda-bevfusion-r50", "horizon-bev-cft", "horizon-bevfusion-henet"}
+"""Variants with layer norms, which opset 16 has to spell out: graphs of all others are the same in 16 and 17."""
+CASES = [(file, form) for file in VARIANTS for form in (WEAK, STRONG)]
+CASES += [(file, Form("weak", OPSET_TENSORRT_8_5)) for file in VARIANTS if file.stem in NORMED]
+
+
 @needs_compiler
-@pytest.mark.parametrize("form", [WEAK, STRONG, Form("weak", OPSET_TENSORRT_8_5)], ids=str)
-@pytest.mark.parametrize("file", VARIANTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(("file", "form"), CASES, ids=lambda value: getattr(value, "stem", str(value)))
 def test_it_is_taken(file: Path, form: Form) -> None:
     store = GraphStore()
     variant = load_variant(file)
-    found = witnesses({module.name: store(module, form) for module in module_graphs(variant)})
+    graphs = {module.name: store(module, form) for module in module_graphs(variant)}
+    if form is WEAK:
+        normed = any(node.op_type == "LayerNormalization" for graph in graphs.values() for node in graph.graph.node)
+        assert normed == (file.stem in NORMED)
+    found = witnesses(graphs)
     assert tuple(found) == variant.modules and refusals(found.values()) == []
     for name, witness in found.items():
         built = witness.built

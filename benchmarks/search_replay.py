@@ -1,0 +1,257 @@
+"""Searches replayed on tables of networks whose accuracies are known: how many trainings each needs.
+
+    python benchmarks/search_replay.py                          # samplers on a simulated table
+    python benchmarks/search_replay.py --seeds 20 --out FILE    # and its figures as JSON
+
+The simulated table: 5,886 networks of eight choices, conditional ones among them, latencies known, a quarter within the
+budget, accuracies that saturate and interact, each training with noise of its own. Every training is a full one. A
+search is done when what it has trained dominates 98 % of the area that the best networks within the budget dominate.
+Every other sampler is given the same start (the first networks at random) and the same knowledge of what fits: it is
+asked again, for nothing, until it proposes a network within the budget that was not trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from search.model.improvement import hypervolume
+from search.model.proposal import Pool, Result, first, propose
+from search.space.space import Params, Space
+
+SHARE = 0.98
+START = 10
+ASKED = 200
+"""Proposals that a sampler may make before chance decides."""
+NOISE = 0.006
+SPACE = Space.model_validate(
+    {
+        "choices": {
+            "camera": ["none", "r18", "r34", "r50"],
+            "image": {"values": [1.0, 1.5, 2.0], "when": {"camera": ["r18", "r34", "r50"]}},
+            "neck": {"values": [64, 128, 256], "when": {"camera": ["r18", "r34", "r50"]}},
+            "view": {"values": ["lss", "pull", "bevformer", "lookup"], "when": {"camera": ["r18", "r34", "r50"]}},
+            "lidar": [32, 48, 64],
+            "fusion": [64, 128, 256],
+            "encoder": [2, 3, 5],
+            "head": [1, 2],
+        }
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Networks with what is known of them: latencies in ms and accuracies without noise."""
+
+    space: Space
+    params: Sequence[Params]
+    latency_ms: np.ndarray
+    accuracy: np.ndarray
+    budget_ms: float
+    noise: float
+
+    @property
+    def reference(self) -> float:
+        """The lowest accuracy of what fits."""
+        return float(self.accuracy[self.latency_ms <= self.budget_ms].min())
+
+    def area(self, numbers: Sequence[int]) -> float:
+        """What some networks dominate, by their accuracies without noise."""
+        points = [(float(self.accuracy[i]), float(self.latency_ms[i])) for i in numbers]
+        return hypervolume(points, self.budget_ms, self.reference)
+
+
+def simulated(seed: int = 0) -> Table:
+    """The table of the docstring; `seed` draws how much each choice is worth."""
+    rng = np.random.default_rng(seed)
+    every = list(SPACE.combinations() or ())
+    gain = {name: rng.uniform(0.5, 1.5) for name in SPACE.choices}
+    camera = {"r18": 0.0, "r34": 0.55, "r50": 1.0}
+    view = dict(zip(("lss", "pull", "bevformer", "lookup"), rng.permutation([0.3, 0.25, 1.0, 0.0]), strict=True))
+    ms = {"r18": 6.0, "r34": 11.0, "r50": 16.0, "lss": 9.0, "pull": 4.0, "bevformer": 14.0, "lookup": 2.0}
+    latency, accuracy = [], []
+    for one in every:
+        seen_ms = seen = 0.0
+        if one["camera"] != "none":
+            size, wide = float(one["image"]), float(one["neck"]) / 256
+            seen_ms = ms[one["camera"]] * size**1.5 + ms[one["view"]] * (0.4 + 0.6 * wide) * size**0.5
+            seen = (
+                0.060 * gain["camera"] * camera[one["camera"]] * (1 - np.exp(-1.2 * size))
+                + 0.050 * gain["image"] * (1 - np.exp(-1.5 * (size - 0.8)))
+                + 0.030 * gain["view"] * view[one["view"]] * (0.5 + 0.5 * wide)
+            )
+        latency.append(seen_ms + 0.12 * one["lidar"] + 6 * one["fusion"] / 256 * one["encoder"] / 3 + 2 * one["head"])
+        worth = (
+            seen
+            + 0.045 * gain["lidar"] * (1 - np.exp(-one["lidar"] / 30))
+            + 0.035 * gain["fusion"] * (1 - np.exp(-one["fusion"] / 90))
+            + 0.030 * gain["encoder"] * (1 - np.exp(-one["encoder"] / 2.5))
+            + 0.008 * gain["head"] * one["head"]
+        )
+        accuracy.append(0.35 + worth)
+    budget = float(np.quantile(latency, 0.25))
+    return Table(SPACE, every, np.array(latency), np.array(accuracy), budget, NOISE)
+
+
+Search = Callable[[Table, int, Callable[[int], float]], None]
+"""Trains networks by their numbers until it is stopped."""
+
+
+class _Done(Exception):
+    """The share was reached, or all that a search may train was trained."""
+
+
+def cost(search: Search, table: Table, seed: int, most: int) -> int:
+    """Full trainings until the share of the best area; `most` where it was not reached."""
+    fits = np.flatnonzero(table.latency_ms <= table.budget_ms)
+    goal = SHARE * table.area([int(i) for i in fits])
+    rng, trained = np.random.default_rng(10_000 + seed), list[int]()
+
+    def train(number: int) -> float:
+        trained.append(number)
+        if table.area(trained) >= goal or len(trained) >= most:
+            raise _Done
+        return float(table.accuracy[number] + rng.normal(0, table.noise))
+
+    with suppress(_Done):
+        search(table, seed, train)
+    return len(trained)
+
+
+def model(table: Table, seed: int, train: Callable[[int], float]) -> None:
+    """Ours: a Gaussian process over the pool of what fits."""
+    fits = np.flatnonzero(table.latency_ms <= table.budget_ms)
+    pool = Pool([table.params[i] for i in fits], table.latency_ms[fits], np.ones(len(fits)))
+    tried, results = dict[int, bool](), list[Result]()
+    while len(tried) < len(fits):
+        step = seed * 1000 + len(tried)
+        if len(tried) < START:
+            number = first(pool, sorted(tried), step)
+        else:
+            number = propose(
+                table.space, pool, results, [], tried, budget_ms=table.budget_ms, goal="front", seed=step
+            ).number
+        tried[number] = True
+        accuracy = train(int(fits[number]))
+        results.append(Result(pool.params[number], float(pool.latency_ms[number]), 1.0, accuracy))
+
+
+def chance(table: Table, seed: int, train: Callable[[int], float]) -> None:
+    """What fits, in random order."""
+    for number in np.random.default_rng(seed).permutation(np.flatnonzero(table.latency_ms <= table.budget_ms)):
+        train(int(number))
+
+
+def by_optuna(make: Callable[[int], optuna.samplers.BaseSampler], ordered: bool) -> Search:
+    """A sampler of Optuna, for accuracy and latency; with `ordered` it gets values that are numbers as ranks."""
+
+    def search(table: Table, seed: int, train: Callable[[int], float]) -> None:
+        places = {json.dumps(one, sort_keys=True): number for number, one in enumerate(table.params)}
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(seed))
+        rng, done = np.random.default_rng(seed), set[int]()
+        fits = set(np.flatnonzero(table.latency_ms <= table.budget_ms).tolist())
+        while done != fits:
+            for _ in range(ASKED):
+                trial = study.ask()
+                number = places[json.dumps(_chosen(table.space, trial, ordered), sort_keys=True)]
+                if number in fits and number not in done:
+                    break
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                number = int(rng.choice(sorted(fits - done)))
+                study.enqueue_trial(_given(table, number, ordered))
+                trial = study.ask()
+                _chosen(table.space, trial, ordered)
+            done.add(number)
+            study.tell(trial, [train(number), float(table.latency_ms[number])])
+
+    return search
+
+
+def _chosen(space: Space, trial: optuna.Trial, ordered: bool) -> Params:
+    if not ordered:
+        return space.sample(trial)
+    found: Params = {}
+    for name, choice in space.choices.items():
+        options = choice.options
+        if not space.active(choice, found):
+            continue
+        if all(isinstance(value, (int, float)) for value in options):
+            found[name] = options[trial.suggest_int(name, 0, len(options) - 1)]
+        else:
+            found[name] = trial.suggest_categorical(name, options)
+    return found
+
+
+def _given(table: Table, number: int, ordered: bool) -> Params:
+    """What a network chose, as `_chosen` asks for it."""
+    found = dict(table.params[number])
+    if ordered:
+        for name, value in found.items():
+            options = table.space.choices[name].options
+            if all(isinstance(option, (int, float)) for option in options):
+                found[name] = options.index(value)
+    return found
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START)
+
+
+def _multivariate(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, multivariate=True, group=True)
+
+
+def _nsga2(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+
+
+SEARCHES: dict[str, Search] = {
+    "chance, of what fits": chance,
+    "NSGA-II": by_optuna(_nsga2, ordered=False),
+    "TPE, each choice by itself": by_optuna(_tpe, ordered=False),
+    "TPE, together, ordered": by_optuna(_multivariate, ordered=True),
+    "model (`sampler: model`)": model,
+}
+
+
+def main() -> None:
+    """Replay all, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--most", type=int, default=400, help="trainings after which a search counts as not done")
+    parser.add_argument("--tables", type=int, default=2, help="simulated tables, each with other gains")
+    parser.add_argument("--only", default="", help="searches whose name holds it")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    print(f"| table | search | trainings to {SHARE:.0%}, median | worst of {options.seeds} | s a proposal |")
+    print("|" + " --- |" * 5)
+    kept = []
+    for number in range(options.tables):
+        table = simulated(number)
+        for name, search in SEARCHES.items():
+            if options.only not in name:
+                continue
+            began = time.monotonic()
+            costs = [cost(search, table, seed, options.most) for seed in range(options.seeds)]
+            each = (time.monotonic() - began) / sum(costs)
+            print(f"| {number} | {name} | {np.median(costs):.0f} | {max(costs)} | {each:.3f} |", flush=True)
+            kept.append({"table": number, "search": name, "costs": costs, "seconds": each})
+    if options.out is not None:
+        options.out.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Which network of a pool is tried next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from search.model.encoding import Encoding
+from search.model.improvement import Points, expected_hypervolume, expected_improvement
+from search.model.surrogate import Surrogate
+from search.space.space import Params, Space
+
+Goal = Literal["best", "front"]
+FLOOR = 1e-12
+"""Of an improvement in which nobody believes: then what is least known is tried."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network was worth after a share of the full training (more than 0, up to 1); `fits`: the chance that it
+    keeps the budget."""
+
+    params: Params
+    latency_ms: float
+    trained: float
+    accuracy: float
+    fits: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Networks that may be tried: what was chosen, latencies in ms, and how likely each keeps the budget (0 to 1)."""
+
+    params: Sequence[Params]
+    latency_ms: np.ndarray
+    fits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A network of the pool by its number, how much it is expected to add (accuracy, or accuracy times ms of a front),
+    and what is expected of it."""
+
+    number: int
+    gain: float
+    mean: float
+    deviation: float
+
+
+def first(pool: Pool, tried: Sequence[int], seed: int) -> int:
+    """A network before anything is known: of those that surely fit, far in latency from all that were tried."""
+    rng = np.random.default_rng(seed)
+    free = np.setdiff1d(np.arange(len(pool.params)), np.array(sorted(tried), dtype=int))
+    likely = free[pool.fits[free] >= pool.fits[free].max() - 1e-9]
+    few = rng.choice(likely, size=min(len(likely), 64), replace=False)
+    if not len(tried):
+        return int(few[np.argmax(pool.latency_ms[few])])  # what may take its time is worth knowing first
+    order = np.argsort(np.argsort(pool.latency_ms, kind="stable"), kind="stable")
+    apart = np.abs(order[few][:, None] - order[np.array(sorted(tried), dtype=int)][None, :]).min(axis=1)
+    return int(few[np.argmax(apart)])
+
+
+def propose(
+    space: Space, pool: Pool, results: Sequence[Result], running: Sequence[int], tried: Mapping[int, bool], *,
+    budget_ms: float, goal: Goal = "best", seed: int = 0,
+) -> Proposal:  # fmt: skip
+    """The network with the largest expected improvement.
+
+    With the goal `best` a network is worth its accuracy times the chance that it keeps the budget, and what counts is
+    the best one; with `front` it is the hypervolume, times that chance. What is known counts with what the model
+    believes of it, not with what a single training gave.
+
+    Networks under way count with what is expected of them, so that several are not sent after the same.
+
+    Args:
+        space: whose choices the parameters are.
+        pool: what may be tried.
+        results: what is known, lower rungs included; at least two.
+        running: numbers in the pool of networks under way.
+        tried: numbers in the pool that are not tried again.
+        budget_ms: what is slower does not count.
+        goal: one network for the budget, or a front.
+        seed: of the fit.
+
+    Raises:
+        ValueError: nothing is left to be tried.
+    """
+    free = np.array([number for number in range(len(pool.params)) if number not in tried], dtype=int)
+    if not len(free):
+        raise ValueError("every network of the pool was tried")
+    encoding, model = Encoding(space), Surrogate(seed)
+    known = encoding.rows([one.params for one in results], [one.latency_ms for one in results])
+    trained, accuracy = (np.array([getattr(one, name) for one in results]) for name in ("trained", "accuracy"))
+    order = np.argsort(trained, kind="stable")  # where there are too many, the full trainings are kept
+    model.fit(known[order], trained[order], accuracy[order])
+    rows = encoding.rows(pool.params, pool.latency_ms)
+    mean, deviation = model.predict(rows)
+    if len(running):
+        ways = np.array(sorted(running), dtype=int)
+        model.fit(
+            np.concatenate([known[order], rows[ways]]),
+            np.concatenate([trained[order], np.ones(len(ways))]),
+            np.concatenate([accuracy[order], mean[ways]]),
+        )
+        mean, deviation = model.predict(rows)
+    ended = np.array([one.trained >= 1 for one in results], dtype=bool)
+    believed = model.predict(known[ended])[0] if ended.any() else np.zeros(0)
+    latencies = [one.latency_ms for one in results if one.trained >= 1]
+    full: Points = [
+        *zip(believed.tolist(), latencies, strict=True),
+        *((float(mean[i]), float(pool.latency_ms[i])) for i in running),
+    ]
+    reference = float(min([*accuracy.tolist(), *(point[0] for point in full)]))
+    if goal == "best":
+        chances = [*(one.fits for one in results if one.trained >= 1), *pool.fits[list(running)].tolist()]
+        best_now = max(
+            (chance * (point[0] - reference) for chance, point in zip(chances, full, strict=True)), default=0
+        )
+        chance = np.maximum(pool.fits[free], 1e-9)
+        gain = chance * expected_improvement(mean[free], deviation[free], reference + best_now / chance)
+    else:
+        gain = pool.fits[free] * expected_hypervolume(
+            mean[free], deviation[free], pool.latency_ms[free], full, budget_ms, reference
+        )
+    if gain.max() <= FLOOR:
+        gain = pool.fits[free] * deviation[free]
+    best = int(free[np.argmax(gain)])
+    return Proposal(best, float(gain.max()), float(mean[best]), float(deviation[best]))
