@@ -29,9 +29,7 @@ test: lint
 test-slow: $(VENV)/.installed
 	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-# All at once, one more than there are cores: while a board is waited for, others compute.
-test-all: lint
-	$(TESTING) $(BIN)/python -m pytest -n 3 --dist worksteal
+test-all: test test-slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

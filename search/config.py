@@ -18,10 +18,9 @@ from bevlite.latency.device import DeviceConfig, find_device
 from bevlite.rtx.installed import why_missing
 from bevlite.training.recipe import Recipe, load_recipe
 from search.latency.choice import DeviceChoice
-from search.model.proposal import Goal
 from search.space.constraints import Limits
 from search.space.fidelity import Fidelity
-from search.space.objectives import Objectives
+from search.space.objectives import Goal, Objectives
 from search.space.space import Space
 
 if TYPE_CHECKING:  # imports torch

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from search.model.encoding import Encoding
 from search.model.improvement import Points, expected_hypervolume, expected_improvement
 from search.model.surrogate import Surrogate
+from search.space.objectives import Goal
 from search.space.space import Params, Space
 
-Goal = Literal["best", "front"]
 FLOOR = 1e-12
 """Of an improvement in which nobody believes: then what is least known is tried."""
 

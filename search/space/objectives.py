@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
 from bevlite.config import Config
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.tasks.contract import TASKS
+
+Goal = Literal["best", "front"]
+"""What a search looks for: one network for the budget, or a front."""
 
 
 @dataclass(frozen=True)

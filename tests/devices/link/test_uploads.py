@@ -87,8 +87,15 @@ def test_a_pool_sends_to_a_board_that_is_still_busy(orin_board: Served, tmp_path
     found: list[LatencyReport] = []
     worker = threading.Thread(target=lambda: found.append(pool.measure(modules)))
     uploads = [store(orin_board) / "uploads" / sha256(path) for path in modules.values()]
+    leases = store(orin_board) / "leases.jsonl"
+
+    def taken() -> int:
+        return leases.read_text().count('"taken"') if leases.is_file() else 0
+
     with over_ssh(orin_board.server, "other") as other:
+        before = taken()
         other.acquire(0.0)
+        assert until(lambda: taken() > before)  # the board writes it down a moment after it has answered
         since = time.time()
         worker.start()
         there = until(lambda: all(file.is_file() for file in uploads))
