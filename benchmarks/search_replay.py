@@ -30,7 +30,7 @@ from search.space.space import Params, Space
 
 SHARE = 0.98
 START = 10
-ASKED = 200
+ASKED = 20
 """Proposals that a sampler may make before chance decides."""
 NOISE = 0.006
 SPACE = Space.model_validate(
