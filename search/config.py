@@ -41,7 +41,7 @@ class SearchConfig(Config):
     fidelity: Fidelity = Fidelity()
     trials: int = Field(default=50, ge=1)
     seed: int = 0
-    startup_trials: int = Field(default=10, ge=1, description="trials drawn at random before TPE takes over")
+    startup_trials: int = Field(default=10, ge=1, description="trials before the sampler takes over")
     anchors: tuple[dict[str, Any], ...] = ()
     sampler: Literal["tpe", "model"] = Field(
         default="tpe", description="tpe: Optuna's; model: a Gaussian process over what may fit"

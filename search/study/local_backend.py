@@ -80,14 +80,17 @@ class LocalBackend:
         self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
     ) -> None:
         """Train, with the full schedule of the recipe whatever epoch it stops at."""
-        from bevlite.training.loop import train
+        from bevlite.run_folder import Run
+        from bevlite.training.loop import STATE, train
 
+        # A training that was stopped goes on from its own state, whatever it started from.
+        begun = (Run(run).checkpoints / STATE).is_file()
         train(
             variant,
             self._data,
             recipe,
             run,
-            weights=_inherited(variant, parent) if parent is not None and not (run / "checkpoints").is_dir() else None,
+            weights=_inherited(variant, parent) if parent is not None and not begun else None,
             resume=True,
             devices=self._devices,
             stop_after_epoch=until_epoch,

@@ -100,6 +100,9 @@ class TrialRunner:
             self.trial.set_user_attr("latency", asdict(original.engines))
         self.trial.set_user_attr("parameters", original.parameters)
         self.trial.set_user_attr("rungs", {str(epoch): score for epoch, score in original.rungs.items()})
+        for name in ("quantized", "inherited", "trained_in"):
+            if (known := getattr(original, name)) is not None:
+                self.trial.set_user_attr(name, known)
         self._constrain(original.violations)
         reason = f"same network as trial {original.number}"
         return self._finish(original.state, f"{reason}: {original.reason}" if original.reason else reason)
