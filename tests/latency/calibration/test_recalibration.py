@@ -8,6 +8,7 @@ what it finds on the first has to be what was hidden there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,11 @@ def test_hidden_factors_of_a_board_are_found_again(tmp_path: Path) -> None:
     networks = dict(modules(folder))
     hidden = draw_factors(7)
     assert max(hidden.values()) / min(hidden.values()) > 1.5
-    plain, other = (factors_of(tmp_path / name, networks, f) for name, f in (("plain", None), ("other", hidden)))
+    with ThreadPoolExecutor(2) as both:  # boards wait for programs most of the time
+        boards = [
+            both.submit(factors_of, tmp_path / name, networks, f) for name, f in (("plain", None), ("other", hidden))
+        ]
+        plain, other = (board.result() for board in boards)
     for kind in KINDS[:-1]:  # no module is of the kind "other"
         name = factor_name(kind)
         assert other[name] / plain[name] == pytest.approx(hidden[kind], rel=FOUND_WITHIN), kind
