@@ -142,6 +142,7 @@ def load_search(
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)
     space.check_tasks(base)
+    space.check_precision(base, config.device.precision)
     for index, anchor in enumerate(config.anchors):
         space.check_params(anchor, f"{path}: anchors.{index}")
     recipe = _load_recipe(config.recipe, folder, path)

@@ -105,16 +105,15 @@ def propose(
             np.concatenate([accuracy[order], mean[ways]]),
         )
         mean, deviation = model.predict(rows)
-    ended = np.array([one.trained >= 1 for one in results], dtype=bool)
-    believed = model.predict(known[ended])[0] if ended.any() else np.zeros(0)
-    latencies = [one.latency_ms for one in results if one.trained >= 1]
+    ended = [one for one in results if one.trained >= 1]
+    believed = model.predict(known[trained >= 1])[0].tolist() if ended else []
     full: Points = [
-        *zip(believed.tolist(), latencies, strict=True),
+        *zip(believed, (one.latency_ms for one in ended), strict=True),
         *((float(mean[i]), float(pool.latency_ms[i])) for i in running),
     ]
     reference = float(min([*accuracy.tolist(), *(point[0] for point in full)]))
     if goal == "best":
-        chances = [*(one.fits for one in results if one.trained >= 1), *pool.fits[list(running)].tolist()]
+        chances = [*(one.fits for one in ended), *pool.fits[list(running)].tolist()]
         best_now = max(
             (chance * (point[0] - reference) for chance, point in zip(chances, full, strict=True)), default=0
         )

@@ -221,17 +221,33 @@ class Space(Config):
         return variant, ratios
 
     def check_tasks(self, base: Variant) -> None:
-        """Refuse a space in which some choice changes the tasks.
+        """Refuse a space in which some choice changes the tasks, or says a share of channels that cannot be.
 
         Raises:
             ConfigError: naming the choice.
         """
         for name, choice in self.choices.items():
-            for option in choice.options:
+            for option in choice.options or (choice.low, choice.high):
                 data = self.apply(base, {name: option})
+                split(data)  # a share of channels that cannot be
                 tasks = tasks_of(data)
                 if tasks != base.tasks:
                     raise ConfigError(_tasks_error(f"space.{name}: {option}", tasks, base.tasks))
+
+    def check_precision(self, base: Variant, fixed: str | None) -> None:
+        """Refuse a choice of INT8 beside a precision that is fixed for all latencies: they would be of another network.
+
+        Raises:
+            ConfigError: naming the choice.
+        """
+        for name, choice in self.choices.items() if fixed else ():
+            for option in choice.options:
+                words = self.apply(base, {name: option})["compression"]["precision"]
+                if "int8" in ([words] if isinstance(words, str) else words.values()):
+                    raise ConfigError(
+                        f"space.{name}: {option}: found int8 with device.precision {fixed}; accepted: device.precision "
+                        "null, with which each network has its own"
+                    )
 
     def check_params(self, params: Mapping[str, Any], source: str) -> None:
         """Refuse an anchor that names unknown choices or options (raises ConfigError)."""

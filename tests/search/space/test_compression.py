@@ -13,7 +13,7 @@ from bevlite.models.quantization.plan import is_resolved
 from search.space.compression import split
 from search.space.space import Space
 from search.study.records import TrialRecord
-from tests.search.fakes import LOST, accuracy, run_study
+from tests.search.fakes import LOST, accuracy, load, run_study
 from tests.tiny import tiny
 
 SPACE: dict[str, Any] = {
@@ -86,6 +86,21 @@ def test_a_place_without_channels_is_one_line() -> None:
     space = Space.model_validate({"choices": {"cut": {"path": "prune.camera.nothing", "values": [0.5]}}})
     with pytest.raises(ConfigError, match=r"ratio: found 'camera\.nothing', below which no channel can go"):
         space.build(tiny(), {"cut": 0.5}, "x")
+
+
+@pytest.mark.parametrize(
+    ("space", "device", "said"),
+    [
+        ("{cut: {path: prune.lidar, values: [0, 1.5]}}", "", r"prune\.lidar: found 1\.5; accepted: a share"),
+        ("{cut: {path: prune.lidar, low: 0.0, high: 1.0}}", "", r"prune\.lidar: found 1\.0; accepted: a share"),
+        ("{heads: {choices: {int8: {compression.precision.fusion_heads: int8}}}}", "device: {precision: fp16}\n",
+         r"space\.heads: int8: found int8 with device\.precision fp16; accepted: device\.precision null"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_when_the_file_is_read(tmp_path: Path, space: str, device: str, said: str) -> None:
+    head, tail = STUDY.split("space:")[0], STUDY[STUDY.index("constraints") :]
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, f"{head}space: {space}\n{device}{tail}")
 
 
 def by_params(records: list[TrialRecord]) -> dict[tuple[Any, Any], TrialRecord]:
