@@ -141,8 +141,11 @@ def load_search(
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)
-    space.check_tasks(base)
-    space.check_precision(base, config.device.precision)
+    try:
+        space.check_tasks(base)
+        space.check_precision(base, config.device.precision)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     for index, anchor in enumerate(config.anchors):
         space.check_params(anchor, f"{path}: anchors.{index}")
     recipe = _load_recipe(config.recipe, folder, path)
