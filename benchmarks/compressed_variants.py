@@ -51,14 +51,17 @@ QAT = {"epochs": 3}
 """How a quantized network is trained on, where that is not the recipe of `bevlite qat`."""
 VARIANTS = Path(__file__).resolve().parents[1] / "configs" / "variants"
 STAGES = ("float", "pruned", "finetuned", "calibration", "qat")
+LONGER = "trained-on"
+"""What the whole network is called that was trained on."""
 
 
 def main() -> None:
     """One step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("step", choices=(*STEPS, "predict", "table"))
+    parser.add_argument("step", choices=(*STEPS, *JUDGED, "predict", "table"))
     parser.add_argument("networks", nargs="*", help=f"of {'; '.join(RATIOS)}; all without")
+    parser.add_argument("--stage", choices=(*STAGES, LONGER), help="of score and figures: this one alone")
     options = parser.parse_args()
     names = options.networks or list(RATIOS)
     if unknown := [name for name in names if name not in RATIOS]:
@@ -68,7 +71,10 @@ def main() -> None:
         return
     for name in names:
         began = time.monotonic()
-        STEPS[options.step](options.out, name)
+        if options.step in JUDGED:
+            JUDGED[options.step](options.out, name, options.stage)
+        else:
+            STEPS[options.step](options.out, name)
         print(f"{name}: {options.step} took {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -79,7 +85,7 @@ def run_of(out: Path, name: str) -> Path:
 
 def longer_of(out: Path, name: str) -> Path:
     """The folder of the whole network that was trained on."""
-    return out / "runs" / f"{NETWORKS[name].variant(name).name}-trained-on"
+    return out / "runs" / f"{NETWORKS[name].variant(name).name}-{LONGER}"
 
 
 def prune(out: Path, name: str) -> None:
@@ -119,15 +125,11 @@ def qat(out: Path, name: str) -> None:
         bevlite.qat(path, recipe_overrides=[f"{key}={value}" for key, value in QAT.items()], evaluate=False)
 
 
-def score(out: Path, name: str) -> None:
+def score(out: Path, name: str, only: str | None = None) -> None:
     """Score every stage that there is."""
-    path = run_of(out, name)
-    for stage in Run(path).stages:
-        if stage in STAGES and not evaluation(path, stage).is_file():
+    for label, path, stage in _stages(out, name):
+        if only in (None, label) and stage in Run(path).stages and not evaluation(path, stage).is_file():
             evaluate_run(path, stage=stage, draws=0, batch_size=8, workers=5)
-    other = longer_of(out, name)
-    if Run(other).stages and not evaluation(other, "float").is_file():
-        evaluate_run(other, draws=0, batch_size=8, workers=5)
 
 
 def evaluation(path: Path, stage: str) -> Path:
@@ -136,11 +138,11 @@ def evaluation(path: Path, stage: str) -> Path:
     return path / "eval" / f"{Run(path).data().val_split}-torch{words}" / "metrics.json"
 
 
-def figures(out: Path, name: str) -> None:
+def figures(out: Path, name: str, only: str | None = None) -> None:
     """Figures of every stage that was scored with draws of scenes, and what it costs."""
     for label, path, stage in _stages(out, name):
         file = evaluation(path, stage)
-        if not file.is_file():
+        if only not in (None, label) or not file.is_file():
             continue
         run = Run(path)
         metrics, drawn = scored(run.data(), file.parent)
@@ -150,7 +152,7 @@ def figures(out: Path, name: str) -> None:
 
 
 def _stages(out: Path, name: str) -> list[tuple[str, Path, str]]:
-    whole = [("trained-on", longer_of(out, name), "float")] if longer_of(out, name).is_dir() else []
+    whole = [(LONGER, longer_of(out, name), "float")] if longer_of(out, name).is_dir() else []
     return [(stage, run_of(out, name), stage) for stage in STAGES] + whole
 
 
@@ -163,7 +165,7 @@ def table(out: Path) -> str:
     ]
     for name in RATIOS:
         words = NETWORKS[name].variant(name).name
-        files = {label: out / "compressed" / f"{words}-{label}.json" for label in (*STAGES, "trained-on")}
+        files = {label: out / "compressed" / f"{words}-{label}.json" for label in (*STAGES, LONGER)}
         kept = {label: json.loads(file.read_text()) for label, file in files.items() if file.is_file()}
         for label, found in kept.items():
             variant = Variant.model_validate(yaml.safe_load(found["variant"]))
@@ -212,10 +214,8 @@ def predicted(names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-STEPS = {
-    "prune": prune, "finetune": finetune, "longer": longer, "quantize": quantize, "qat": qat, "score": score,
-    "figures": figures,
-}  # fmt: skip
+STEPS = {"prune": prune, "finetune": finetune, "longer": longer, "quantize": quantize, "qat": qat}
+JUDGED = {"score": score, "figures": figures}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Pruning at one predicted latency, by four guides: what NDS is left.
 
-    python benchmarks/pruning_guides.py OUT [--seeds 3] [--epochs 24] [--saved 0.35]
+    python benchmarks/pruning_guides.py OUT [--seeds 0 1 2] [--saved 0.35]
+    python benchmarks/pruning_guides.py OUT --network pointpillars-centerpoint      # of real size, for a GPU
 
-For each seed a LiDAR network with room to spare learns a small generated world (no GPU is needed), is pruned until its
-engines are predicted to take that share less of an AGX Orin's time, by milliseconds, by multiply-adds, by one ratio for
-all layers, and by milliseconds with the sensitivity of each layer measured (on scenes that were learnt from), and is
-trained on for a quarter of the epochs. NDS is the official devkit's on scenes that were not learnt from. What is done
-already is not done again.
+For each seed a LiDAR network learns a generated world, is pruned until its engines are predicted to take that share
+less of an AGX Orin's time, by milliseconds, by multiply-adds, by one ratio for all layers, and by milliseconds with the
+sensitivity of each layer measured (on scenes that were learnt from), and is trained on. The small one needs no GPU and
+has a world of its own (10 scenes to learn from, 6 others); that of real size learns the world of
+`reference_variants.py OUT world` by its recipe. NDS is the official devkit's on scenes that were not learnt from. What
+is done already is not done again; `--guides` takes some of them, `--guides` with nothing behind it only trains and
+measures, so that processes can share the work.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from reference_variants import NETWORKS, RECIPE
+
 import bevlite
 from bevlite.config import write_atomic
 from bevlite.data.config import load_data_config
+from bevlite.evaluation.run import evaluate_run
 from bevlite.run_folder import Run
-from bevlite.training.recipe import load_recipe
-from bevlite.variant import load_variant
+from bevlite.training.recipe import Recipe, load_recipe
+from bevlite.variant import Variant, load_variant
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = (
@@ -40,61 +46,80 @@ MEASURED = "measured"
 """By milliseconds, with importance weighed by what cuts of each layer were measured to cost."""
 GUIDES = ("latency", "macs", "uniform", MEASURED)
 FIGURES = ("NDS", "mAP")
+SMALL = "lidar-with-room"
+REAL = "pointpillars-centerpoint"
+TRAINED_ON = {SMALL: 0.25, REAL: 0.5}
+"""Epochs after pruning, as a share of those before."""
 
 
 def main() -> None:
-    """All seeds, then the table."""
+    """The seeds that are asked for, then the table of all that was done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--network", choices=(SMALL, REAL), default=SMALL)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--guides", nargs="*", choices=GUIDES, default=list(GUIDES))
+    parser.add_argument("--epochs", type=int, help="24 of the small network, 8 of the other without")
     parser.add_argument("--saved", type=float, default=0.35)
     options = parser.parse_args()
     world = options.out / "world"
     if not (world / "v1.0-trainval").is_dir():
+        if options.network == REAL:
+            parser.error(f"{world}: not found; accepted: what reference_variants.py OUT world makes")
         bevlite.synthesize(world, scenes=16, val_scenes=6, samples=10, image_scale=0.25)
-    found = [one for seed in range(options.seeds) for one in of_seed(options, world, seed)]
-    write_atomic(options.out / "pruning_guides.json", json.dumps(found, indent=1) + "\n")
-    print(table(found))
+    for seed in options.seeds:
+        of_seed(options, world, seed)
+    print(table([json.loads(file.read_text()) for file in sorted(options.out.glob("guides/*/guide.json"))]))
 
 
-def of_seed(options: Any, world: Path, seed: int) -> list[dict[str, Any]]:
-    """One training, four ways to prune it."""
-    variant = load_variant(ROOT / "configs" / "variants" / "demo.yaml", SETTINGS)
-    changes = [f"epochs={options.epochs}", f"seed={seed}", "augmentation.image=null"]
-    recipe = load_recipe(ROOT / "configs" / "recipes" / "demo.yaml", changes)
-    whole = Run(options.out / f"seed-{seed}")
-    if not whole.stages or whole.weights_meta("float")["epoch"] < options.epochs:
+def taught(options: Any, seed: int) -> tuple[Variant, Recipe]:
+    """The network and how it learns."""
+    if options.network == SMALL:
+        changes = [f"epochs={options.epochs or 24}", f"seed={seed}", "augmentation.image=null"]
+        recipe = load_recipe(ROOT / "configs" / "recipes" / "demo.yaml", changes)
+        return load_variant(ROOT / "configs" / "variants" / "demo.yaml", SETTINGS), recipe
+    changed = {"seed": seed} | ({"epochs": options.epochs} if options.epochs else {})
+    return NETWORKS[REAL].variant(REAL), Recipe.model_validate(RECIPE | changed)
+
+
+def of_seed(options: Any, world: Path, seed: int) -> None:
+    """One training, several ways to prune it."""
+    variant, recipe = taught(options, seed)
+    folder = options.out / "guides"
+    whole = Run(folder / f"seed-{seed}")
+    if not whole.stages or whole.weights_meta("float")["epoch"] < recipe.epochs:
         bevlite.train(variant, data=load_data_config(world), recipe=recipe, out=whole.path, resume=True, evaluate=False)
+    before = scored(whole, "float")
     table = whole.path / "sensitivity.json"
-    if not table.is_file():
+    if not table.is_file() and (MEASURED in options.guides or not options.guides):
         split = str(whole.data().train_split)
         bevlite.sensitivity(whole, prune=True, samples=60, split=split, json_path=table, say=print)
     report = bevlite.latency(variant)
     budget_ms = report.total_ms - options.saved * sum(module.latency_ms for module in report.modules)
-    found = []
-    for guide in GUIDES:
-        run = Run(options.out / f"seed-{seed}-{guide}")
+    for guide in options.guides:
+        run = Run(folder / f"seed-{seed}-{guide}")
         file = run.path / "guide.json"
         if not file.is_file():
             shutil.rmtree(run.path, ignore_errors=True)
-            shutil.copytree(whole.path, run.path)
-            before = scored(run, "float")
+            shutil.copytree(whole.path, run.path, ignore=shutil.ignore_patterns("sensitivity*"))
             how: dict[str, Any] = {"sensitivity": table} if guide == MEASURED else {"guide": guide}
             made = bevlite.prune(run, budget_ms=budget_ms, **how)
             cut = scored(run, "pruned")
-            bevlite.finetune(run, evaluate=False, progress=False)
+            epochs = round(recipe.epochs * TRAINED_ON[options.network])
+            bevlite.finetune(run, recipe_overrides=[f"epochs={epochs}"], evaluate=False, progress=False)
             sizes = {"before": vars(made.before), "after": vars(made.after)}
             scores = {"float": before, "pruned": cut, "finetuned": scored(run, "finetuned")}
             write_atomic(file, json.dumps({"seed": seed, "guide": guide, **sizes, "scores": scores}) + "\n")
-        found.append(json.loads(file.read_text()))
-        print(found[-1], flush=True)
-    return found
+        print(file.read_text(), end="", flush=True)
 
 
 def scored(run: Run, stage: str) -> dict[str, float]:
     """NDS and mAP of a stage."""
-    summary = bevlite.evaluate(run, stage=stage, progress=False)
+    words = "" if stage == "float" else f"-{stage}"
+    file = run.path / "eval" / f"{run.data().val_split}-torch{words}" / "metrics.json"
+    if not file.is_file():
+        evaluate_run(run.path, stage=stage, draws=0, batch_size=8, workers=5, progress=False)
+    summary = json.loads(file.read_text())
     return {name: summary[name] for name in FIGURES}
 
 
@@ -106,6 +131,8 @@ def table(found: list[dict[str, Any]]) -> str:
     ]
     for guide in GUIDES:
         rows = [one for one in found if one["guide"] == guide]
+        if not rows:
+            continue
         sizes = [
             f"{mean(r['before'][key] for r in rows) / unit:.3g} -> {mean(r['after'][key] for r in rows) / unit:.3g}"
             for key, unit in (("parameters", 1e6), ("macs", 1e9), ("predicted_ms", 1.0))

@@ -13,7 +13,7 @@ from bevlite.tensorrt import DEFAULT_VERSION
 if TYPE_CHECKING:
     from bevlite.compression.calibration import Method
     from bevlite.compression.choice import Guide
-    from bevlite.compression.compress import By, Compressed
+    from bevlite.compression.compress import By, Compressed, Mix
     from bevlite.compression.importance import Importance
     from bevlite.compression.ledger import Line
     from bevlite.compression.prune import Pruned
@@ -264,6 +264,7 @@ def compress(
     samples: int = 100,
     method: Method = "percentile",
     calibration_samples: int = 64,
+    mixed: Mix = "part",
     finetune_overrides: Iterable[str] = (),
     qat_overrides: Iterable[str] = (),
     devices: int = 1,
@@ -275,8 +276,9 @@ def compress(
 ) -> Compressed:
     """From a trained run to one that fits, in one go; the same call goes on where it was stopped.
 
-    Score, prune for the budget, train on, calibrate for INT8, train on with INT8's values where that lost too much,
-    export, score the exported files. A stage that loses more than it may ends it.
+    Score, prune for the budget, train on, calibrate for INT8, put back to FP16 what that costs most where it lost too
+    much, train on with INT8's values where that is not enough, export, score the exported files. A stage that loses
+    more than it may ends it.
 
     Args:
         run: a run, or its folder.
@@ -288,6 +290,7 @@ def compress(
         samples: of the training split, on which cuts are measured.
         method: of the calibration: `max`, `percentile`, `entropy`, `mse`.
         calibration_samples: of the training split.
+        mixed: what goes back to FP16 as one where INT8 loses too much: a `part`, a `layer`, or nothing (`no`).
         finetune_overrides: settings of the recipe of training on, `a.b=c`.
         qat_overrides: settings of the recipe of training with INT8's values.
         devices: GPUs (or CPU processes).
@@ -310,7 +313,7 @@ def compress(
 
     goal = Goal(
         budget_ms, Allowed(max_pruning_drop, max_quantization_drop, max_drop), guide, samples, method,
-        calibration_samples, tuple(finetune_overrides), tuple(qat_overrides),
+        calibration_samples, mixed, tuple(finetune_overrides), tuple(qat_overrides),
     )  # fmt: skip
     board = predicted_board(device, "", tensorrt, power_mode)
     path = run_path(run)

@@ -13,7 +13,7 @@ from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from bevlite.compression.calibration import Method
-    from bevlite.compression.compress import By
+    from bevlite.compression.compress import By, Mix
 
 OVER = 1
 """Exit status where a stage lost more than it may."""
@@ -44,6 +44,9 @@ def compress_command(
     samples: int = typer.Option(100, "--samples", help="Training samples on which cuts are measured."),
     method: str = typer.Option("percentile", "--method", help="Calibration: max, entropy, percentile or mse."),
     calibration_samples: int = typer.Option(64, "--calibration-samples", help="Training samples to calibrate on."),
+    mixed: str = typer.Option(
+        "part", "--mixed", help="What may go back to FP16 where INT8 loses too much: part, layer, or no."
+    ),
     finetune_overrides: list[str] = typer.Option(
         [], "--set-finetune", help="A key of the recipe of training on: a.b=c."
     ),
@@ -54,7 +57,7 @@ def compress_command(
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     out: Path | None = typer.Option(None, "--out", help="The ledger as a picture (PNG)."),
 ) -> None:
-    """Prune, train on, quantize, train on where needed, export and judge; goes on where it was stopped."""
+    """Prune, train on, quantize (mixed and trained on where needed), export, judge; goes on where it was stopped."""
     from bevlite.api.compressing import compress
     from bevlite.reporting.ledger import ledger_table
 
@@ -68,6 +71,7 @@ def compress_command(
         samples=samples,
         method=cast("Method", method),
         calibration_samples=calibration_samples,
+        mixed=cast("Mix", mixed),
         finetune_overrides=finetune_overrides,
         qat_overrides=qat_overrides,
         devices=devices,

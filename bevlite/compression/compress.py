@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,11 +18,13 @@ from bevlite.compression.choice import Limits
 from bevlite.compression.costs import Predictions
 from bevlite.compression.finetune import finetune_recipe, finetune_run
 from bevlite.compression.ledger import Allowed, Line, read_ledger
+from bevlite.compression.mixed import MixedLimits
 from bevlite.compression.prune import Plan, prune_run
 from bevlite.compression.qat import qat_recipe, qat_run
 from bevlite.compression.quantize import Calibration, quantize_run
 from bevlite.compression.scored import weights_digest
 from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
+from bevlite.compression.sensitivity_int8 import RoundingPlan, quantize_sensitivity
 from bevlite.config import apply_overrides, as_dict, validate, write_atomic
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
@@ -35,6 +37,8 @@ from bevlite.training.recipe import Recipe
 STATE = "compress.json"
 By = Literal["measured", "latency", "macs", "uniform"]
 BYS: tuple[By, ...] = get_args(By)
+Mix = Literal["no", "part", "layer"]
+MIXES: tuple[Mix, ...] = get_args(Mix)
 Say = Callable[[str], None]
 
 
@@ -44,7 +48,9 @@ class Goal:
 
     budget_ms: predicted latency of the network in INT8 on the board. allowed: the most that may be lost.
     guide: what pruning goes by; `measured` really cuts and scores each layer first, on `samples` of the training split.
-    method, calibration_samples: of the calibration. finetune, qat: settings of their recipes, `a.b=c`.
+    mixed: where INT8 loses too much, what it costs by part or by layer is measured on as many samples, and what is
+    dearest goes back to FP16 as far as the budget goes. method, calibration_samples: of the calibration. finetune, qat:
+    settings of their recipes, `a.b=c`.
     """
 
     budget_ms: float
@@ -53,6 +59,7 @@ class Goal:
     samples: int = 100
     method: Method = "percentile"
     calibration_samples: int = 64
+    mixed: Mix = "part"
     finetune: tuple[str, ...] = ()
     qat: tuple[str, ...] = ()
 
@@ -61,6 +68,8 @@ class Goal:
             raise BevliteError(f"guide: found '{self.guide}'; accepted: {', '.join(BYS)}")
         if self.method not in METHODS:
             raise BevliteError(f"method: found '{self.method}'; accepted: {', '.join(METHODS)}")
+        if self.mixed not in MIXES:
+            raise BevliteError(f"mixed: found '{self.mixed}'; accepted: {', '.join(MIXES)}")
         Plan(budget_ms=self.budget_ms)
         CutPlan(samples=self.samples)
         Calibration(samples=self.calibration_samples)
@@ -106,6 +115,8 @@ def compress_run(
     chain.quantized()
     chain.scored("calibration")
     last: Stage = "calibration"
+    if chain.over("calibration") and chain.mixed():
+        chain.scored("calibration")
     if chain.over("calibration"):
         chain.trained_quantized()
         chain.scored("qat")
@@ -193,11 +204,37 @@ class _Chain:
         return file
 
     def quantized(self) -> None:
-        """Calibrate; what was calibrated so before is kept."""
+        """Calibrate; what was calibrated so before is kept, and so are layers that went back to FP16."""
+        if self._is_done("mixed") and "calibration" in self.run.stages:
+            return
         self.say("calibrating")
-        how = Calibration(method=self.goal.method, samples=self.goal.calibration_samples)
-        made = quantize_run(self.run.path, how, say=self.say)
+        made = quantize_run(self.run.path, self._calibration(), say=self.say)
         self._done("calibration", {"int8": len(made.int8), "overflows": dict(made.overflows)})
+
+    def _calibration(self) -> Calibration:
+        return Calibration(method=self.goal.method, samples=self.goal.calibration_samples)
+
+    def mixed(self) -> bool:
+        """Back to FP16 with what loses most for its milliseconds, within the budget; whether anything went back."""
+        if self.goal.mixed == "no" or self._is_done("mixed"):
+            return False
+        self.say("INT8 loses too much: measuring what each part of it costs")
+        by: Any = self.goal.mixed
+        plan = RoundingPlan(by=by, samples=self.goal.samples, split=str(self.run.data().train_split))
+        table = quantize_sensitivity(
+            self.run.path, plan, self.board, stage="calibration", devices=self.devices, say=self.say
+        )
+        file = self.run.path / "sensitivity" / "quantize.json"
+        table.write(file)
+        if table.whole <= 0:
+            self._done("mixed", {"floats": {}, "why": f"found {table.figure} {table.whole:g} on training samples"})
+            return False
+        limits = MixedLimits(self.goal.allowed.quantization, self.goal.budget_ms)
+        how = replace(self._calibration(), sensitivity=file, limits=limits)
+        made = quantize_run(self.run.path, how, board=self.board, say=self.say)
+        assert made.mixed is not None
+        self._done("mixed", {"floats": made.mixed.floats, "missed": made.mixed.missed})
+        return bool(made.mixed.floats)
 
     def trained_quantized(self) -> None:
         """Train on with INT8's values."""

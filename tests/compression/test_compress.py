@@ -12,9 +12,13 @@ import torch
 import bevlite
 from bevlite.cli.compress import share
 from bevlite.compression import compress as chain
+from bevlite.compression.measured_int8 import QuantizationSensitivity
+from bevlite.compression.sensitivity_int8 import RoundingPlan, units_of
 from bevlite.data.config import DataConfig
+from bevlite.devices.predicted import PredictedDevice
 from bevlite.errors import BevliteError
 from bevlite.models.detector import Detector
+from bevlite.models.quantization.placement import placement
 from bevlite.models.quantization.plan import in_int8
 from bevlite.run_folder import Run
 from bevlite.training.checkpoints import save_weights
@@ -90,10 +94,56 @@ def test_a_stage_that_loses_too_much_ends_it(run: Run) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chain, "evaluate_run", scored)
-        made = bevlite.compress(run, budget_ms=budget(run, 1.01), **QUICK)
+        made = bevlite.compress(run, budget_ms=budget(run, 1.01), **QUICK, mixed="no")
     assert run.stages == ("float", "calibration", "qat") and "quantization lost 40.0%" in made.stopped
     assert not (run.path / "onnx").exists()
     assert set(json.loads((run.path / "compress.json").read_text())["done"]) == {"calibration"}
+
+
+def test_what_int8_costs_most_goes_back_to_fp16(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained, and not a second time; the network stays within its budget."""
+    lines = [{"NDS": 1.0}, {"NDS": 0.9}, {"NDS": 0.995}]
+    measured: list[RoundingPlan] = []
+
+    def scored(path: Path, *, stage: str, backend: str = "torch", **_: Any) -> None:
+        if backend == "torch":
+            Run(path).record(stage, lines.pop(0))
+
+    def sensitivity(path: Path, plan: RoundingPlan, board: PredictedDevice, **_: Any) -> QuantizationSensitivity:
+        measured.append(plan)
+        variant = Run(path).variant("calibration")
+        places = placement(variant)
+        units = units_of(places, places.quantized(variant.compression.precision_of), plan.by)
+        assert "lidar.backbone" in units and len(units) > 1
+
+        def lost(loss: float) -> dict[str, Any]:
+            return {"loss": loss, "lower": loss, "upper": loss, "error": 0.0, "halves": None}
+
+        rows = [
+            lost(0.1 if unit == "lidar.backbone" else 0.0)
+            | {"unit": unit, "layers": layers, "first": lost(0.0), "last": lost(0.0), "first_ms": 1.0, "saved_ms": 1.0}
+            for unit, layers in units.items()
+        ]
+        return QuantizationSensitivity.model_validate({
+            "network_hash": variant.network_hash, "stage": "calibration", "figure": "NDS", "whole": 1.0, "split": "any",
+            "samples": 1, "scenes": 1, "by": plan.by, "device": board.name, "tensorrt": board.tensorrt,
+            "rank_correlation": None, "power_mode": board.power_mode, "whole_ms": 9.0, "int8": 0.9, "int8_ms": 5.0,
+            "lost": lost(0.1), "units": rows,
+        })  # fmt: skip
+
+    monkeypatch.setattr(chain, "evaluate_run", scored)
+    monkeypatch.setattr(chain, "export_run", lambda *_, **__: None)
+    monkeypatch.setattr(chain, "quantize_sensitivity", sensitivity)
+    limit = budget(run, 1.5)
+    made = bevlite.compress(run, budget_ms=limit, **QUICK, say=print)
+    assert made.stopped == "" and run.stages == ("float", "calibration") and lines == []
+    variant = run.variant("calibration")
+    left = placement(variant).quantized(variant.compression.precision_of)
+    assert left and not [layer for layer in left if layer.startswith("lidar.backbone")]
+    ms = made.lines[-1].predicted_ms
+    assert ms is not None and budget(run, 1.0) < ms <= limit
+    assert [plan.by for plan in measured] == ["part"] and measured[0].split == run.data().train_split
+    assert bevlite.compress(run, budget_ms=limit, **QUICK) == made and len(measured) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,6 +152,7 @@ def test_a_stage_that_loses_too_much_ends_it(run: Run) -> None:
         ({"budget_ms": 0.0}, "budget: found 0 ms"),
         ({"guide": "luck"}, "guide: found 'luck'; accepted: measured, latency, macs, uniform"),
         ({"method": "luck"}, "method: found 'luck'"),
+        ({"mixed": "luck"}, "mixed: found 'luck'; accepted: no, part, layer"),
         ({"max_drop": 2.0}, "drop: total: found 2; accepted: 0 to 1"),
         ({"calibration_samples": 0}, "samples: found 0"),
         ({"budget_ms": 0.01, "guide": "uniform"}, r"budget: found 0\.01 ms; accepted: .* or more"),

@@ -7,6 +7,10 @@ found (position-aware enhancement), and taught by the heights of boxes.
 Nothing tells the network how a sample was augmented, so it always sees the world in the ego frame: in training its map
 is turned, mirrored and scaled afterwards as the rest of the sample was (Horizon turns the features likewise), and
 images are not warped (`calibrated`).
+
+Positions are learnt, and start as sines of where a token or a query is (Vaswani et al., 2017), with the bearing and the
+range of a query as its content: near tokens and near queries then look alike from the first step, and what one query
+learns serves its neighbours. From random tables each query has to find its tokens by itself.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ from bevlite.registry import VIEW_TRANSFORMS
 BEV_AUGMENTATION = "bev_augmentation"
 TEMPERATURE = 100.0
 """Of the sine embedding of heights."""
+OCTAVES = 5.0
+"""Between the slowest and the fastest wave that positions start from."""
 SHARES = (0.390625, 0.390625)
 """Of the key position that rows and columns take; the camera takes the rest (100, 100 and 56 of 256)."""
 
@@ -131,12 +137,13 @@ class CFT(ViewTransform):
         embed = config.embed
         self.enter = nn.Conv2d(in_channels, embed, 1)
         rows, columns = (int(share * embed) for share in SHARES)
-        self.key_rows = nn.Parameter(torch.randn(config.positions, rows))
-        self.key_columns = nn.Parameter(torch.randn(config.positions, columns))
+        self.key_rows = nn.Parameter(along(config.positions, self.area[0], rows))
+        self.key_columns = nn.Parameter(along(config.positions, self.area[1], columns))
         self.key_cameras = nn.Parameter(torch.randn(cameras, embed - rows - columns))
-        self.query_rows = nn.Parameter(torch.randn(self.queries[0], embed))
-        self.query_columns = nn.Parameter(torch.randn(self.queries[1], embed))
-        self.content = nn.Parameter(torch.randn(self.queries[0] * self.queries[1], embed))
+        self.query_rows = nn.Parameter(along(self.queries[0], self.queries[0], embed))
+        # Both tables are summed: other channels have the same frequency in the second one.
+        self.query_columns = nn.Parameter(along(self.queries[1], self.queries[1], embed).roll(embed // 4, dims=1))
+        self.content = nn.Parameter(bearing_and_range(self.queries, embed))
         self.height = nn.Sequential(nn.Linear(embed, embed), nn.ReLU(), nn.Linear(embed, 1))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=i == 0) for i in range(config.decoder_layers))
@@ -265,6 +272,34 @@ class DecoderLayer(nn.Module):
         found = self.attention(target + position + height, memory + keys, memory)
         target = self.norm(target + found)
         return self.norm2(target + self.feed_forward(target)), height
+
+
+def along(count: int, within: int, channels: int) -> Tensor:
+    """Sines of `count` places on a line, (count, channels): the first `within` of them span it from -1 to 1.
+
+    Sines in the first half of the channels, cosines in the second; a quarter of the slowest wave spans 0 to 1.
+    """
+    places = (2 * torch.arange(count) + 1) / within - 1
+    return waves(places * math.pi / 2, octaves(-(-channels // 2)))[:, :channels]
+
+
+def bearing_and_range(queries: tuple[int, int], channels: int) -> Tensor:
+    """Sines of where each query lies from the car, (Q, channels): bearing in the first half, range in the second."""
+    y, x = torch.meshgrid(*((2 * torch.arange(count) + 1) / count - 1 for count in queries), indexing="ij")
+    bearing, far = torch.atan2(y, x).flatten(), torch.hypot(x, y).flatten()
+    whole = octaves(channels // 4).round()  # waves that close around the car
+    return torch.cat([waves(bearing, whole), waves(far * math.pi / 2, octaves(channels // 4))], dim=1)
+
+
+def octaves(count: int) -> Tensor:
+    """Frequencies of so many waves: from 1 over five octaves, evenly in pitch."""
+    return 2.0 ** (OCTAVES * torch.arange(count) / max(count, 1))
+
+
+def waves(angles: Tensor, frequencies: Tensor) -> Tensor:
+    """Angles (K,) in rad to sines, then cosines, of each frequency: (K, 2 * frequencies)."""
+    angle = angles[:, None] * frequencies
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 def sine_embedding(heights_m: Tensor, z_range_m: tuple[float, float], channels: int) -> Tensor:
