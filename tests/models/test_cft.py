@@ -18,7 +18,14 @@ from bevlite.grid import BEVGrid
 from bevlite.losses.heights import height_loss, height_targets
 from bevlite.models.attention import Attention
 from bevlite.models.auxiliary import collected
-from bevlite.models.view_transforms.cft import CFTConfig, DecoderLayer, EncoderLayer, sine_embedding
+from bevlite.models.view_transforms.cft import (
+    CFTConfig,
+    DecoderLayer,
+    EncoderLayer,
+    along,
+    bearing_and_range,
+    sine_embedding,
+)
 from bevlite.training.loop import augmentation_of
 from bevlite.training.recipe import Recipe
 from tests.tiny import tiny
@@ -82,6 +89,21 @@ def test_multiply_adds_of_a_decoder_layer() -> None:
     with FlopCounterMode(display=False) as counter:
         layer(*(torch.empty(shape, device="meta") for shape in shapes))
     assert counter.get_total_flops() / 2 == pytest.approx(5.4e9, rel=0.02)
+
+
+def test_positions_start_alike_where_they_are_near() -> None:
+    """So that what one query learns serves its neighbours; bearings close behind the car, whatever the grid covers."""
+    line = along(70, 64, 25)
+    likeness = torch.nn.functional.cosine_similarity(line[:1], line[:64], dim=1)
+    assert line.shape == (70, 25) and (likeness[:4].diff() < 0).all() and likeness[1] > 0.8 > 0.5 > likeness[8:].max()
+    bev = BEVGrid(x_range_m=(-30.0, 10.0), y_range_m=(-20.0, 20.0), cell_m=1.0)
+    codes = bearing_and_range(bev, (20, 20), 32).unflatten(0, (20, 20))
+    bearing, far = codes[..., :16], codes[..., 16:]
+    x, y = -30 + 2 * torch.arange(20) + 1.0, -20 + 2 * torch.arange(20) + 1.0
+    torch.testing.assert_close(bearing[12, 3, 0], (torch.atan2(y[12], x[3])).sin())
+    torch.testing.assert_close(far[12, 3, 0], (torch.hypot(x[3], y[12]) / math.hypot(29, 19) * math.pi / 2).sin())
+    behind = torch.nn.functional.cosine_similarity(bearing[9], bearing[10], dim=1)  # 1 m to either side of the axis
+    assert behind[0] > 0.8  # 29 m behind the car, where the angle jumps from pi to -pi
 
 
 def test_sine_embedding() -> None:

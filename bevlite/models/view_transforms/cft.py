@@ -143,7 +143,7 @@ class CFT(ViewTransform):
         self.query_rows = nn.Parameter(along(self.queries[0], self.queries[0], embed))
         # Both tables are summed: other channels have the same frequency in the second one.
         self.query_columns = nn.Parameter(along(self.queries[1], self.queries[1], embed).roll(embed // 4, dims=1))
-        self.content = nn.Parameter(bearing_and_range(self.queries, embed))
+        self.content = nn.Parameter(bearing_and_range(bev, self.queries, embed))
         self.height = nn.Sequential(nn.Linear(embed, embed), nn.ReLU(), nn.Linear(embed, 1))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=i == 0) for i in range(config.decoder_layers))
@@ -283,12 +283,19 @@ def along(count: int, within: int, channels: int) -> Tensor:
     return waves(places * math.pi / 2, octaves(-(-channels // 2)))[:, :channels]
 
 
-def bearing_and_range(queries: tuple[int, int], channels: int) -> Tensor:
-    """Sines of where each query lies from the car, (Q, channels): bearing in the first half, range in the second."""
-    y, x = torch.meshgrid(*((2 * torch.arange(count) + 1) / count - 1 for count in queries), indexing="ij")
+def bearing_and_range(bev: BEVGrid, queries: tuple[int, int], channels: int) -> Tensor:
+    """Sines of where each query (y, x) lies from the car, (Q, channels): first half its bearing, second half its range.
+
+    Waves of the bearing close around the car; a quarter of the slowest wave of the range spans 0 to the farthest query.
+    """
+    places = (
+        low + (torch.arange(count) + 0.5) * (high - low) / count
+        for (low, high), count in zip((bev.y_range_m, bev.x_range_m), queries, strict=True)
+    )
+    y, x = torch.meshgrid(*places, indexing="ij")
     bearing, far = torch.atan2(y, x).flatten(), torch.hypot(x, y).flatten()
-    whole = octaves(channels // 4).round()  # waves that close around the car
-    return torch.cat([waves(bearing, whole), waves(far * math.pi / 2, octaves(channels // 4))], dim=1)
+    scaled = far / far.max() * math.pi / 2
+    return torch.cat([waves(bearing, octaves(channels // 4).round()), waves(scaled, octaves(channels // 4))], dim=1)
 
 
 def octaves(count: int) -> Tensor:
