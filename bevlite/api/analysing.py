@@ -227,11 +227,11 @@ def sensitivity(
     quantize: bool = False,
     blocks: bool = False,
     ratios: Iterable[float] | None = None,
-    by: By = "layer",
-    importance: Importance = "l2",
+    by: By | None = None,
+    importance: Importance | None = None,
     samples: int = 200,
     split: str | None = None,
-    align: int = 8,
+    align: int | None = None,
     stage: str | None = None,
     device: str = "agx-orin-64gb",
     tensorrt: str = DEFAULT_VERSION,
@@ -254,13 +254,13 @@ def sensitivity(
         run: a run, or its folder.
         prune: remove channels; what is to be done must be said.
         quantize: round to INT8; the run must have been calibrated.
-        blocks: remove blocks, one at a time; `ratios`, `by`, `importance` and `align` are not for them.
+        blocks: remove blocks, one at a time.
         ratios: shares of the channels to remove, each tried; None for 0.25 and 0.5.
-        by: what is changed at once: `module`, `part` (`camera.backbone`), `layer`; of channels also `group`.
-        importance: which channels go: `l2`, `l1` or `bn`.
+        by: what is changed at once: `module`, `part` (`camera.backbone`), `layer` (None); of channels also `group`.
+        importance: which channels go: `l2` (None), `l1` or `bn`.
         samples: how many, spread over the scenes of the split.
         split: an official split; None for the validation split of the data.
-        align: what is left of a group is a multiple of it.
+        align: what is left of a group is a multiple of it; None for 8.
         stage: which weights; None for those of training, or those in INT8 before they were trained on.
         device: whose latency counts: a name in configs/devices, or a YAML file.
         tensorrt: the version on it.
@@ -289,9 +289,13 @@ def sensitivity(
             f"sensitivity: found {found}; accepted: --prune, --blocks or --quantize (prune=True, blocks=True or "
             "quantize=True)"
         )
-    if ratios is not None and not prune:
-        raise BevliteError(f"sensitivity: found ratios with --{'blocks' if blocks else 'quantize'}; accepted: with "
+    of_cuts = {"ratios": ratios, "importance": importance, "align": align}
+    given = [name for name, value in of_cuts.items() if value is not None]
+    if given and not prune:
+        raise BevliteError(f"sensitivity: found {given[0]} with --{'blocks' if blocks else 'quantize'}; accepted: with "
                            "--prune")  # fmt: skip
+    if by is not None and blocks:
+        raise BevliteError("sensitivity: found by with --blocks; accepted: with --prune or --quantize")
     path, tell = run_path(run), say or (lambda _: None)
     if blocks:
         from bevlite.compression.sensitivity_blocks import block_sensitivity
@@ -310,7 +314,7 @@ def sensitivity(
         from bevlite.compression.sensitivity_int8 import RoundingPlan, quantize_sensitivity
         from bevlite.reporting.sensitivity_int8 import draw_int8_sensitivity
 
-        rounding = RoundingPlan(cast("Of", by), samples, split)
+        rounding = RoundingPlan(cast("Of", by or "layer"), samples, split)
         board = predicted_board(device, "", tensorrt, power_mode)
         table = quantize_sensitivity(
             path, rounding, board, stage=stage, devices=devices, workers=workers, say=tell
@@ -322,7 +326,10 @@ def sensitivity(
         return table
     from bevlite.reporting.sensitivity import draw_sensitivity
 
-    plan = CutPlan((0.25, 0.5) if ratios is None else tuple(ratios), by, importance, samples, align, split)
+    plan = CutPlan(
+        (0.25, 0.5) if ratios is None else tuple(ratios), by or "layer", importance or "l2", samples,
+        8 if align is None else align, split,
+    )  # fmt: skip
     board = predicted_board(device, "", tensorrt, power_mode)
     cuts = prune_sensitivity(path, plan, board, stage=stage, devices=devices, workers=workers, say=tell)
     if json_path is not None:

@@ -24,11 +24,13 @@ def sensitivity_command(
     ),
     blocks: bool = typer.Option(False, "--blocks", help="Remove each block that can go, and score what is left."),
     ratios: str | None = typer.Option(None, "--ratios", help="Shares of channels to remove: 0.25,0.5 by default."),
-    by: str = typer.Option("layer", "--by", help="Changed at once: module, part, layer (or group, of channels)."),
-    importance: str = typer.Option("l2", "--importance", help="Which channels go: l2, l1 or bn."),
+    by: str | None = typer.Option(
+        None, "--by", help="Changed at once: module, part, layer (default; or group, of channels)."
+    ),
+    importance: str | None = typer.Option(None, "--importance", help="Which channels go: l2 (default), l1 or bn."),
     samples: int = typer.Option(200, "--samples", help="How many, spread over the scenes of the split."),
     split: str | None = typer.Option(None, "--split", help="The validation split of the data by default."),
-    align: int = typer.Option(8, "--align", help="What is left of a group is a multiple of it."),
+    align: int | None = typer.Option(None, "--align", help="What is left of a group is a multiple of it (8)."),
     stage: str | None = typer.Option(
         None, "--stage", help="Which weights: float (default), pruned, finetuned; in INT8 calibration (default), qat."
     ),
@@ -56,8 +58,8 @@ def sensitivity_command(
         quantize=quantize,
         blocks=blocks,
         ratios=_ratios(ratios) if ratios is not None else None,
-        by=cast("By", by),
-        importance=cast("Importance", importance),
+        by=cast("By | None", by),
+        importance=cast("Importance | None", importance),
         samples=samples,
         split=split,
         align=align,

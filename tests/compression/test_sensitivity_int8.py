@@ -97,6 +97,8 @@ def test_a_trial_is_what_that_plan_gives_and_a_choice_follows(
     [
         (("analyze", "sensitivity", "RUN", "--prune", "--quantize"), "found --prune and --quantize; accepted: "),
         (("analyze", "sensitivity", "RUN", "--quantize", "--ratios", "0.5"), "found ratios with --quantize"),
+        (("analyze", "sensitivity", "RUN", "--quantize", "--importance", "bn"), "found importance with --quantize"),
+        (("analyze", "sensitivity", "RUN", "--blocks", "--by", "part"), "found by with --blocks"),
         (("analyze", "sensitivity", "RUN", "--quantize", "--by", "group"), "found 'group'; accepted: module, part, la"),
         (("quantize", "RUN", "--max-drop", "2%"), "quantize: found max_drop or budget_ms alone; accepted: with --sens"),
         (("quantize", "RUN", "--max-drop", "much"), "--max-drop: found 'much'; accepted: a share, e.g. 2% or 0.02"),
