@@ -39,12 +39,14 @@ class SearchConfig(Config):
     recipe: str | dict[str, Any]
     recipe_overrides: dict[str, Any] = {}
     fidelity: Fidelity = Fidelity()
-    trials: int = Field(default=50, ge=1)
+    trials: int = Field(
+        default=50, ge=1, description="networks tried; of the model: full trainings that are spent, on more networks"
+    )
     seed: int = 0
     startup_trials: int = Field(default=10, ge=1, description="trials before the sampler takes over")
     anchors: tuple[dict[str, Any], ...] = ()
     sampler: Literal["tpe", "model"] = Field(
-        default="tpe", description="tpe: Optuna's; model: a Gaussian process over what may fit"
+        default="tpe", description="tpe: Optuna's; model: a Gaussian process over what may fit, which pauses trials"
     )
     goal: Goal = Field(default="best", description="of the model: one network for the budget, or a front")
     inherit: bool = Field(

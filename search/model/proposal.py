@@ -41,12 +41,18 @@ class Pool:
 @dataclass(frozen=True)
 class Proposal:
     """A network of the pool by its number, how much it is expected to add (accuracy, or accuracy times ms of a front),
-    and what is expected of it."""
+    and what is expected of it.
+
+    noise: standard deviation of a single training, as the model finds it. share: of the gain, in accuracy alone: what a
+    front gains on average over the latencies below the budget.
+    """
 
     number: int
     gain: float
     mean: float
     deviation: float
+    noise: float = 0.0
+    share: float = 0.0
 
 
 def first(pool: Pool, tried: Sequence[int], seed: int) -> int:
@@ -64,9 +70,9 @@ def first(pool: Pool, tried: Sequence[int], seed: int) -> int:
 
 def propose(
     space: Space, pool: Pool, results: Sequence[Result], running: Sequence[int], tried: Mapping[int, bool], *,
-    budget_ms: float, goal: Goal = "best", seed: int = 0,
+    budget_ms: float, goal: Goal = "best", seed: int = 0, begun: Mapping[int, float] | None = None,
 ) -> Proposal:  # fmt: skip
-    """The network with the largest expected improvement.
+    """The network with the largest expected improvement for the training that it still needs.
 
     With the goal `best` a network is worth its accuracy times the chance that it keeps the budget, and what counts is
     the best one; with `front` it is the hypervolume, times that chance. What is known counts with what the model
@@ -83,6 +89,7 @@ def propose(
         budget_ms: what is slower does not count.
         goal: one network for the budget, or a front.
         seed: of the fit.
+        begun: numbers in the pool of networks that wait at a lower rung, with the share of the training that they had.
 
     Raises:
         ValueError: nothing is left to be tried.
@@ -123,7 +130,9 @@ def propose(
         gain = pool.fits[free] * expected_hypervolume(
             mean[free], deviation[free], pool.latency_ms[free], full, budget_ms, reference
         )
-    if gain.max() <= FLOOR:
-        gain = pool.fits[free] * deviation[free]
-    best = int(free[np.argmax(gain)])
-    return Proposal(best, float(gain.max()), float(mean[best]), float(deviation[best]))
+    left = np.array([1.0 - (begun or {}).get(int(number), 0.0) for number in free])
+    worth = gain if gain.max() > FLOOR else pool.fits[free] * deviation[free]
+    place = int(np.argmax(worth / left))
+    best, most = int(free[place]), float(gain.max())
+    share = most if goal == "best" else most / budget_ms
+    return Proposal(best, float(gain[place]), float(mean[best]), float(deviation[best]), model.noise, share)

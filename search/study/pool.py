@@ -68,25 +68,60 @@ def pool_of(search: ResolvedSearch, folder: Path, backend: Backend, say: Say) ->
     return made
 
 
-def next_params(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRecord]) -> tuple[Params, str] | None:
-    """What is tried next, and why, in words; None where the whole pool was tried."""
+@dataclass(frozen=True)
+class Next:
+    """What is worked on next, and why, in words: a paused trial by its number, or a network that is new.
+
+    over: what is to be gained anywhere is less than what a training differs from another of the same network.
+    """
+
+    params: Params
+    words: str
+    trial: int | None = None
+    over: str = ""
+
+
+def next_job(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRecord]) -> Next | None:
+    """The new network or the paused one that is worth most for what it still costs; None where none is left."""
     places = {params_key(row.params): number for number, row in enumerate(pool.rows)}
-    tried = {places[key]: True for record in records if (key := params_key(record.params)) in places}
+    known = {places[key]: record for record in records if (key := params_key(record.params)) in places}
+    paused = {place: record for place, record in known.items() if record.state == "paused"}
+    tried = dict.fromkeys((place for place in known if place not in paused), True)
     if len(tried) >= len(pool.rows):
         return None
     budget_ms = search.config.constraints.budget_ms
     results = [result for record in records for result in _results(record, budget_ms)]
-    seed = (search.config.seed * 1_000_003 + len(records)) % 2**32
+    seed = (search.config.seed * 1_000_003 + len(records) + sum(len(record.rungs) for record in records)) % 2**32
     arrays = pool.arrays(budget_ms)
     started = sum(record.state != "waiting" for record in records)
     if started < search.config.startup_trials or len(results) < 2:
-        return pool.rows[first(arrays, sorted(tried), seed)].params, "before much is known: far from all in latency"
-    running = [places[key] for r in records if r.state == "running" and (key := params_key(r.params)) in places]
+        if len(known) >= len(pool.rows):
+            place = min(paused)
+            return Next(pool.rows[place].params, "the last ones", paused[place].number)
+        number = first(arrays, sorted(known), seed)
+        return Next(pool.rows[number].params, "before much is known: far from all in latency")
+    running = [place for place, record in known.items() if record.state == "running"]
+    begun = {place: record.last_epoch / record.full_epochs for place, record in paused.items()}
     found = propose(
-        search.space, arrays, results, running, tried, budget_ms=budget_ms, goal=search.config.goal, seed=seed
-    )
+        search.space, arrays, results, running, tried, budget_ms=budget_ms, goal=search.config.goal, seed=seed,
+        begun=begun,
+    )  # fmt: skip
     words = f"expected {found.mean:.4f} +- {found.deviation:.4f}, gain {found.gain:.3g}"
-    return pool.rows[found.number].params, words
+    over = (
+        f"what is to be gained ({found.share:.2g}) is less than what two trainings of one network differ by "
+        f"({found.noise:.2g})"
+        if found.share < found.noise
+        else ""
+    )
+    waiting = paused.get(found.number)
+    return Next(pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over)
+
+
+def spent(records: Sequence[TrialRecord], rungs: Sequence[int]) -> int:
+    """Epochs that were trained, and those of the next rungs of trials under way."""
+    own = [record for record in records if record.trained_in in (None, record.number)]
+    ahead = (next((rung for rung in rungs if rung > r.last_epoch), r.last_epoch) for r in own if r.state == "running")
+    return sum(record.last_epoch for record in own if record.state != "running") + sum(ahead)
 
 
 def _results(record: TrialRecord, budget_ms: float) -> list[Result]:

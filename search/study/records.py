@@ -10,13 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.latency.summary import LatencySummary
 
-State = Literal["rejected", "stopped", "completed", "failed", "running", "waiting"]
-STATES: tuple[State, ...] = ("completed", "stopped", "rejected", "failed", "running", "waiting")
+State = Literal["rejected", "stopped", "completed", "failed", "running", "paused", "waiting"]
+STATES: tuple[State, ...] = ("completed", "paused", "stopped", "rejected", "failed", "running", "waiting")
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial. `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics).
+    """One trial. One that is `paused` waits at a rung, with all that it needs to go on.
+
+    `rungs` maps the epoch of a rung to the score there (accuracy, split, samples, metrics).
 
     Latencies belong to the variant (`variant_hash`), accuracies to the network alone (`network_hash`): trials that
     differ in their precision plan share them.
@@ -112,6 +114,8 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
     state: State = "running" if trial.state == TrialState.RUNNING else "waiting"
     if trial.state.is_finished():
         state = attrs.get("state", "failed")
+    elif state == "running" and attrs.get("paused"):
+        state = "paused"
     latency = LatencySummary.read(attrs["latency"]) if attrs.get("latency") else None
     whole = wholes.get(attrs.get("variant_hash", ""), {})
     return TrialRecord(

@@ -20,7 +20,7 @@ from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
 from search.study.backend import Backend
 from search.study.outcome import Outcome
-from search.study.pool import next_params, pool_of
+from search.study.pool import next_job, pool_of, spent
 from search.study.records import TrialRecord
 from search.study.sampling import draw, sampler_for, tried_all
 from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
@@ -34,11 +34,11 @@ FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 @dataclass(frozen=True)
 class Job:
-    """A trial that this process owns, as long as it holds the lock."""
+    """A trial that this process owns, as long as it holds the lock. `said`: why it is worked on again."""
 
     trial: optuna.Trial
     lock: FileLock
-    resumed: bool
+    said: str = ""
 
 
 class Study:
@@ -52,6 +52,7 @@ class Study:
             self._open: OpenStudy = open_for_run(folder, search)
         self.study = self._open.study
         self._surprises = 0
+        self._said_over = False
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -70,24 +71,37 @@ class Study:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a trial is open, or fewer have begun than there shall be."""
-        begun = [record for record in self.records if record.state != "waiting"]
-        return len(begun) < self.search.config.trials or any(record.state == "running" for record in begun)
+        """Whether a trial is open, or there is more to be done."""
+        return any(record.state == "running" for record in self.records) or not self._enough()
+
+    def _enough(self) -> bool:
+        """Whether as many trials have begun as there shall be; of the model, whether as much was spent.
+
+        Something has to be trained to the end before it is enough.
+        """
+        records, config = self.records, self.search.config
+        if config.sampler == "tpe":
+            return sum(record.state != "waiting" for record in records) >= config.trials
+        rungs = config.fidelity.rungs
+        if not any(record.state in ("completed", "paused") for record in records):
+            return sum(record.state not in ("waiting", "running") for record in records) >= config.trials
+        ended = any(record.state in ("completed", "running") for record in records)
+        return ended and spent(records, rungs) >= config.trials * rungs[-1]
 
     def trial_folder(self, number: int) -> Path:
         """The run folder of a trial."""
         return trial_folder(self.folder, number)
 
     def run(self) -> None:
-        """Run trials until `trials` of them exist, or nothing is left to try.
+        """Run trials until there are enough, or nothing is left to try.
 
         Raises:
             BevliteError: what no other trial would escape (unusable data, the same unexpected error thrice).
         """
         while (job := self._next()) is not None:
             try:
-                if job.resumed:
-                    self._say(f"trial {job.trial.number:<3d} resumed   it was interrupted; nothing is lost")
+                if job.said:
+                    self._say(f"trial {job.trial.number:<3d} {job.said}")
                 with Heartbeat(self._open.storage, job.trial._trial_id):
                     self._run(job)
             finally:
@@ -168,44 +182,63 @@ class Study:
             for trial in trials:
                 if trial.state == TrialState.RUNNING and (lock := self._adopt(trial)) is not None:
                     self.study.sampler = sampler_for(self.search, trial.number)
-                    return Job(optuna.Trial(self.study, trial._trial_id), lock, resumed=True)
+                    said = "resumed   it was interrupted; nothing is lost"
+                    return Job(optuna.Trial(self.study, trial._trial_id), lock, said)
             begun = sum(trial.state != TrialState.WAITING for trial in trials)
-            if begun >= self.search.config.trials:
+            if self._enough():
                 return None
             if tried_all(self.search, trials):
                 self._say(f"all {self.search.space.size()} combinations of the space have been tried")
                 return None
             self.study.sampler = sampler_for(self.search, begun)
-            if not any(trial.state == TrialState.WAITING for trial in trials) and not self._propose(trials):
-                return None
+            if not any(trial.state == TrialState.WAITING for trial in trials):
+                proposed = self._propose(trials)
+                if proposed is None or isinstance(proposed, Job):
+                    return proposed
             asked = self.study.ask()
             lock = FileLock(trial_lock(self.folder, asked.number))
             lock.acquire()
             asked.set_user_attr("host", platform.node())
             if "proposed" in asked.user_attrs:
                 self._say(f"trial {asked.number:<3d} proposed  {asked.user_attrs['proposed']}")
-            return Job(asked, lock, resumed=False)
+            return Job(asked, lock)
 
-    def _propose(self, trials: list[FrozenTrial]) -> bool:
-        """Queue what is tried next; False where nothing is left."""
+    def _propose(self, trials: list[FrozenTrial]) -> Job | bool | None:
+        """Queue what is tried next, or go on with what is paused; None where nothing is left."""
         if self.search.config.sampler == "tpe":
             self.study.enqueue_trial(draw(self.search, trials))
             return True
         pool = pool_of(self.search, self.folder, self.backend, self._say)
-        proposed = next_params(self.search, pool, self.records)
-        if proposed is None:
+        found = next_job(self.search, pool, self.records)
+        if found is None:
             tried = f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "no network fits"
             self._say(tried)
-            return False
-        params, words = proposed
-        self.study.enqueue_trial(params, user_attrs={"proposed": words})
+            return None
+        if found.over and not self._said_over:
+            self._said_over = True
+            self._say(f"it may end here: {found.over}")
+        if found.trial is not None:
+            return self._go_on(trials[found.trial], found.words)
+        self.study.enqueue_trial(found.params, user_attrs={"proposed": found.words})
         return True
+
+    def _go_on(self, trial: FrozenTrial, words: str) -> Job:
+        """Take a paused trial; nobody else can, who would have to hold the lock of asking."""
+        lock = FileLock(trial_lock(self.folder, trial.number))
+        lock.acquire()
+        going = optuna.Trial(self.study, trial._trial_id)
+        going.set_user_attr("host", platform.node())
+        going.set_user_attr("paused", False)
+        return Job(going, lock, f"goes on   {words}")
 
     def _adopt(self, trial: FrozenTrial) -> FileLock | None:
         """The lock of a running trial whose process is gone; None while it lives.
 
-        On this machine the lock says so at once; for another machine its heartbeat must have stopped as well.
+        On this machine the lock says so at once; for another machine its heartbeat must have stopped as well. One that
+        is paused has none.
         """
+        if trial.user_attrs.get("paused"):
+            return None
         lock = FileLock(trial_lock(self.folder, trial.number))
         if not lock.acquire(wait=False):
             return None

@@ -15,6 +15,7 @@ from search.config import ResolvedSearch
 from search.latency.check import Verdict
 from search.latency.log import NoLatency
 from search.latency.summary import Basis, LatencySummary
+from search.model.rungs import TRUST, trusted
 from search.space.compression import runs_in_int8
 from search.space.fidelity import RungPoint, stop_reason
 from search.space.objectives import Score
@@ -59,7 +60,7 @@ class TrialRunner:
         return records_of(self.study, self.search.config.fidelity.epochs)[self.trial.number]
 
     def run(self) -> TrialRecord:
-        """Bring the trial to its end.
+        """Bring the trial to its end, or to a rung at which it is paused.
 
         Raises:
             DataError, NoLatency, OSError: nothing that is the trial's fault; it stays open and is gone on with later.
@@ -76,7 +77,7 @@ class TrialRunner:
         if original is not None:
             return self._reuse(original)
         try:
-            rejection = self._measure(variant)
+            rejection = self._measure(variant) if not self.record.rungs else None
             return self._finish("rejected", rejection) if rejection else self._train(variant)
         except (DataError, NoLatency):
             raise
@@ -156,11 +157,14 @@ class TrialRunner:
                 continue
             if epoch not in self.record.rungs and not self._take_over(variant, epoch):
                 self._train_to(variant, epoch)
-            reason = None if epoch == rule.epochs else self._compare(epoch)
+            by_model = self.search.config.sampler == "model"
+            reason = None if by_model or epoch == rule.epochs else self._compare(epoch)
             if reason is not None:
                 return self._finish("stopped", f"at epoch {epoch}: {reason}")
             passed.append(epoch)
             self.trial.set_user_attr("passed", passed)
+            if by_model and epoch != rule.epochs and self._pauses(epoch):
+                return self.record
         if runs_in_int8(variant):
             self._quantize(variant)
         score = self.record.score
@@ -231,6 +235,23 @@ class TrialRunner:
         self.trial.set_user_attr("seconds", self._seconds())
         label = self.search.config.objectives.label
         self._event("int8", f"{label} {score.accuracy:.4f} ({score.where})")
+
+    def _pauses(self, epoch: int) -> bool:
+        """Whether it gives way here: the first ones are trained to the end, and so is every one where a rung lies."""
+        config = self.search.config
+        if self.trial.number < config.startup_trials or self.trial.user_attrs.get("anchor"):
+            return False
+        curves = [
+            {rung: float(score["accuracy"]) for rung, score in record.rungs.items()}
+            for record in records_of(self.study, config.fidelity.epochs)
+            if record.state == "completed" and record.duplicate_of is None
+        ]
+        known = trusted(curves, config.fidelity.rungs)[epoch]
+        if known <= TRUST:
+            return False
+        self.trial.set_user_attr("paused", True)
+        self._event("paused", f"at epoch {epoch}; ranks there are those of the end (correlation above {known:.2f})")
+        return True
 
     def _compare(self, epoch: int) -> str | None:
         points = []

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of
-from tests.search.fakes import SEARCH, accuracy, run_study
+from search.study.study import Study
+from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
 
 MODEL = SEARCH.replace("seed: 3", "seed: 3\nsampler: model")
 
 
 def test_nothing_is_rejected_and_nothing_tried_twice(tmp_path: Path) -> None:
     study, backend = run_study(tmp_path, MODEL)
-    assert len(study.records) == 12 and {r.state for r in study.records} <= {"completed", "stopped"}
+    assert len(study.records) > 12 and {r.state for r in study.records} <= {"completed", "paused"}
+    assert 12 * 4 <= sum(record.last_epoch for record in study.records) < 12 * 4 + 2  # what 12 full trainings take
     keys = [json.dumps(record.params, sort_keys=True) for record in study.records]
-    assert len(set(keys)) == 12
+    assert len(set(keys)) == len(keys)
     assert backend.calls.count("scan") == 1
     pool = json.loads((tmp_path / "study" / "pool.json").read_text())
     assert len(pool["rows"]) + pool["over"] == 39 and pool["over"] > 0  # 3 without a camera, 36 with
     assert all(row["lower_ms"] <= 60 for row in pool["rows"])
     proposed = [record for record in study.study.trials if "gain" in record.user_attrs.get("proposed", "")]
-    assert len(proposed) == 12 - 4  # after the first ones, all from the model
+    assert len(proposed) == len(keys) - 4  # after the first ones, all from the model
 
 
 def test_it_finds_the_best_of_what_fits(tmp_path: Path) -> None:
@@ -41,6 +44,40 @@ def test_it_finds_the_best_of_what_fits(tmp_path: Path) -> None:
     tried = [worth[json.dumps(record.params, sort_keys=True)] for record in study.records]
     assert max(tried) > 0.97 * max(worth.values())
     assert np.median(tried[4:]) > np.quantile(list(worth.values()), 0.75)  # and it looked where they are
+
+
+def test_what_waits_at_a_rung_goes_on_when_it_is_worth_most(tmp_path: Path) -> None:
+    """The first ones are trained to the end; others give way, and come back from where they were."""
+    study, backend = run_study(tmp_path, MODEL.replace("startup_trials: 4", "startup_trials: 6"))
+    first, later = study.records[:6], study.records[6:]
+    assert {record.state for record in first} == {"completed"}
+    assert {record.state for record in later} == {"completed", "paused"}
+    best = max(study.records, key=lambda record: record.accuracy or 0.0)
+    assert best.number >= 6  # a network that had to give way on its way
+    begun = [call for call in backend.calls if call.startswith(f"begin {best.number:04d} ")]
+    assert [call.split()[-1] for call in begun] == ["1", "2", "3", "4"]
+    between = backend.calls[backend.calls.index(begun[0]) : backend.calls.index(begun[-1])]
+    assert any(call.startswith("begin") and call not in begun for call in between)  # others came in between
+    paused = [record for record in later if record.state == "paused"]
+    assert study.outcome.choice is not None and study.outcome.choice[0].state == "completed" and not study.unfinished
+    more = Study(study.search.with_trials(20), study.folder, backend, lambda _: None)  # with more to spend it goes on
+    more.run()
+    assert any(more.records[record.number].last_epoch > record.last_epoch for record in paused)
+
+
+def test_no_network_waits_at_a_rung_that_lies(tmp_path: Path) -> None:
+    """Where the first epochs order networks the other way round, all are trained to the end."""
+
+    class Lying(FakeBackend):
+        def evaluate(self, run: Path) -> dict[str, Any]:
+            summary = super().evaluate(run)
+            if int((run / "epoch").read_text()) < 4:
+                summary["NDS"] = 1.0 - summary["NDS"]
+            return summary
+
+    study = Study(load(tmp_path, MODEL), tmp_path / "study", Lying(tmp_path), lambda _: None)
+    study.run()
+    assert {record.state for record in study.records} == {"completed"} and len(study.records) == 12
 
 
 def test_it_ends_when_all_that_may_fit_was_tried(tmp_path: Path) -> None:
