@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # loads the devkit
 
 BOXES, LABELS = "boxes", "labels"
 """What a batch calls the annotations."""
+PROJECTION = "ego_to_pixel"
+"""What a batch calls the projections into its images."""
 MAP_TRUTH = "map_truth"
 """What a batch calls the classes of the map."""
 
@@ -39,6 +41,17 @@ class BoxTruth(Reader):
             BOXES: transform_boxes(index.boxes[start:stop][keep], frame.bev).astype(np.float32),
             LABELS: index.box_classes[start:stop][keep].astype(np.int64),
         }
+
+
+class ProjectionTruth(Reader):
+    """`ego_to_pixel` (N, 4, 4) float32: ego frame in m to the network's images, (u * depth, v * depth, depth, 1)."""
+
+    needs = frozenset({"images"})
+
+    def sample(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Of every camera."""
+        assert frame.pixel_to_bev is not None
+        return {PROJECTION: (np.linalg.inv(frame.pixel_to_bev) @ frame.bev).astype(np.float32)}
 
 
 class OccupancyTruth(Reader):

@@ -64,11 +64,17 @@ class Attention(MultiHead):
         own = shares(heads, self.head_width)
         return {("query", "out"): own, ("key", "out"): own, ("value", "out"): own, ("out", "in"): own}
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Query (..., Q, E), key and value (..., K, E) to (..., Q, E)."""
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, seen: list[Tensor] | None = None) -> Tensor:
+        """Query (..., Q, E), key and value (..., K, E) to (..., Q, E).
+
+        seen: takes the share of each key in each query, (..., Q, K), mean over the heads.
+        """
         q = self._split(self.query(query)) * self.head_width**-0.5
         k, v = self._split(self.key(key)), self._split(self.value(value))
-        weights = self.dropout((q @ k.transpose(-1, -2)).softmax(dim=-1))
+        weights = (q @ k.transpose(-1, -2)).softmax(dim=-1)
+        if seen is not None:
+            seen.append(weights.mean(-3))
+        weights = self.dropout(weights)
         mixed: Tensor = self.out((weights @ v).transpose(-2, -3).flatten(-2))
         return mixed
 

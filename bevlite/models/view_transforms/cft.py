@@ -26,8 +26,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from bevlite.data.frame import Frame, Reader
-from bevlite.data.truth import BOXES, BoxTruth
+from bevlite.data.truth import BOXES, PROJECTION, BoxTruth, ProjectionTruth
 from bevlite.grid import BEVGrid
+from bevlite.losses.attention import attention_loss, query_points
 from bevlite.losses.heights import height_loss
 from bevlite.models.attention import Attention, FeedForward
 from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
@@ -37,6 +38,8 @@ from bevlite.models.view_transforms.temporal import Warp
 from bevlite.registry import VIEW_TRANSFORMS
 
 BEV_AUGMENTATION = "bev_augmentation"
+ATTENTION = "attention"
+"""The auxiliary loss of where queries look. Ours: without a weight the network learns as it was published."""
 TEMPERATURE = 100.0
 """Of the sine embedding of heights."""
 OCTAVES = 5.0
@@ -54,7 +57,7 @@ class CFTConfig(ViewTransformConfig):
 
     type: Literal["cft"] = "cft"
     calibrated: ClassVar[bool] = False
-    auxiliary: ClassVar[Mapping[str, float]] = {"reference_height": 0.1}
+    auxiliary: ClassVar[Mapping[str, float]] = {"reference_height": 0.1, ATTENTION: 0.0}
     channels: int = Field(default=64, ge=1, le=4096)
     embed: int = Field(default=256, ge=8, le=2048)
     heads: int = Field(default=8, ge=1, le=64)
@@ -118,6 +121,25 @@ class HeightSupervision(AuxiliaryLoss):
         return height_loss(result, batch[BOXES], self._bev)
 
 
+class AttentionSupervision(AuxiliaryLoss):
+    """Where queries look, (B, Q, K), taught by the calibration of the training data; deployed networks know none."""
+
+    name = ATTENTION
+
+    def __init__(self, bev: BEVGrid, queries: tuple[int, int], area: tuple[int, int], stride: int) -> None:
+        self._points = query_points(bev, queries)
+        self._area, self._stride = area, stride
+
+    @property
+    def truth(self) -> Reader:
+        """Projections of the ego frame into the images."""
+        return ProjectionTruth()
+
+    def __call__(self, result: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """Minus the logarithm of the share that goes to the tokens in which a query lies."""
+        return attention_loss(result, batch[PROJECTION], self._points, self._area, self._stride)
+
+
 class CFT(ViewTransform):
     """Features (B*N, C_in, h, w) to the camera BEV map (B, C, ny, nx), without any geometry."""
 
@@ -150,7 +172,10 @@ class CFT(ViewTransform):
         self.leave = nn.Conv2d(embed, config.channels, 1)
         self.host = FrameAugmentation()
         self.warp = Warp(bev)
-        self.auxiliaries = (HeightSupervision(bev),)
+        self.auxiliaries = (
+            HeightSupervision(bev),
+            AttentionSupervision(bev, self.queries, self.area, stride),
+        )
 
     @property
     def out_channels(self) -> int:
@@ -171,21 +196,27 @@ class CFT(ViewTransform):
         """The camera BEV map."""
         (tokens,) = self.prepare(features)
         augmented = inputs.get(BEV_AUGMENTATION) if self.training else None
-        bev, heights = self.attended(tokens)
+        seen: list[Tensor] | None = [] if self.training else None
+        bev, heights = self.attended(tokens, seen)
         if augmented is not None:
             # The matrix is a turn and a mirror times a scale: over the scale squared its transpose is its inverse.
             scale = torch.linalg.det(augmented[:, :2, :2].float()).abs().sqrt()[:, None, None]
             moves = augmented / scale**2
             bev, heights = self.warp(bev, moves), self.warp(heights, moves) * scale[..., None]
         hand_out("reference_height", heights)
+        if seen:
+            hand_out(ATTENTION, torch.stack(seen).mean(0))
         return bev
 
     def transform(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """As exported, for a batch of one."""
         return self.attended(inputs["tokens"])[0]
 
-    def attended(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B*N, L, E) to the map (B, C, ny, nx) and the reference heights (B, 1, ny, nx) in m."""
+    def attended(self, tokens: Tensor, seen: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B*N, L, E) to the map (B, C, ny, nx) and the reference heights (B, 1, ny, nx) in m.
+
+        seen: takes of each decoder layer the share of each token in each query, (B, Q, N*L).
+        """
         keys = self.key_position()
         encoded = tokens.unflatten(0, (-1, self.cameras))
         for layer in self.encoder:
@@ -196,7 +227,7 @@ class CFT(ViewTransform):
         embedded = sine_embedding(height_m, self.z_range_m, position.shape[-1])
         found = self.content.expand(memory.shape[0], -1, -1)
         for layer in self.decoder:
-            found, embedded = layer(found, memory, keys.flatten(0, 1), position, embedded)
+            found, embedded = layer(found, memory, keys.flatten(0, 1), position, embedded, seen)
         return self.on_the_grid(found), self._heights(height_m, memory.shape[0])
 
     def key_position(self) -> Tensor:
@@ -263,13 +294,19 @@ class DecoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(embed)
 
     def forward(
-        self, target: Tensor, memory: Tensor, keys: Tensor, position: Tensor, height: Tensor
+        self,
+        target: Tensor,
+        memory: Tensor,
+        keys: Tensor,
+        position: Tensor,
+        height: Tensor,
+        seen: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Target (B, Q, E), memory (B, K, E), positions (K, E) and (Q, E), height (Q, E) or (B, Q, E)."""
         if self.refine is not None:
             height = height * self.refine(target)
         height = height + position
-        found = self.attention(target + position + height, memory + keys, memory)
+        found = self.attention(target + position + height, memory + keys, memory, seen)
         target = self.norm(target + found)
         return self.norm2(target + self.feed_forward(target)), height
 
