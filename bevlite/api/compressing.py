@@ -246,11 +246,10 @@ def _recipe(
 
 
 def _score(path: Path, stage: str, progress: bool) -> None:
-    """Score a stage, in the first of several processes."""
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        from bevlite.evaluation.run import evaluate_run
+    """Score a stage."""
+    from bevlite.evaluation.run import evaluate_run
 
-        evaluate_run(path, stage=stage, progress=progress)
+    evaluate_run(path, stage=stage, progress=progress)
 
 
 def compress(

@@ -134,8 +134,7 @@ def train(
 
     streams = {name: Path(path) for name, path in (init or {}).items()}
     run = train(network, where, how, Path(out), init=streams, resume=resume, devices=devices, progress=progress)
-    # Of several training processes the first goes on alone.
-    if evaluate and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if evaluate:
         from bevlite.evaluation.run import evaluate_run
 
         evaluate_run(run.path, progress=progress)

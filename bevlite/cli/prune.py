@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -112,8 +111,6 @@ def finetune_command(
     from bevlite.api.compressing import finetune
 
     finetune(run, recipe=recipe, recipe_overrides=recipe_overrides, devices=devices, evaluate=False)
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        return
     if evaluate:
         from bevlite.evaluation.run import accuracy_table, evaluate_run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -83,8 +82,6 @@ def qat_command(
     from bevlite.api.compressing import qat
 
     qat(run, recipe=recipe, recipe_overrides=recipe_overrides, devices=devices, evaluate=False)
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        return
     if evaluate:
         _score(run, "qat")
     typer.echo(f"written: {run / 'checkpoints' / 'qat.safetensors'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
@@ -46,8 +45,6 @@ def train_command(
         recipe_overrides=recipe_overrides,
         evaluate=False,
     )
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        return  # one of several training processes: the first goes on alone
     if evaluate:
         from bevlite.evaluation.run import accuracy_table, evaluate_run
 

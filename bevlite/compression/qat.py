@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 from bevlite.errors import BevliteError, TrainingError
-from bevlite.models.quantization.network import quantize
 from bevlite.run_folder import FLOAT, INNER, Run
 from bevlite.training.checkpoints import save_weights
 from bevlite.training.loop import train
-from bevlite.training.module import TrainingModule
 from bevlite.training.recipe import Recipe, load_recipe
 
 EPOCHS, RATE = 5, 0.1
@@ -54,14 +52,10 @@ def qat_run(path: Path, recipe: Recipe | None = None, *, devices: int = 1, progr
     assert scales is not None
     recipe = recipe or qat_recipe(run)
 
-    def prepare(module: TrainingModule) -> None:
-        quantize(module.network, scales)
-        module.frozen_norms = True
-
     try:
         inner = train(
             variant, run.data(), recipe, path / INNER["qat"], weights=weights, resume=True, devices=devices,
-            progress=progress, prepare=prepare,
+            progress=progress, scales=scales,
         )  # fmt: skip
     except TrainingError as error:
         raise BevliteError(f"qat: {error}; the calibrated weights stay the last stage") from None

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from bevlite.data.index import load_index
 from bevlite.data.sampler import EpochSampler, SceneBatches, class_balanced_weights
 from bevlite.errors import BevliteError, TrainingError
 from bevlite.models.detector import STREAM_MODULES
+from bevlite.models.quantization.network import quantize
 from bevlite.models.samples import dataset_of, outline
 from bevlite.run_folder import FLOAT, Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
 from bevlite.training.module import TrainingModule, taught
+from bevlite.training.ranks import inside, train_in_ranks
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 
@@ -48,7 +50,7 @@ def train(
     devices: int = 1,
     stop_after_epoch: int | None = None,
     progress: bool = True,
-    prepare: Callable[[TrainingModule], None] | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> Run:
     """Train a variant into a run folder.
 
@@ -60,14 +62,20 @@ def train(
         init: runs from which the streams (`camera`, `lidar`), or encoder and `heads`, start.
         weights: all weights of this network by name, to start from.
         resume: go on from the last finished epoch if there is one.
-        devices: number of GPUs (or processes on the CPU).
+        devices: number of GPUs (or processes on the CPU); several are processes of their own.
         stop_after_epoch: stop once this many epochs of the recipe are done, with everything saved.
         progress: show it.
-        prepare: called with what is trained before its first step.
+        scales: of what runs in INT8, by point: the network learns with the values that INT8 leaves, and its batch
+            norms keep their statistics.
 
     Raises:
         BevliteError: unusable data, a checkpoint of another variant, a NaN loss, a run that exists already.
     """
+    if devices > 1 and not inside():
+        return train_in_ranks(
+            variant, data, recipe, out, devices=devices, init=init, weights=weights, scales=scales, resume=resume,
+            stop_after_epoch=stop_after_epoch, progress=progress,
+        )  # fmt: skip
     run = Run(out)
     state = run.checkpoints / STATE
     if state.is_file() and not resume:
@@ -87,8 +95,9 @@ def train(
         module.start_from(weights)
     elif init:
         module.start_from(_stream_weights(module, init))
-    if prepare is not None:
-        prepare(module)
+    if scales is not None:
+        quantize(module.network, scales)
+        module.frozen_norms = True
     if progress and augmentation_of(variant, recipe) is not recipe.augmentation:
         print("images are not warped: the view transform is not told where their pixels look", flush=True)
     recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)

@@ -1,0 +1,141 @@
+"""A training on several GPUs (or CPU processes) as a program of its own.
+
+Lightning starts the other ranks by running the program again that it finds itself in. That must not be a search (whose
+rank 1 would begin a trial of its own), a chain of stages or a notebook: it is this one, which does nothing but train.
+A rank whose parent is gone ends as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bevlite.errors
+from bevlite.config import as_dict, validate, write_atomic
+from bevlite.data.config import DataConfig
+from bevlite.errors import BevliteError, TrainingError
+from bevlite.run_folder import Run
+from bevlite.training.recipe import Recipe
+from bevlite.variant import Variant
+
+if TYPE_CHECKING:
+    import torch
+
+INSIDE = "BEVLITE_RANKS"
+"""In the environment of all ranks: they train, and start no further program."""
+JOB, WEIGHTS, FAULT = "job.json", "weights.safetensors", "fault.json"
+
+
+def inside() -> bool:
+    """Whether this is one of the ranks."""
+    return INSIDE in os.environ
+
+
+def train_in_ranks(
+    variant: Variant,
+    data: DataConfig,
+    recipe: Recipe,
+    out: Path,
+    *,
+    devices: int,
+    init: Mapping[str, Path] | None,
+    weights: Mapping[str, torch.Tensor] | None,
+    scales: Mapping[str, float] | None,
+    resume: bool,
+    stop_after_epoch: int | None,
+    progress: bool,
+) -> Run:
+    """As `train`, in processes of their own.
+
+    Raises:
+        BevliteError: what a rank raised, or that one ended without a word.
+    """
+    job: dict[str, Any] = {
+        "variant": as_dict(variant), "data": as_dict(data), "recipe": as_dict(recipe), "out": str(out.resolve()),
+        "devices": devices, "init": {name: str(path) for name, path in (init or {}).items()},
+        "scales": None if scales is None else dict(scales), "resume": resume, "stop_after_epoch": stop_after_epoch,
+        "progress": progress,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="bevlite-ranks-") as name:
+        folder = Path(name)
+        if weights is not None:
+            from safetensors.torch import save_file
+
+            save_file({key: value.contiguous() for key, value in weights.items()}, folder / WEIGHTS)
+        write_atomic(folder / JOB, json.dumps(job))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bevlite.training.ranks", str(folder)],
+            env={**os.environ, INSIDE: "1", "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        if code != 0:
+            raise _fault(folder / FAULT, code, devices)
+    return Run(out)
+
+
+def _fault(file: Path, code: int, devices: int) -> BevliteError:
+    try:
+        said = json.loads(file.read_text())
+        kind = getattr(bevlite.errors, said["kind"], TrainingError)
+        found: BevliteError = kind(said["text"])
+    except (OSError, ValueError, KeyError):
+        return TrainingError(f"training on {devices} devices: a process ended with {code}; accepted: the same command "
+                             "again goes on")  # fmt: skip
+    return found
+
+
+def main(folder: Path) -> int:
+    """One rank: the job of a folder."""
+    _end_with_parent()
+    job = json.loads((folder / JOB).read_text())
+    from safetensors.torch import load_file
+
+    from bevlite.training.loop import train
+
+    weights = folder / WEIGHTS
+    try:
+        train(
+            validate(job["variant"], Variant, "variant"),
+            validate(job["data"], DataConfig, "data"),
+            validate(job["recipe"], Recipe, "recipe"),
+            Path(job["out"]),
+            init={name: Path(path) for name, path in job["init"].items()},
+            weights=load_file(weights) if weights.is_file() else None,
+            scales=job["scales"],
+            resume=job["resume"],
+            devices=job["devices"],
+            stop_after_epoch=job["stop_after_epoch"],
+            progress=job["progress"],
+        )
+    except BevliteError as error:
+        write_atomic(folder / FAULT, json.dumps({"kind": type(error).__name__, "text": str(error)}))
+        return 2
+    return 0
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # in the middle of a collective nothing else ends it
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
