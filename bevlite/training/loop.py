@@ -197,7 +197,7 @@ def _trainer(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        benchmark=True,
+        benchmark=False,  # cuDNN's trials of kernels took 30 to 100 s of a training here, and won nothing afterwards
     )
 
 

@@ -156,6 +156,6 @@ class PFN(PillarEncoder):
         """One Gather of whole rows (P + 1, channels) by (ny * nx), for a batch of one."""
         channels, ny, nx = encoded.shape[1], index.shape[1], index.shape[2]
         rows = encoded[0].transpose(0, 1)
-        table = torch.cat([torch.zeros(1, channels, dtype=rows.dtype), rows], dim=0)
+        table = torch.cat([torch.zeros(1, channels, dtype=rows.dtype, device=rows.device), rows], dim=0)
         canvas = torch.index_select(table, 0, index.reshape(ny * nx))
         return canvas.transpose(0, 1).reshape(1, channels, ny, nx)
