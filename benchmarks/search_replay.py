@@ -4,8 +4,10 @@
     python benchmarks/search_replay.py --seeds 20 --out FILE    # and its figures as JSON
 
 The simulated table: 5,886 networks of eight choices, conditional ones among them, latencies known, a quarter within the
-budget, accuracies that saturate and interact, each training with noise of its own. Every training is a full one. A
-search is done when what it has trained dominates 98 % of the area that the best networks within the budget dominate.
+budget, accuracies that saturate and interact, each training with noise of its own, rungs at a sixth and at half of the
+training. `--lies` is how far networks differ in how fast they learn: 0 and early ranks are those of the end. Cost is
+counted in full trainings. A search is done when what it has trained to the end dominates 98 % of the area that the best
+networks within the budget dominate.
 Every sampler is given the same knowledge of what fits: one of Optuna's is asked again, for nothing and some times,
 until it proposes a network within the budget that was not trained; then chance decides. Each starts in its own way. The
 first row is what one needs who knows all accuracies, and takes what adds most each time.
@@ -24,9 +26,11 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from scipy.stats import spearmanr
 
 from search.model.improvement import hypervolume
 from search.model.proposal import Pool, Result, first, propose
+from search.model.rungs import TRUST, trusted
 from search.space.space import Params, Space
 
 SHARE = 0.98
@@ -34,6 +38,11 @@ START = 10
 ASKED = 20
 """Proposals that a sampler may make before chance decides."""
 NOISE = 0.006
+RUNGS = (1, 3, 6)
+"""Sixths of a training."""
+BEHIND = 0.05
+"""What a network is behind its end after a sixth of the training."""
+LIES = 0.3
 SPACE = Space.model_validate(
     {
         "choices": {
@@ -52,12 +61,14 @@ SPACE = Space.model_validate(
 
 @dataclass(frozen=True)
 class Table:
-    """Networks with what is known of them: latencies in ms and accuracies without noise."""
+    """Networks with what is known of them: latencies in ms and accuracies without noise, at the end and at each rung
+    (networks, rungs)."""
 
     space: Space
     params: Sequence[Params]
     latency_ms: np.ndarray
     accuracy: np.ndarray
+    curves: np.ndarray
     budget_ms: float
     noise: float
 
@@ -72,8 +83,8 @@ class Table:
         return hypervolume(points, self.budget_ms, self.reference)
 
 
-def simulated(seed: int = 0) -> Table:
-    """The table of the docstring; `seed` draws how much each choice is worth."""
+def simulated(seed: int = 0, lies: float = LIES) -> Table:
+    """The table of the docstring; `seed` draws how much each choice is worth, and how fast each network learns."""
     rng = np.random.default_rng(seed)
     every = list(SPACE.combinations() or ())
     gain = {name: rng.uniform(0.5, 1.5) for name in SPACE.choices}
@@ -101,32 +112,41 @@ def simulated(seed: int = 0) -> Table:
         )
         accuracy.append(0.35 + worth)
     budget = float(np.quantile(latency, 0.25))
-    return Table(SPACE, every, np.array(latency), np.array(accuracy), budget, NOISE)
+    ends = np.array(accuracy)
+    slow = BEHIND * np.exp(lies * rng.standard_normal(len(ends)))
+    left = np.log2(RUNGS[-1] / np.array(RUNGS)) / np.log2(RUNGS[-1] / RUNGS[0])
+    return Table(SPACE, every, np.array(latency), ends, ends[:, None] - slow[:, None] * left, budget, NOISE)
 
 
-Search = Callable[[Table, int, Callable[[int], float]], None]
-"""Trains networks by their numbers until it is stopped."""
+Train = Callable[..., float]
+"""Trains a network by its number to its end, or to a rung (1, 3, 6), going on from the one before: its accuracy."""
+Search = Callable[[Table, int, Train], None]
+"""Trains networks until it is stopped."""
 
 
 class _Done(Exception):
     """The share was reached, or all that a search may train was trained."""
 
 
-def cost(search: Search, table: Table, seed: int, most: int) -> int:
+def cost(search: Search, table: Table, seed: int, most: int) -> float:
     """Full trainings until the share of the best area; `most` where it was not reached."""
     fits = np.flatnonzero(table.latency_ms <= table.budget_ms)
     goal = SHARE * table.area([int(i) for i in fits])
-    rng, trained = np.random.default_rng(10_000 + seed), list[int]()
+    rng, trained, sixths = np.random.default_rng(10_000 + seed), list[int](), dict[int, int]()
 
-    def train(number: int) -> float:
-        trained.append(number)
-        if table.area(trained) >= goal or len(trained) >= most:
+    def train(number: int, rung: int = RUNGS[-1]) -> float:
+        sixths[number] = rung
+        if rung == RUNGS[-1]:
+            trained.append(number)
+            if table.area(trained) >= goal:
+                raise _Done
+        if sum(sixths.values()) >= most * RUNGS[-1]:
             raise _Done
-        return float(table.accuracy[number] + rng.normal(0, table.noise))
+        return float(table.curves[number, RUNGS.index(rung)] + rng.normal(0, table.noise))
 
     with suppress(_Done):
         search(table, seed, train)
-    return len(trained)
+    return sum(sixths.values()) / RUNGS[-1]
 
 
 def knowing(table: Table) -> int:
@@ -139,8 +159,35 @@ def knowing(table: Table) -> int:
     return len(trained)
 
 
-def model(table: Table, seed: int, train: Callable[[int], float]) -> None:
-    """Ours: a Gaussian process over the pool of what fits."""
+def pausing(table: Table, seed: int, train: Train) -> None:
+    """Ours, as `sampler: model` does it: rungs that order networks as the end does, at which all give way."""
+    fits = np.flatnonzero(table.latency_ms <= table.budget_ms)
+    pool = Pool([table.params[i] for i in fits], table.latency_ms[fits], np.ones(len(fits)))
+    curves, results, begun = dict[int, dict[int, float]](), list[Result](), dict[int, float]()
+    while len(curves) < len(fits) or begun:
+        step = seed * 100_000 + len(results)
+        tried = dict.fromkeys((number for number in curves if number not in begun), True)
+        if len(curves) < START:
+            number = first(pool, sorted(curves), step)
+        else:
+            number = propose(
+                table.space, pool, results, [], tried, budget_ms=table.budget_ms, goal="front", seed=step, begun=begun
+            ).number
+        curve = curves.setdefault(number, {})
+        begun.pop(number, None)
+        for rung in RUNGS:
+            if rung in curve:
+                continue
+            curve[rung] = train(int(fits[number]), rung)
+            results.append(Result(pool.params[number], float(pool.latency_ms[number]), rung / RUNGS[-1], curve[rung]))
+            ended = [one for one in curves.values() if RUNGS[-1] in one]
+            if rung != RUNGS[-1] and len(curves) > START and trusted(ended, RUNGS)[rung] > TRUST:
+                begun[number] = rung / RUNGS[-1]
+                break
+
+
+def model(table: Table, seed: int, train: Train) -> None:
+    """Ours: a Gaussian process over the pool of what fits, every training a full one."""
     fits = np.flatnonzero(table.latency_ms <= table.budget_ms)
     pool = Pool([table.params[i] for i in fits], table.latency_ms[fits], np.ones(len(fits)))
     tried, results = dict[int, bool](), list[Result]()
@@ -157,7 +204,7 @@ def model(table: Table, seed: int, train: Callable[[int], float]) -> None:
         results.append(Result(pool.params[number], float(pool.latency_ms[number]), 1.0, accuracy))
 
 
-def chance(table: Table, seed: int, train: Callable[[int], float]) -> None:
+def chance(table: Table, seed: int, train: Train) -> None:
     """What fits, in random order."""
     for number in np.random.default_rng(seed).permutation(np.flatnonzero(table.latency_ms <= table.budget_ms)):
         train(int(number))
@@ -166,7 +213,7 @@ def chance(table: Table, seed: int, train: Callable[[int], float]) -> None:
 def by_optuna(make: Callable[[int], optuna.samplers.BaseSampler], ordered: bool) -> Search:
     """A sampler of Optuna, for accuracy and latency; with `ordered` it gets values that are numbers as ranks."""
 
-    def search(table: Table, seed: int, train: Callable[[int], float]) -> None:
+    def search(table: Table, seed: int, train: Train) -> None:
         """Train what the sampler proposes."""
         places = {json.dumps(one, sort_keys=True): number for number, one in enumerate(table.params)}
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=make(seed))
@@ -233,7 +280,8 @@ SEARCHES: dict[str, Search] = {
     "NSGA-II": by_optuna(_nsga2, ordered=False),
     "TPE, each choice by itself": by_optuna(_tpe, ordered=False),
     "TPE, together, ordered": by_optuna(_multivariate, ordered=True),
-    "model (`sampler: model`)": model,
+    "model, full trainings": model,
+    "model, pausing (`sampler: model`)": pausing,
 }
 
 
@@ -244,6 +292,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=400, help="trainings after which a search counts as not done")
     parser.add_argument("--tables", type=int, default=2, help="simulated tables, each with other gains")
     parser.add_argument("--noise", type=float, default=NOISE, help="standard deviation of a training")
+    parser.add_argument("--lies", type=float, default=LIES, help="how far networks differ in how fast they learn")
     parser.add_argument("--only", default="", help="searches whose name holds it")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -253,15 +302,16 @@ def main() -> None:
     print("|" + " --- |" * 5)
     kept = []
     for number in range(options.tables):
-        table = replace(simulated(number), noise=options.noise)
-        print(f"| {number} | all accuracies known | {knowing(table)} | | |", flush=True)
+        table = replace(simulated(number, options.lies), noise=options.noise)
+        ranks = [spearmanr(table.curves[:, i], table.accuracy).statistic for i in range(len(RUNGS) - 1)]
+        print(f"| {number} | all accuracies known | {knowing(table)} | rungs: {ranks[0]:.2f}, {ranks[1]:.2f} | |")
         for name, search in SEARCHES.items():
             if options.only not in name:
                 continue
             began = time.monotonic()
             costs = [cost(search, table, seed, options.most) for seed in range(options.seeds)]
             each = (time.monotonic() - began) / sum(costs)
-            print(f"| {number} | {name} | {np.median(costs):.0f} | {max(costs)} | {each:.3f} |", flush=True)
+            print(f"| {number} | {name} | {np.median(costs):.0f} | {max(costs):.0f} | {each:.3f} |", flush=True)
             kept.append({"table": number, "search": name, "costs": costs, "seconds": each})
     if options.out is not None:
         options.out.write_text(json.dumps(kept, indent=1) + "\n")

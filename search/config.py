@@ -53,6 +53,9 @@ class SearchConfig(Config):
         default=False, description="a network with cuts starts from what is left of a trained one without them"
     )
     final: dict[str, Any] = Field(default={}, description="recipe overrides for the winner's own training")
+    known: str | None = Field(
+        default=None, description="a folder of what trainings gave, shared by searches of the same data and recipe"
+    )
     storage: str | None = Field(default=None, description="database URL; by default SQLite in the folder")
 
 
@@ -139,7 +142,8 @@ def load_search(
     config = validate(content, SearchConfig, str(path))
     if need_data and config.device.check == "rtx" and (missing := why_missing()) is not None:
         raise ConfigError(f"{path}: device.check: found rtx; {missing}")
-    config = config.model_copy(update={"device": config.device.with_files_of(folder)})
+    known = None if config.known is None else str((folder / config.known).resolve())
+    config = config.model_copy(update={"device": config.device.with_files_of(folder), "known": known})
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)

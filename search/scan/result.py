@@ -33,7 +33,8 @@ class ScanConditions:
 
 @dataclass(frozen=True)
 class ScanRow:
-    """One variant: what was chosen, and its predicted latency in ms with the ends of its interval."""
+    """One variant: what was chosen, its predicted latency in ms with the ends of its interval, and the hash of its
+    network."""
 
     params: Params
     latency_ms: float
@@ -41,6 +42,7 @@ class ScanRow:
     upper_ms: float
     gflops: float
     modules: Mapping[str, float]
+    network: str = ""
 
     def verdict(self, budget_ms: float) -> Verdict:
         """Whether it keeps a budget in ms."""

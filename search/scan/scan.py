@@ -103,4 +103,5 @@ def _row(work: _Work, reports: Iterable[LatencyReport]) -> ScanRow:
         upper_ms=sum(part.upper_ms for part in parts),
         gflops=sum(module.gflops for module in modules),
         modules={module.name: module.latency_ms for module in modules},
+        network=work.variant.network_hash,
     )

@@ -27,12 +27,14 @@ class Parent:
 
 @dataclass(frozen=True)
 class Scanned:
-    """A network of the space with its predicted latency in ms, and the ends of its interval."""
+    """A network of the space with its predicted latency in ms, the ends of its interval, and its hash without the
+    precision plan."""
 
     params: Params
     latency_ms: float
     lower_ms: float
     upper_ms: float
+    network: str = ""
 
 
 class Backend(Protocol):

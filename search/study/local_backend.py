@@ -59,7 +59,7 @@ class LocalBackend:
         from search.scan.scan import scan
 
         found = scan(search, most, search.config.seed, available_cores(), self._kept)
-        rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms) for row in found.rows]
+        rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network) for row in found.rows]
         return rows, len(found.invalid) + len(found.failed)
 
     def check(self, variant: Variant) -> Verdict | None:

@@ -16,6 +16,7 @@ from search.config import ResolvedSearch
 from search.model.proposal import Pool, Result, first, propose
 from search.space.space import Params
 from search.study.backend import Backend, Scanned
+from search.study.curves import Curve
 from search.study.records import TrialRecord
 from search.study.sampling import params_key
 from search.terminal import Say
@@ -23,6 +24,8 @@ from search.terminal import Say
 FILE = "pool.json"
 LARGEST = 10_000
 """Networks that are scanned of a larger space, drawn at random."""
+NEARLY_FREE = 0.99
+"""Of the training that a network still needs whose whole curve another study knows."""
 BAND = 3.92
 """Standard deviations between the two ends of a predicted latency, in logarithms: 95 %."""
 
@@ -81,8 +84,20 @@ class Next:
     over: str = ""
 
 
-def next_job(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRecord]) -> Next | None:
-    """The new network or the paused one that is worth most for what it still costs; None where none is left."""
+def next_job(
+    search: ResolvedSearch,
+    pool: StudyPool,
+    records: Sequence[TrialRecord],
+    curves: Mapping[str, Curve] | None = None,
+) -> Next | None:
+    """The new network or the paused one that is worth most for what it still costs; None where none is left.
+
+    Args:
+        search: the search.
+        pool: what may fit.
+        records: all trials.
+        curves: what other studies know, by the hash of a network: learnt from, and nearly free where it is complete.
+    """
     places = {params_key(row.params): number for number, row in enumerate(pool.rows)}
     known = {places[key]: record for record in records if (key := params_key(record.params)) in places}
     paused = {place: record for place, record in known.items() if record.state == "paused"}
@@ -91,10 +106,23 @@ def next_job(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRec
         return None
     budget_ms = search.config.constraints.budget_ms
     results = [result for record in records for result in _results(record, budget_ms)]
+    epochs = search.config.fidelity.epochs
+    elsewhere = {
+        place: curves[row.network]
+        for place, row in enumerate(pool.rows)
+        if curves and row.network in curves and place not in known
+    }
+    results += [
+        Result(row.params, row.latency_ms, epoch / epochs, search.config.objectives.accuracy_of(score["metrics"]))
+        for place, curve in elsewhere.items()
+        for epoch, score in curve.items()
+        if epoch in search.config.fidelity.rungs and (row := pool.rows[place])
+    ]
+    complete = {place for place, curve in elsewhere.items() if epochs in curve}
     seed = (search.config.seed * 1_000_003 + len(records) + sum(len(record.rungs) for record in records)) % 2**32
     arrays = pool.arrays(budget_ms)
     started = sum(record.state != "waiting" for record in records)
-    if started < search.config.startup_trials or len(results) < 2:
+    if started + len(complete) < search.config.startup_trials or len(results) < 2:
         if len(known) >= len(pool.rows):
             place = min(paused)
             return Next(pool.rows[place].params, "the last ones", paused[place].number)
@@ -102,6 +130,7 @@ def next_job(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRec
         return Next(pool.rows[number].params, "before much is known: far from all in latency")
     running = [place for place, record in known.items() if record.state == "running"]
     begun = {place: record.last_epoch / record.full_epochs for place, record in paused.items()}
+    begun |= dict.fromkeys(complete, NEARLY_FREE)
     found = propose(
         search.space, arrays, results, running, tried, budget_ms=budget_ms, goal=search.config.goal, seed=seed,
         begun=begun,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -20,6 +21,7 @@ from bevlite.errors import BevliteError, ConfigError
 from search.config import ResolvedSearch, differences
 from search.latency.summary import LatencySummary
 from search.study.correction import corrected
+from search.study.curves import trained_by
 from search.study.records import TrialRecord, read_record
 
 HEARTBEAT_S = 30
@@ -92,8 +94,8 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
         load_if_exists=True,
     )
     known = study.user_attrs.get("identity")
-    if known is not None and stable_hash(known) != stable_hash(identity):
-        found = differences(known, identity)
+    if known is not None and stable_hash(_counts(known)) != stable_hash(_counts(identity)):
+        found = differences(_counts(known), _counts(identity))
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise ConfigError(
             f"{folder}: holds another search ({'; '.join(found[:3])}{more}); "
@@ -110,6 +112,11 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
         study.set_user_attr("identity", identity)
     write_atomic(folder / "search.yaml", search.as_yaml())
     return OpenStudy(study, storage)
+
+
+def _counts(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an identity makes trials comparable: the number of loader processes, say, does not."""
+    return {**identity, "recipe": trained_by(identity.get("recipe", {}))}
 
 
 @quiet_optuna()

@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 from bevlite.config import write_atomic
 from bevlite.errors import BevliteError
 from bevlite.locks import FileLock
-from search.config import ResolvedSearch
+from search.config import ResolvedSearch, data_fingerprint
 from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
 from search.study.backend import Backend
+from search.study.curves import Curves
 from search.study.outcome import Outcome
 from search.study.pool import next_job, pool_of, spent
 from search.study.records import TrialRecord
@@ -47,6 +48,9 @@ class Study:
     def __init__(self, search: ResolvedSearch, folder: Path, backend: Backend, say: Say) -> None:
         self.search, self.folder, self.backend, self._say = search, folder, backend, say
         folder.mkdir(parents=True, exist_ok=True)
+        self._curves = curves_of(search)
+        if self._curves is not None:
+            self._curves.all()  # a file that cannot be read is said before anything is trained
         self._ask_lock = FileLock(folder / ".lock")
         with self._ask_lock:
             self._open: OpenStudy = open_for_run(folder, search)
@@ -150,7 +154,7 @@ class Study:
 
     def _run(self, job: Job) -> None:
         folder = self.trial_folder(job.trial.number)
-        runner = TrialRunner(self.search, self.study, job.trial, folder, self.backend, self._say)
+        runner = TrialRunner(self.search, self.study, job.trial, folder, self.backend, self._say, self._curves)
         try:
             runner.run()
             self._surprises = 0
@@ -209,7 +213,8 @@ class Study:
             self.study.enqueue_trial(draw(self.search, trials))
             return True
         pool = pool_of(self.search, self.folder, self.backend, self._say)
-        found = next_job(self.search, pool, self.records)
+        curves = self._curves.all() if self._curves is not None else None
+        found = next_job(self.search, pool, self.records, curves)
         if found is None:
             tried = f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "no network fits"
             self._say(tried)
@@ -247,6 +252,13 @@ class Study:
             lock.release()
             return None
         return lock
+
+
+def curves_of(search: ResolvedSearch) -> Curves | None:
+    """What is known of its data and recipe, where the search names a folder."""
+    if search.config.known is None:
+        return None
+    return Curves(Path(search.config.known), search.data, data_fingerprint(search.data), search.recipe)
 
 
 def _before(record: TrialRecord) -> str:

@@ -20,6 +20,7 @@ from search.space.compression import runs_in_int8
 from search.space.fidelity import RungPoint, stop_reason
 from search.space.objectives import Score
 from search.study.backend import Backend, Parent
+from search.study.curves import ELSEWHERE, Curves
 from search.study.records import State, TrialRecord
 from search.study.store import records_of
 from search.study.view import trial_folder
@@ -47,8 +48,10 @@ class TrialRunner:
         folder: Path,
         backend: Backend,
         say: Say,
+        curves: Curves | None = None,
     ) -> None:
         self.search, self.study, self.trial, self.folder, self.backend = search, study, trial, folder, backend
+        self._curves = curves
         self._say = say
         self._began = time.monotonic()
         self._checked: Verdict | None = None
@@ -188,7 +191,27 @@ class TrialRunner:
                 label = self.search.config.objectives.label
                 self._event("epoch", f"{epoch}: {label} {known:.4f} (trained as trial {record.number})")
                 return True
-        return False
+        return self._take_from_elsewhere(variant, epoch)
+
+    def _take_from_elsewhere(self, variant: Variant, epoch: int) -> bool:
+        """The score of a rung from another study, where that knows the end too: its weights are not here.
+
+        What runs in INT8 needs weights, and what inherits is another training.
+        """
+        if self._curves is None or self.record.inherited is not None or runs_in_int8(variant):
+            return False
+        curve = self._curves.of(variant.network_hash)
+        if epoch not in curve or self.search.config.fidelity.epochs not in curve:
+            return False
+        known = curve[epoch]
+        where = {"split": known["split"], "samples": known["samples"]}
+        score = Score.of(self.search.config.objectives, {**known["metrics"], **where})
+        rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
+        self.trial.set_user_attr("rungs", rungs)
+        self.trial.set_user_attr("trained_in", ELSEWHERE)
+        label = self.search.config.objectives.label
+        self._event("epoch", f"{epoch}: {label} {score.accuracy:.4f} (known from another search)")
+        return True
 
     def _train_to(self, variant: Variant, epoch: int) -> None:
         self.trial.set_user_attr("trained_in", self.trial.number)
@@ -197,6 +220,8 @@ class TrialRunner:
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
         self.trial.set_user_attr("seconds", self._seconds())
+        if self._curves is not None and self.record.inherited is None:
+            self._curves.keep(variant.network_hash, epoch, score.as_json(), str(self.folder))
         label = self.search.config.objectives.label
         self._event("epoch", f"{epoch}: {label} {score.accuracy:.4f} ({score.where})")
 
@@ -239,13 +264,21 @@ class TrialRunner:
     def _pauses(self, epoch: int) -> bool:
         """Whether it gives way here: the first ones are trained to the end, and so is every one where a rung lies."""
         config = self.search.config
-        if self.trial.number < config.startup_trials or self.trial.user_attrs.get("anchor"):
+        first = self.trial.number < config.startup_trials or self.trial.user_attrs.get("anchor")
+        if first or self.record.trained_in == ELSEWHERE:  # what costs nothing gives way to nothing
             return False
         curves = [
             {rung: float(score["accuracy"]) for rung, score in record.rungs.items()}
             for record in records_of(self.study, config.fidelity.epochs)
             if record.state == "completed" and record.duplicate_of is None
         ]
+        if self._curves is not None:
+            here = {record.network_hash for record in records_of(self.study, config.fidelity.epochs)}
+            curves += [
+                {rung: config.objectives.accuracy_of(score["metrics"]) for rung, score in curve.items()}
+                for name, curve in self._curves.all().items()
+                if name not in here
+            ]
         known = trusted(curves, config.fidelity.rungs)[epoch]
         if known <= TRUST:
             return False

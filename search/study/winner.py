@@ -15,6 +15,7 @@ from search.config import ResolvedSearch
 from search.space.compression import runs_in_int8
 from search.space.objectives import Score
 from search.study.backend import Backend, Parent
+from search.study.curves import ELSEWHERE
 from search.study.outcome import Outcome, budget_words
 from search.study.records import TrialRecord
 from search.study.view import StudyView, winner_name
@@ -81,7 +82,7 @@ def finish_winner(
         return known
     _write(folder, FinalResult(record.number, recipe.epochs))
     variant = search.space.build(search.base, record.params, winner_name(record))
-    if recipe == search.recipe:
+    if recipe == search.recipe and record.trained_in != ELSEWHERE:
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
         # What was quantized lies in its own run; other networks where they were trained.
         own = record.quantized is not None or record.trained_in is None

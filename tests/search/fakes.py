@@ -133,11 +133,12 @@ class FakeBackend:
         rows, invalid = [], 0
         for params in search.space.combinations() or ():
             try:
-                value = latency_ms(search.space.build(search.base, params, "scan"))
+                variant = search.space.build(search.base, params, "scan")
+                value = latency_ms(variant)
             except ConfigError:
                 invalid += 1
                 continue
-            rows.append(Scanned(params, value, value * 0.8, value * 1.3))
+            rows.append(Scanned(params, value, value * 0.8, value * 1.3, variant.network_hash))
         return rows[:most], invalid
 
     def check(self, variant: Variant) -> Verdict | None:
