@@ -7,12 +7,14 @@ study without.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bevlite.errors import BevliteError
 from search.config import ResolvedSearch, load_search
 from search.study.records import TrialRecord
 from search.study.view import StudyView, load_study
@@ -50,6 +52,7 @@ def run_search(
     data: str | None = None,
     devices: int = 1,
     workers: int = 1,
+    hours: float | None = None,
     replay: PathLike | None = None,
     overrides: Iterable[str] = (),
     say: Say | None = None,
@@ -67,6 +70,7 @@ def run_search(
         data: a nuScenes-format root or a data YAML file, in place of the file's.
         devices: GPUs (or CPU processes) per network.
         workers: networks trained at once, on this machine.
+        hours: after which nothing new is begun; more than 0. The winner so far is trained and exported then.
         replay: the measurement log of another study, to take latencies from without a board.
         overrides: settings of the file, `a.b=c`.
         say: where events go; by default to the terminal, with the time before them.
@@ -82,6 +86,8 @@ def run_search(
     from search.study.local_backend import make_backend
     from search.study.run import run_to_the_winner
 
+    if hours is not None and not 0 < hours < math.inf:
+        raise BevliteError(f"hours: found {hours:g}; accepted: more than 0")
     if replay is not None:
         overrides = [*overrides, f"device.replay={json.dumps(str(Path(replay).resolve()))}"]
     search = _load(config, overrides, budget_ms, data)
@@ -89,7 +95,7 @@ def run_search(
         search = search.with_trials(trials)
     folder = Path(out)
     backend = make_backend(search, folder, devices)
-    run_to_the_winner(search, folder, backend, say or speaker(make_console()), devices, workers)
+    run_to_the_winner(search, folder, backend, say or speaker(make_console()), devices, workers, hours)
     view = load_study(folder)
     write_report(view)
     return view

@@ -1,4 +1,4 @@
-"""`bevlite search`: run, status, best, report, scan. What a command needs is imported when it runs."""
+"""`bevlite search`: run, status, best, why, report, scan. What a command needs is imported when it runs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def run_command(
     data: str | None = typer.Option(None, "--data", help="A nuScenes-format root, or a data YAML file."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) per network."),
     workers: int = typer.Option(1, "--workers", min=1, help="Networks trained at once, on this machine."),
+    hours: float | None = typer.Option(None, "--hours", help="Begin nothing new after so many hours."),
     replay: Path | None = typer.Option(
         None, "--replay", metavar="LOG", help="Latencies from the measurement log of another study, without a board."
     ),
@@ -52,6 +53,7 @@ def run_command(
             data=data,
             devices=devices,
             workers=workers,
+            hours=hours,
             replay=replay,
             overrides=overrides,
             say=say,
@@ -95,6 +97,19 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
         typer.echo(line)
     if (study / "winner.yaml").is_file():
         typer.echo(f"variant: {study / 'winner.yaml'}")
+
+
+@app.command("why")
+def why_command(
+    study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
+    trial: int = typer.Argument(..., min=0, help="The number of a trial."),
+) -> None:
+    """Why a trial was rejected, paused or not chosen, and what is known of it."""
+    from search.api import search_status
+    from search.report.words import why_lines
+
+    for line in why_lines(search_status(study), trial):
+        typer.echo(line)
 
 
 @app.command("report")

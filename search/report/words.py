@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bevlite.errors import BevliteError
+from search.study.curves import ELSEWHERE
 from search.study.outcome import budget_words, no_feasible
+from search.study.records import TrialRecord
 from search.study.view import StudyView
 from search.study.winner import FinalResult
 
@@ -35,6 +38,72 @@ def best_line(view: StudyView) -> str:
         f"({outcome.where}), {record.latency.text}, budget {outcome.budget_ms:g} ms: "
         f"{budget_words(record, winner)}  {record.params_text}"
     )
+
+
+def why_lines(view: StudyView, number: int) -> list[str]:
+    """What became of a trial and why, with its latency, its curve and where its weights are from.
+
+    Raises:
+        BevliteError: there is no such trial.
+    """
+    outcome, label = view.outcome, view.label
+    record = next((one for one in outcome.records if one.number == number), None)
+    if record is None:
+        there = f"0 to {max(one.number for one in outcome.records)}" if outcome.records else "a study with trials"
+        raise BevliteError(f"{view.folder}: found no trial {number}; accepted: {there}")
+    lines = [f"trial {number}: {record.params_text}", f"{record.state}: {_cause(view, record)}"]
+    if record.latency is not None:
+        lines.append(f"latency: {record.latency.text}, budget {outcome.budget_ms:g} ms on {view.config.device.title}")
+    if record.rungs:
+        curve = ", ".join(f"{float(score['accuracy']):.4f} at {epoch}" for epoch, score in sorted(record.rungs.items()))
+        lines.append(f"{label} by epoch: {curve} (of {record.full_epochs}; {outcome.where})")
+    if record.quantized is not None:
+        lines.append(f"in INT8: {label} {float(record.quantized['accuracy']):.4f}")
+    if record.inherited is not None:
+        lines.append(f"started from what is left of trial {record.inherited}")
+    if record.trained_in == ELSEWHERE:
+        lines.append("trained in another search; its weights are not here")
+    elif record.trained_in not in (None, number):
+        lines.append(f"trained as trial {record.trained_in}")
+    return lines
+
+
+def _cause(view: StudyView, record: TrialRecord) -> str:
+    """Why a trial is where it is."""
+    outcome = view.outcome
+    if record.state == "running":
+        return "at work" if view.is_at_work(record) else "interrupted; `bevlite search run` goes on with it"
+    if record.state == "paused":
+        return f"waits at epoch {record.last_epoch}: others are expected to gain more for the epochs that they need"
+    if record.state != "completed":
+        return record.reason or "no reason was kept"
+    if not record.feasible:
+        return record.reason or "over a limit"
+    if record.duplicate_of is not None:
+        return f"the same network as trial {record.duplicate_of}"
+    if outcome.choice is not None and outcome.choice[0].number == record.number:
+        return "the winner"
+    if (record.lower_ms or 0.0) > outcome.budget_ms:
+        return "measured as a whole it is over the budget"
+    better = [
+        one
+        for one in outcome.pareto
+        if one.number != record.number
+        and (one.accuracy or 0.0) >= (record.accuracy or 0.0)
+        and (one.latency_ms or 0.0) <= (record.latency_ms or 0.0)
+    ]
+    if better:
+        most = max(better, key=lambda one: (one.accuracy or 0.0, -one.number))
+        gain, less = (
+            (most.accuracy or 0.0) - (record.accuracy or 0.0),
+            (record.latency_ms or 0) - (most.latency_ms or 0),
+        )
+        return f"trial {most.number} is better by {gain:.4f} {view.label} and quicker by {less:.2f} ms"
+    assert outcome.choice is not None
+    chosen, winner = outcome.choice
+    if (record.accuracy or 0.0) > (chosen.accuracy or 0.0):
+        return f"on the front; less sure to keep the budget than trial {chosen.number} ({budget_words(chosen, winner)})"
+    return f"on the front; trial {chosen.number} is more accurate and keeps the budget too"
 
 
 def final_line(final: FinalResult, label: str, run: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from bevlite.locks import FileLock
@@ -15,7 +16,13 @@ from search.terminal import Say
 
 
 def run_to_the_winner(
-    search: ResolvedSearch, folder: Path, backend: Backend, say: Say, devices: int = 1, workers: int = 1
+    search: ResolvedSearch,
+    folder: Path,
+    backend: Backend,
+    say: Say,
+    devices: int = 1,
+    workers: int = 1,
+    hours: float | None = None,
 ) -> None:
     """Run trials until there are enough, then train and export the winner.
 
@@ -26,11 +33,13 @@ def run_to_the_winner(
         say: where events go.
         devices: GPUs (or CPU processes) per network.
         workers: networks trained at once.
+        hours: after which no trial, and no rung of one, is begun; what runs is brought to its rung, and the winner to
+            its end.
 
     Raises:
         BevliteError: what no trial would escape; all that was finished is kept.
     """
-    study = Study(search, folder, backend, say)
+    study = Study(search, folder, backend, say, None if hours is None else time.time() + 3600 * hours)
     size = search.space.size()
     combinations = f"{size} combinations" if size is not None else "very many combinations"
     say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import time
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,8 +46,12 @@ class Job:
 class Study:
     """A study folder at work. Several processes may work on one: each owns the trial whose lock it holds."""
 
-    def __init__(self, search: ResolvedSearch, folder: Path, backend: Backend, say: Say) -> None:
+    def __init__(
+        self, search: ResolvedSearch, folder: Path, backend: Backend, say: Say, until: float | None = None
+    ) -> None:
+        """Open or create it; after `until` (a time of `time.time`) no work is begun."""
         self.search, self.folder, self.backend, self._say = search, folder, backend, say
+        self.until = until
         folder.mkdir(parents=True, exist_ok=True)
         self._curves = curves_of(search)
         if self._curves is not None:
@@ -76,7 +81,12 @@ class Study:
     @property
     def unfinished(self) -> bool:
         """Whether a trial is open, or there is more to be done."""
-        return any(record.state == "running" for record in self.records) or not self._enough()
+        return any(record.state == "running" for record in self.records) or not (self._enough() or self.timed_out)
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the time that it was given is over."""
+        return self.until is not None and time.time() >= self.until
 
     def _enough(self) -> bool:
         """Whether as many trials have begun as there shall be; of the model, whether as much was spent.
@@ -181,6 +191,9 @@ class Study:
     @quiet_optuna()
     def _next(self) -> Job | None:
         """The next trial to work on; None when there are enough or no more are possible."""
+        if self.timed_out:
+            self._say("the time is over; the same command goes on")
+            return None
         with self._ask_lock:
             trials = self.study.get_trials(deepcopy=False)
             for trial in trials:

@@ -37,7 +37,7 @@ def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
     workers: list[SpawnProcess] = []
     try:
         for index in range(count):
-            work = (study.search, study.folder, study.backend)
+            work = (study.search, study.folder, study.backend, study.until)
             worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
             with _environment(_share(index, count, devices)), _interrupt_ignored():
                 worker.start()
@@ -57,13 +57,13 @@ def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
         say(f"ended before its time: {', '.join(ended)}; the other workers did its work")
 
 
-def _work(search: ResolvedSearch, folder: Path, backend: Backend) -> None:
+def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None) -> None:
     """The whole of one worker process."""
     signal.signal(signal.SIGTERM, interrupt)
     _end_with_parent()
     name = multiprocessing.current_process().name
     try:
-        Study(search, folder, backend, speaker(make_console())).run()
+        Study(search, folder, backend, speaker(make_console()), until).run()
     except KeyboardInterrupt:
         sys.exit(130)
     except (BevliteError, OSError) as error:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bevlite.errors import BevliteError
+from search.report.words import why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of
 from search.study.study import Study
+from search.study.view import load_study
 from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
 
 MODEL = SEARCH.replace("seed: 3", "seed: 3\nsampler: model")
@@ -85,6 +90,36 @@ def test_it_ends_when_all_that_may_fit_was_tried(tmp_path: Path) -> None:
     study, _ = run_study(tmp_path, text.replace("startup_trials: 30", "startup_trials: 4"))
     pool = json.loads((tmp_path / "study" / "pool.json").read_text())
     assert 0 < len(pool["rows"]) == len(study.records) < 30
+
+
+def test_why(tmp_path: Path) -> None:
+    """What became of each trial, in words that its figures bear out."""
+    study, _ = run_study(tmp_path, MODEL)
+    view = load_study(study.folder)
+    said = {record.number: why_lines(view, record.number) for record in view.outcome.records}
+    assert view.outcome.choice is not None
+    winner = view.outcome.choice[0]
+    assert said[winner.number][1] == "completed: the winner"
+    for record in view.outcome.records:
+        if record.state == "paused":
+            assert said[record.number][1].startswith(f"paused: waits at epoch {record.last_epoch}: others are expected")
+        if record.state == "completed" and (found := re.search(r"trial (\d+) is better by", said[record.number][1])):
+            other = view.outcome.records[int(found.group(1))]
+            assert (other.accuracy or 0) >= (record.accuracy or 0) and (other.latency_ms or 0) <= (
+                record.latency_ms or 0
+            )
+    with pytest.raises(BevliteError, match=rf"found no trial 99; accepted: 0 to {len(said) - 1}"):
+        why_lines(view, 99)
+
+
+def test_time_that_is_over_begins_nothing_more(tmp_path: Path) -> None:
+    said = list[str]()
+    backend, search = FakeBackend(tmp_path), load(tmp_path, MODEL)
+    over = Study(search, tmp_path / "study", backend, said.append, until=time.time() - 1)
+    over.run()
+    assert over.records == [] and said == ["the time is over; the same command goes on"] and not over.unfinished
+    Study(search, tmp_path / "study", backend, said.append, until=time.time() + 600).run()
+    assert len(over.records) > 12
 
 
 def test_nothing_fits(tmp_path: Path) -> None:
