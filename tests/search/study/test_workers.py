@@ -14,7 +14,7 @@ from bevlite.errors import BevliteError, DataError
 from bevlite.variant import Variant
 from search.study.study import Study
 from search.study.workers import run_workers
-from tests.search.fakes import FakeBackend, load, run_study
+from tests.search.fakes import SEARCH, FakeBackend, load, run_study
 from tests.search.waiting import HANG_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,6 +32,8 @@ class Recording(FakeBackend):
 
     def log(self, text: str) -> None:
         super().log(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']} {text}")
+        if text == "scan":
+            return  # one scans while the other waits for what comes of it
         (self.folder / f"here-{os.getpid()}").touch()
         wait_until(lambda: len(list(self.folder.glob("here-*"))) == 2)
 
@@ -50,9 +52,9 @@ class Recording(FakeBackend):
         return True
 
 
-def study_of(folder: Path, trials: int = 8, **fake: bool) -> tuple[Study, Recording]:
+def study_of(folder: Path, trials: int = 8, text: str = SEARCH, **fake: bool) -> tuple[Study, Recording]:
     backend = Recording(folder, **fake)
-    return Study(load(folder, trials=trials), folder / "study", backend, lambda line: None), backend
+    return Study(load(folder, text, trials), folder / "study", backend, lambda line: None), backend
 
 
 def test_two_workers_do_every_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,20 @@ def test_two_workers_do_every_trial_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert {threads for _, threads, _ in calls} == {str(max(1, cores // 2))}
     assert said == [f"2 workers, each with {max(1, cores // 2)} of {cores} cores"]
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_two_workers_with_a_model_train_no_epoch_twice(tmp_path: Path) -> None:
+    """Trials are paused by one and gone on with by the other; one that is killed leaves its trial to it."""
+    study, backend = study_of(tmp_path, text=SEARCH.replace("seed: 3", "seed: 3\nsampler: model"), kill=True)
+    run_workers(study, 2, 1, lambda line: None)
+    calls = [call.split(maxsplit=2)[2] for call in backend.calls]
+    ended = Counter(call for call in calls if call.startswith("end"))
+    assert max(ended.values()) == 1 and calls.count("scan") == 1
+    records = study.records
+    assert {record.state for record in records} <= {"completed", "paused"} and not study.unfinished
+    assert sum(record.last_epoch for record in records) == len(ended) >= 8 * 4
+    assert len(ended) <= 8 * 4 + 2 + 2  # the last rung of each worker
+    assert len({record.network_hash for record in records}) == len(records)
 
 
 def test_a_killed_worker_is_announced_and_its_trial_done_by_the_other(tmp_path: Path) -> None:
