@@ -84,7 +84,7 @@ def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY
 def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """The winner and the Pareto table. Exit code 1 when no trial is feasible."""
     from search.api import search_status, winner_of
-    from search.report.words import best_line, final_line
+    from search.report.words import best_line, final_line, race_line
     from search.terminal import make_console
 
     view = search_status(study)
@@ -93,6 +93,8 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
     if winner is None:
         raise typer.Exit(1)
     _print_pareto(make_console(), view)
+    if (line := race_line(view)) is not None:
+        typer.echo(line)
     if winner.final is not None and (line := final_line(winner.final, view.label, study / "winner")):
         typer.echo(line)
     if (study / "winner.yaml").is_file():

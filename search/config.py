@@ -21,6 +21,7 @@ from search.latency.choice import DeviceChoice
 from search.space.constraints import Limits
 from search.space.fidelity import Fidelity
 from search.space.objectives import Goal, Objectives
+from search.space.race import Race
 from search.space.space import Space
 
 if TYPE_CHECKING:  # imports torch
@@ -52,6 +53,7 @@ class SearchConfig(Config):
     inherit: bool = Field(
         default=False, description="a network with cuts starts from what is left of a trained one without them"
     )
+    race: Race = Field(default=Race(), description="how many networks are trained again, and how often, at the end")
     final: dict[str, Any] = Field(default={}, description="recipe overrides for the winner's own training")
     known: str | None = Field(
         default=None, description="a folder of what trainings gave, shared by searches of the same data and recipe"
@@ -80,7 +82,7 @@ class ResolvedSearch:
         return replace(self, config=self.config.model_copy(update={"trials": trials}))
 
     def identity(self) -> dict[str, Any]:
-        """Everything that makes two trials comparable. Not in it: the number of trials, and `final`.
+        """Everything that makes two trials comparable. Not in it: the number of trials, `final`, and `race`.
 
         The data are known by their tables, not by their folder, which may move.
         """

@@ -1,8 +1,8 @@
 """A training on several GPUs (or CPU processes) as a program of its own.
 
 Lightning starts the other ranks by running the program again that it finds itself in. That must not be a search (whose
-rank 1 would begin a trial of its own), a chain of stages or a notebook: it is this one, which does nothing but train.
-A rank whose parent is gone ends as well.
+rank 1 would begin a trial of its own), a chain of stages or a notebook: it is `bevlite.training.rank`, which does
+nothing but train.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bevlite.errors
-from bevlite.config import as_dict, validate, write_atomic
+from bevlite.config import as_dict, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError, TrainingError
 from bevlite.run_folder import Run
@@ -73,7 +70,7 @@ def train_in_ranks(
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / WEIGHTS)
         write_atomic(folder / JOB, json.dumps(job))
         process = subprocess.Popen(
-            [sys.executable, "-m", "bevlite.training.ranks", str(folder)],
+            [sys.executable, "-m", "bevlite.training.rank", str(folder)],
             env={**os.environ, INSIDE: "1", "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
         )
         try:
@@ -96,49 +93,3 @@ def _fault(file: Path, code: int, devices: int) -> BevliteError:
         return TrainingError(f"training on {devices} devices: a process ended with {code}; accepted: the same command "
                              "again goes on")  # fmt: skip
     return found
-
-
-def main(folder: Path) -> int:
-    """One rank: the job of a folder."""
-    _end_with_parent()
-    # Depthwise weights in channels-last order: their gradients are copied, which is right and not new to anybody.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    job = json.loads((folder / JOB).read_text())
-    from safetensors.torch import load_file
-
-    from bevlite.training.loop import train
-
-    weights = folder / WEIGHTS
-    try:
-        train(
-            validate(job["variant"], Variant, "variant"),
-            validate(job["data"], DataConfig, "data"),
-            validate(job["recipe"], Recipe, "recipe"),
-            Path(job["out"]),
-            init={name: Path(path) for name, path in job["init"].items()},
-            weights=load_file(weights) if weights.is_file() else None,
-            scales=job["scales"],
-            resume=job["resume"],
-            devices=job["devices"],
-            stop_after_epoch=job["stop_after_epoch"],
-            progress=job["progress"],
-        )
-    except BevliteError as error:
-        write_atomic(folder / FAULT, json.dumps({"kind": type(error).__name__, "text": str(error)}))
-        return 2
-    return 0
-
-
-def _end_with_parent() -> None:
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)  # in the middle of a collective nothing else ends it
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

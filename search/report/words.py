@@ -40,6 +40,11 @@ def best_line(view: StudyView) -> str:
     )
 
 
+def race_line(view: StudyView) -> str | None:
+    """What the race at the end gave; None where there was none."""
+    return f"race, {view.label} by seed: {view.race.words}" if view.race is not None else None
+
+
 def why_lines(view: StudyView, number: int) -> list[str]:
     """What became of a trial and why, with its latency, its curve and where its weights are from.
 

@@ -12,10 +12,11 @@ from search.study.records import STATES, TrialRecord
 
 @dataclass(frozen=True)
 class Outcome:
-    """All trials and what follows from them."""
+    """All trials and what follows from them; `raced` is the one that won the race at the end, once it was run."""
 
     records: tuple[TrialRecord, ...]
     budget_ms: float
+    raced: int | None = None
 
     @property
     def pareto(self) -> list[TrialRecord]:
@@ -29,7 +30,22 @@ class Outcome:
         """The winner and how certain its budget is; None when no trial is eligible."""
         eligible = self._eligible
         winner = choose_winner(eligible, self.budget_ms)
-        return (eligible[winner.index], winner) if winner is not None else None
+        if winner is None:
+            return None
+        for record in self.contenders(len(eligible)):
+            if record.number == self.raced:
+                return record, winner
+        return eligible[winner.index], winner
+
+    def contenders(self, most: int) -> list[TrialRecord]:
+        """The best trials, at most so many, that are as sure to keep the budget as the best of them is."""
+        eligible = self._eligible
+        winner = choose_winner(eligible, self.budget_ms)
+        if winner is None:
+            return []
+        end = {"within": "upper_ms", "likely": "latency_ms", "possible": "lower_ms"}[winner.certainty]
+        fitting = [record for record in eligible if (getattr(record, end) or 0.0) <= self.budget_ms]
+        return sorted(fitting, key=lambda r: (-(r.accuracy or 0.0), r.latency_ms or 0.0, r.number))[:most]
 
     @property
     def _eligible(self) -> list[TrialRecord]:

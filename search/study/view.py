@@ -13,17 +13,19 @@ from bevlite.locks import held_elsewhere
 from search.config import SearchConfig, load_search
 from search.space.space import tasks_of
 from search.study.outcome import Outcome
+from search.study.race import RaceResult, read_race
 from search.study.records import TrialRecord
 from search.study.store import open_for_reading, records_of
 
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study: its folder, its search file as it was resolved, and its trials."""
+    """A study: its folder, its search file as it was resolved, its trials, and the race at its end, if any."""
 
     folder: Path
     config: SearchConfig
     outcome: Outcome
+    race: RaceResult | None = None
 
     @property
     def label(self) -> str:
@@ -74,7 +76,8 @@ def load_study(folder: Path) -> StudyView:
     config = load_config(file, SearchConfig)
     records = records_of(open_for_reading(folder, config.storage), config.fidelity.epochs)
     shown = tuple(record for record in records if record.state != "waiting")
-    return StudyView(folder, config, Outcome(shown, config.constraints.budget_ms))
+    race = read_race(folder)
+    return StudyView(folder, config, Outcome(shown, config.constraints.budget_ms, race.winner if race else None), race)
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -17,6 +17,7 @@ from search.space.objectives import Score
 from search.study.backend import Backend, Parent
 from search.study.curves import ELSEWHERE
 from search.study.outcome import Outcome, budget_words
+from search.study.race import RaceResult, race_folder, run_race
 from search.study.records import TrialRecord
 from search.study.view import StudyView, winner_name
 from search.terminal import Say
@@ -58,6 +59,8 @@ def write_winner_yaml(view: StudyView, path: Path) -> None:
         f"Latency {record.latency.text} on {view.config.device.title}, budget {outcome.budget_ms:g} ms: "
         f"{budget_words(record, winner)}",
     ]
+    if view.race is not None:
+        head.append(f"Race: {view.race.words}")
     write_atomic(path, "".join(f"# {line}\n" for line in head) + to_yaml(view.winner_variant))
 
 
@@ -74,6 +77,9 @@ def finish_winner(
     assert outcome.choice is not None
     record, _ = outcome.choice
     run, recipe = folder / "winner", search.final_recipe
+    race = _race(search, outcome, folder, run_of, backend, say)
+    if race is not None:
+        record = next(one for one in outcome.records if one.number == race.winner)
     known = read_result(folder)
     if known is not None and (known.trial, known.epochs) != (record.number, recipe.epochs):
         _move_aside(folder, run, known)
@@ -82,7 +88,11 @@ def finish_winner(
         return known
     _write(folder, FinalResult(record.number, recipe.epochs))
     variant = search.space.build(search.base, record.params, winner_name(record))
-    if recipe == search.recipe and record.trained_in != ELSEWHERE:
+    raced = race_folder(folder, record.number, race.best_seed) if race is not None else None
+    if raced is not None and raced.is_dir():
+        _copy_run(raced, run)
+        write_atomic(run / "variant.yaml", to_yaml(variant))
+    elif recipe == search.recipe and record.trained_in != ELSEWHERE:
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
         # What was quantized lies in its own run; other networks where they were trained.
         own = record.quantized is not None or record.trained_in is None
@@ -104,6 +114,18 @@ def finish_winner(
     result = FinalResult(record.number, recipe.epochs, score.as_json(), not problem, problem)
     _write(folder, result)
     return result
+
+
+def _race(
+    search: ResolvedSearch, outcome: Outcome, folder: Path, run_of: Callable[[int], Path], backend: Backend, say: Say
+) -> RaceResult | None:
+    """The race of the best, where the search has one and more than one network could win."""
+    contenders = outcome.contenders(search.config.race.networks)
+    if len(contenders) < 2:
+        return None
+    return run_race(
+        search, contenders, folder, run_of, backend, say, lambda record: _parent(search, record, run_of)
+    )  # fmt: skip
 
 
 def _parent(search: ResolvedSearch, record: TrialRecord, run_of: Callable[[int], Path]) -> Parent | None:

@@ -80,6 +80,6 @@ def _ranks() -> list[str]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"bevlite.training.ranks" in words:
+        if b"bevlite.training.rank" in words:
             found.append(entry.name)
     return found

@@ -1,0 +1,63 @@
+"""The program of one rank: it does nothing but train, and ends when who started it is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from bevlite.config import validate, write_atomic
+from bevlite.data.config import DataConfig
+from bevlite.errors import BevliteError
+from bevlite.training.loop import train
+from bevlite.training.ranks import FAULT, JOB, WEIGHTS
+from bevlite.training.recipe import Recipe
+from bevlite.variant import Variant
+
+
+def main(folder: Path) -> int:
+    """One rank: the job of a folder."""
+    _end_with_parent()
+    # Depthwise weights in channels-last order: their gradients are copied, which is right and not new to anybody.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    job = json.loads((folder / JOB).read_text())
+    weights = folder / WEIGHTS
+    try:
+        train(
+            validate(job["variant"], Variant, "variant"),
+            validate(job["data"], DataConfig, "data"),
+            validate(job["recipe"], Recipe, "recipe"),
+            Path(job["out"]),
+            init={name: Path(path) for name, path in job["init"].items()},
+            weights=load_file(weights) if weights.is_file() else None,
+            scales=job["scales"],
+            resume=job["resume"],
+            devices=job["devices"],
+            stop_after_epoch=job["stop_after_epoch"],
+            progress=job["progress"],
+        )
+    except BevliteError as error:
+        write_atomic(folder / FAULT, json.dumps({"kind": type(error).__name__, "text": str(error)}))
+        return 2
+    return 0
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # in the middle of a collective nothing else ends it
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
