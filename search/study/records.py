@@ -24,7 +24,8 @@ class TrialRecord:
     differ in their precision plan share them.
 
     What runs in INT8 is worth what it is worth once it is quantized (`quantized`). `inherited` is the trial whose
-    weights it started from, pruned, and `trained_in` the one that trained its network.
+    weights it started from, pruned, and `trained_in` the one that trained its network. `unexpected`: it failed by what
+    says nothing of its network.
 
     `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
     network as one engine, where it was measured so; `whole_problem` says why it cannot be.
@@ -49,6 +50,7 @@ class TrialRecord:
     quantized: dict[str, Any] | None = None
     inherited: int | None = None
     trained_in: int | None = None
+    unexpected: bool = False
 
     @property
     def score(self) -> dict[str, Any] | None:
@@ -138,4 +140,5 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
         quantized=attrs.get("quantized"),
         inherited=attrs.get("inherited"),
         trained_in=attrs.get("trained_in"),
+        unexpected=bool(attrs.get("unexpected")),
     )

@@ -180,6 +180,12 @@ class Study:
             write_atomic(folder / "error.txt", traceback.format_exc())
             text = str(error).strip().splitlines()
             reason = f"{type(error).__name__}: {text[0][:200] if text else ''}"
+            if may_pass(error) and not job.trial.user_attrs.get("tried_again"):
+                job.trial.set_user_attr("tried_again", reason)
+                self._say(
+                    f"trial {job.trial.number:<3d} again     {reason}; it may have passed, so it is tried once more"
+                )
+                return  # it stays open, and is taken up as one that was interrupted
             runner.fail(reason)
             self._surprises += 1
             if self._surprises >= MAX_SURPRISES:
@@ -265,6 +271,11 @@ class Study:
             lock.release()
             return None
         return lock
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a fault may be gone when the same is tried again: memory that others took, a connection that was lost."""
+    return isinstance(error, (ConnectionError, TimeoutError, MemoryError)) or "out of memory" in str(error).lower()
 
 
 def curves_of(search: ResolvedSearch) -> Curves | None:

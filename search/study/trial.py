@@ -88,12 +88,13 @@ class TrialRunner:
             return self._finish("failed", str(error))
 
     def fail(self, reason: str) -> TrialRecord:
-        """End the trial as failed."""
+        """End the trial as failed, by what nobody expected: other trials of the same network are not taken to fail."""
+        self.trial.set_user_attr("unexpected", True)
         return self._finish("failed", reason)
 
     def _same_network(self, variant: Variant) -> TrialRecord | None:
         for record in records_of(self.study, self.search.config.fidelity.epochs):
-            finished = record.state in OPTUNA_STATES
+            finished = record.state in OPTUNA_STATES and not record.unexpected
             if finished and record.variant_hash == variant.hash and record.duplicate_of is None:
                 return record
         return None

@@ -94,6 +94,26 @@ def test_unusable_data_stop_the_study_and_lose_nothing(tmp_path: Path) -> None:
     assert max(Counter(backend.calls).values()) <= 2  # latency was asked again, no epoch was trained again
 
 
+def test_what_may_have_passed_is_tried_once_more(tmp_path: Path) -> None:
+    """Memory that others took for a moment costs no trial, and no epoch that was trained before."""
+
+    class Crowded(FakeBackend):
+        crowds = 0
+
+        def evaluate(self, run: Path) -> dict[str, Any]:
+            if run.name == "0001" and self.crowds < 1:
+                self.crowds += 1
+                raise RuntimeError("CUDA out of memory")
+            return super().evaluate(run)
+
+    said, backend = list[str](), Crowded(tmp_path)
+    study = Study(load(tmp_path), tmp_path / "study", backend, said.append)
+    study.run()
+    assert "failed" not in {record.state for record in study.records} and len(study.records) == 12
+    assert sum("again     RuntimeError: CUDA out of memory; it may have passed" in line for line in said) == 1
+    assert backend.calls.count("begin 0001 1") == 1
+
+
 def test_unexpected_errors_again_and_again_stop_the_study(tmp_path: Path) -> None:
     class Broken(FakeBackend):
         def parameters(self, variant: Variant) -> int:
