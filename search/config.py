@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bevlite.config import Config, apply_overrides, as_dict, merge, read_yaml, stable_hash, to_yaml, validate
 from bevlite.data.config import DataConfig, load_data_config
@@ -22,6 +22,7 @@ from search.space.constraints import Limits
 from search.space.fidelity import Fidelity
 from search.space.objectives import Goal, Objectives
 from search.space.race import Race
+from search.space.samplers import MODEL, sampler_class
 from search.space.space import Space
 
 if TYPE_CHECKING:  # imports torch
@@ -46,8 +47,10 @@ class SearchConfig(Config):
     seed: int = 0
     startup_trials: int = Field(default=10, ge=1, description="trials before the sampler takes over")
     anchors: tuple[dict[str, Any], ...] = ()
-    sampler: Literal["tpe", "model"] = Field(
-        default="tpe", description="tpe: Optuna's; model: a Gaussian process over what may fit, which pauses trials"
+    sampler: str = Field(
+        default="tpe",
+        description="model: a Gaussian process over what may fit, which pauses trials; of Optuna: tpe, nsga2, gp, "
+        "random, or package.module:Class of any other",
     )
     goal: Goal = Field(default="best", description="of the model: one network for the budget, or a front")
     inherit: bool = Field(
@@ -59,6 +62,13 @@ class SearchConfig(Config):
         default=None, description="a folder of what trainings gave, shared by searches of the same data and recipe"
     )
     storage: str | None = Field(default=None, description="database URL; by default SQLite in the folder")
+
+    @field_validator("sampler")
+    @classmethod
+    def _sampler(cls, name: str) -> str:
+        if name != MODEL:
+            sampler_class(name)
+        return name
 
 
 @dataclass(frozen=True)

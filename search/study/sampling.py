@@ -1,4 +1,4 @@
-"""Which parameters are tried next: seeded TPE, without proposing what is known already."""
+"""Which parameters are tried next by a sampler of Optuna: seeded, without proposing what is known already."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from bevlite.errors import ConfigError
 from search.config import ResolvedSearch
+from search.space.samplers import MODEL, make_sampler
 from search.space.space import Params
 from search.study.store import DIRECTIONS
 
-TPE_ATTEMPTS = 10
+SAMPLER_ATTEMPTS = 10
 RANDOM_ATTEMPTS = 50
 
 
-def sampler_for(search: ResolvedSearch, trial_number: int, attempt: int = 0) -> TPESampler:
+def sampler_for(search: ResolvedSearch, trial_number: int, attempt: int = 0) -> BaseSampler:
     """The sampler of one trial. Its seed depends on the trial alone, so a search that was stopped and started
     again proposes what it would have proposed without the stop.
     """
     seed = _seed(search, trial_number, attempt)
-    return TPESampler(seed=seed, n_startup_trials=search.config.startup_trials)
+    name = "tpe" if search.config.sampler == MODEL else search.config.sampler  # of the model's own, nothing is drawn
+    sampler: BaseSampler = make_sampler(name, seed, search.config.startup_trials)
+    return sampler
 
 
 def _seed(search: ResolvedSearch, trial_number: int, attempt: int) -> int:
@@ -40,7 +43,7 @@ def draw(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> Params:
     """Parameters for the next trial.
 
     They are drawn in a scratch copy of the study, because Optuna cannot take back a proposal: one that gives
-    a network already tried is drawn again. When TPE insists on what is known, chance decides.
+    a network already tried is drawn again. When a sampler insists on what is known, chance decides.
     """
     known = [trial for trial in trials if trial.state != TrialState.WAITING]
     seen_params = {params_key(trial.params) for trial in known}
@@ -48,10 +51,10 @@ def draw(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> Params:
     scratch = optuna.create_study(directions=DIRECTIONS)
     scratch.add_trials(known)
     params: Params = {}
-    for attempt in range(TPE_ATTEMPTS + RANDOM_ATTEMPTS):
+    for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
         scratch.sampler = (
             sampler_for(search, len(known), attempt)
-            if attempt < TPE_ATTEMPTS
+            if attempt < SAMPLER_ATTEMPTS
             else RandomSampler(seed=_seed(search, len(known), attempt))
         )
         trial = scratch.ask()
@@ -62,7 +65,7 @@ def draw(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> Params:
         try:
             variant_hash = search.space.build(search.base, params, "draw").hash
         except ConfigError:
-            return params  # recorded as rejected: TPE learns from it
+            return params  # recorded as rejected: a sampler may learn from it
         if variant_hash not in seen_hashes:
             return params
     return params

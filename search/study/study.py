@@ -19,6 +19,7 @@ from bevlite.locks import FileLock
 from search.config import ResolvedSearch, data_fingerprint
 from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
+from search.space.samplers import MODEL
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
@@ -94,7 +95,7 @@ class Study:
         Something has to be trained to the end before it is enough.
         """
         records, config = self.records, self.search.config
-        if config.sampler == "tpe":
+        if config.sampler != MODEL:
             return sum(record.state != "waiting" for record in records) >= config.trials
         rungs = config.fidelity.rungs
         if not any(record.state in ("completed", "paused") for record in records):
@@ -228,7 +229,7 @@ class Study:
 
     def _propose(self, trials: list[FrozenTrial]) -> Job | bool | None:
         """Queue what is tried next, or go on with what is paused; None where nothing is left."""
-        if self.search.config.sampler == "tpe":
+        if self.search.config.sampler != MODEL:
             self.study.enqueue_trial(draw(self.search, trials))
             return True
         pool = pool_of(self.search, self.folder, self.backend, self._say)

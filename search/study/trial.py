@@ -19,6 +19,7 @@ from search.model.rungs import TRUST, trusted
 from search.space.compression import runs_in_int8
 from search.space.fidelity import RungPoint, stop_reason
 from search.space.objectives import Score
+from search.space.samplers import MODEL
 from search.study.backend import Backend, Parent
 from search.study.curves import ELSEWHERE, Curves
 from search.study.records import State, TrialRecord
@@ -161,7 +162,7 @@ class TrialRunner:
                 continue
             if epoch not in self.record.rungs and not self._take_over(variant, epoch):
                 self._train_to(variant, epoch)
-            by_model = self.search.config.sampler == "model"
+            by_model = self.search.config.sampler == MODEL
             reason = None if by_model or epoch == rule.epochs else self._compare(epoch)
             if reason is not None:
                 return self._finish("stopped", f"at epoch {epoch}: {reason}")

@@ -1,0 +1,48 @@
+"""Samplers by name: Optuna's own, and any other class that is one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+MODEL = "model"
+"""Ours, which is no sampler of single trials: it knows the latencies of all networks, and pauses trials."""
+OF_OPTUNA = {"tpe": "TPESampler", "nsga2": "NSGAIISampler", "gp": "GPSampler", "random": "RandomSampler"}
+
+
+def sampler_class(name: str) -> Any:
+    """A sampler of Optuna by its short name, or any class by `package.module:Class`.
+
+    Raises:
+        ValueError: there is no such sampler, or it cannot be made with a seed alone: a search that is gone on with has
+            to propose what it would have proposed.
+    """
+    import optuna
+
+    accepted = f"accepted: {MODEL}, {', '.join(OF_OPTUNA)}, or package.module:Class"
+    if name in OF_OPTUNA:
+        return getattr(optuna.samplers, OF_OPTUNA[name])
+    module, colon, kind = name.partition(":")
+    if not colon:
+        raise ValueError(f"found '{name}'; {accepted}")
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"found '{name}' ({error}); {accepted}") from None
+    if not (inspect.isclass(found) and issubclass(found, optuna.samplers.BaseSampler)):
+        raise ValueError(f"found '{name}', which is no sampler of Optuna; {accepted}")
+    needed = inspect.signature(found).parameters
+    others = [one.name for one in needed.values() if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    if "seed" not in needed or others:
+        what = f"needs {others[0]}" if others else "takes no seed"
+        raise ValueError(f"found '{name}', which {what}; {accepted}")
+    return found
+
+
+def make_sampler(name: str, seed: int, startup_trials: int) -> Any:
+    """A sampler with a seed, and with as many trials at random before it as it can be told."""
+    kind = sampler_class(name)
+    takes = inspect.signature(kind).parameters
+    start = {"n_startup_trials": startup_trials} if "n_startup_trials" in takes else {}
+    return kind(seed=seed, **start)
