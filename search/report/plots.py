@@ -13,8 +13,10 @@ from bevlite.config import write_atomic
 from search.study.outcome import Outcome
 from search.study.records import TrialRecord
 
-COLORS = {"completed": "#1f6fb4", "stopped": "#e08a1e", "rejected": "#9aa0a6", "winner": "#c2185b"}
-SYMBOLS = {"completed": "circle", "stopped": "triangle-down", "rejected": "x"}
+COLORS = {
+    "completed": "#1f6fb4", "paused": "#2e8b57", "stopped": "#e08a1e", "rejected": "#9aa0a6", "winner": "#c2185b"
+}  # fmt: skip
+SYMBOLS = {"completed": "circle", "paused": "diamond", "stopped": "triangle-down", "rejected": "x"}
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 
 
@@ -110,7 +112,7 @@ def effects_figure(outcome: Outcome, label: str) -> Any | None:
 
 
 def rungs_figure(outcome: Outcome, label: str) -> Any | None:
-    """Accuracy over the rungs: which trials were stopped where; None when nothing was trained."""
+    """Accuracy over the rungs: which trials were stopped or paused where; None when nothing was trained."""
     trained = [r for r in outcome.records if r.rungs and r.duplicate_of is None]
     if not trained:
         return None
@@ -157,7 +159,7 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.8), dpi=140, layout="constrained")
     axes = figure.subplots()
     low = _floor_of_axis(outcome)
-    markers = {"completed": "o", "stopped": "v", "rejected": "x"}
+    markers = {"completed": "o", "paused": "D", "stopped": "v", "rejected": "x"}
     for state, records in _by_state(outcome).items():
         if not records:
             continue
@@ -234,7 +236,8 @@ def _natural(text: str) -> tuple[float, str]:
 
 
 def _legend(state: str) -> str:
-    return {"stopped": "stopped early", "rejected": "rejected, untrained"}.get(state, state)
+    words = {"paused": "paused at a rung", "stopped": "stopped early", "rejected": "rejected, untrained"}
+    return words.get(state, state)
 
 
 def _floor_of_axis(outcome: Outcome) -> float:
