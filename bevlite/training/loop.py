@@ -71,15 +71,15 @@ def train(
     Raises:
         BevliteError: unusable data, a checkpoint of another variant, a NaN loss, a run that exists already.
     """
+    run = Run(out)
+    state = run.checkpoints / STATE
+    if state.is_file() and not resume and not inside():  # of several ranks one may have begun to write
+        raise TrainingError(f"{out}: holds a run already; accepted: --resume auto, or a new folder")
     if devices > 1 and not inside():
         return train_in_ranks(
             variant, data, recipe, out, devices=devices, init=init, weights=weights, scales=scales, resume=resume,
             stop_after_epoch=stop_after_epoch, progress=progress,
         )  # fmt: skip
-    run = Run(out)
-    state = run.checkpoints / STATE
-    if state.is_file() and not resume:
-        raise TrainingError(f"{out}: holds a run already; accepted: --resume auto, or a new folder")
     data = data.resolved()
     run.create(variant, data, recipe.of(variant), recipe.seed)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)

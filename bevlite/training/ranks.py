@@ -80,11 +80,12 @@ def train_in_ranks(
             process.wait()
             raise
         if code != 0:
-            raise _fault(folder / FAULT, code, devices)
+            raise fault_of(folder / FAULT, code, devices)
     return Run(out)
 
 
-def _fault(file: Path, code: int, devices: int) -> BevliteError:
+def fault_of(file: Path, code: int, devices: int) -> BevliteError:
+    """What a rank raised, from the file in which it left it; that it ended without a word where there is none."""
     try:
         said = json.loads(file.read_text())
         kind = getattr(bevlite.errors, said["kind"], TrainingError)

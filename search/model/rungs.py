@@ -12,7 +12,7 @@ TRUST = 0.7
 """A rung counts where its rank correlation with the end is surely above this."""
 SURE = 1.2816
 """Standard deviations: one side, 90 %."""
-FEWEST = 5
+FEWEST = 8
 """Networks trained to the end below which nothing is known of a rung."""
 
 
