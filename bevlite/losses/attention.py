@@ -20,10 +20,10 @@ SMALLEST = 1e-4
 def query_points(bev: BEVGrid, queries: tuple[int, int]) -> Tensor:
     """Points (Q, Z, 4) of queries (ny, nx): x, y, z in m and 1, ego frame."""
     rows, columns = (
-        low + (torch.arange(count) + 0.5) * (high - low) / count
+        low + (torch.arange(count, dtype=torch.float32) + 0.5) * (high - low) / count
         for (low, high), count in zip((bev.y_range_m, bev.x_range_m), queries, strict=True)
     )
-    y, x, z = torch.meshgrid(rows, columns, torch.tensor(HEIGHTS_M), indexing="ij")
+    y, x, z = torch.meshgrid(rows, columns, torch.tensor(HEIGHTS_M, dtype=torch.float32), indexing="ij")
     return torch.stack([x, y, z, torch.ones_like(x)], dim=-1).flatten(0, 1)
 
 

@@ -42,6 +42,11 @@ def hand_out(name: str, result: Tensor) -> None:
         found[name] = result
 
 
+def collecting() -> bool:
+    """Whether somebody collects, so that a part need not make what nobody takes."""
+    return _RESULTS.get() is not None
+
+
 @contextmanager
 def collected() -> Iterator[dict[str, Tensor]]:
     """Inside, and in this thread alone, auxiliary results are collected by name."""

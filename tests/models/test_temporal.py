@@ -81,7 +81,7 @@ def test_what_is_kept_is_the_map_before_it_was_joined() -> None:
     torch.testing.assert_close(again[NEXT], kept[NEXT])  # no recurrence: it forgets the frame before the last
     assert (second - first).abs().max() > 1e-3
     assert [spec.source for spec in network.host.inputs] == ["ego motion", "state"]
-    assert network.auxiliaries == () and len(network.inner.auxiliaries) == 1  # a network asks every module once
+    assert network.auxiliaries == () and len(network.inner.auxiliaries) == 2  # a network asks every module once
 
 
 def test_without_it_nothing_is_wrapped() -> None:

@@ -31,7 +31,7 @@ from bevlite.grid import BEVGrid
 from bevlite.losses.attention import attention_loss, query_points
 from bevlite.losses.heights import height_loss
 from bevlite.models.attention import Attention, FeedForward
-from bevlite.models.auxiliary import AuxiliaryLoss, hand_out
+from bevlite.models.auxiliary import AuxiliaryLoss, collecting, hand_out
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.geometry import check_heights, check_query_stride
 from bevlite.models.view_transforms.temporal import Warp
@@ -196,7 +196,7 @@ class CFT(ViewTransform):
         """The camera BEV map."""
         (tokens,) = self.prepare(features)
         augmented = inputs.get(BEV_AUGMENTATION) if self.training else None
-        seen: list[Tensor] | None = [] if self.training else None
+        seen: list[Tensor] | None = [] if collecting() else None
         bev, heights = self.attended(tokens, seen)
         if augmented is not None:
             # The matrix is a turn and a mirror times a scale: over the scale squared its transpose is its inverse.
@@ -316,7 +316,7 @@ def along(count: int, within: int, channels: int) -> Tensor:
 
     Sines in the first half of the channels, cosines in the second; a quarter of the slowest wave spans 0 to 1.
     """
-    places = (2 * torch.arange(count) + 1) / within - 1
+    places = (2 * torch.arange(count, dtype=torch.float32) + 1) / within - 1
     return waves(places * math.pi / 2, octaves(-(-channels // 2)))[:, :channels]
 
 
@@ -326,7 +326,7 @@ def bearing_and_range(bev: BEVGrid, queries: tuple[int, int], channels: int) -> 
     Waves of the bearing close around the car; a quarter of the slowest wave of the range spans 0 to the farthest query.
     """
     places = (
-        low + (torch.arange(count) + 0.5) * (high - low) / count
+        low + (torch.arange(count, dtype=torch.float32) + 0.5) * (high - low) / count
         for (low, high), count in zip((bev.y_range_m, bev.x_range_m), queries, strict=True)
     )
     y, x = torch.meshgrid(*places, indexing="ij")
@@ -337,7 +337,7 @@ def bearing_and_range(bev: BEVGrid, queries: tuple[int, int], channels: int) -> 
 
 def octaves(count: int) -> Tensor:
     """Frequencies of so many waves: from 1 over five octaves, evenly in pitch."""
-    return 2.0 ** (OCTAVES * torch.arange(count) / max(count, 1))
+    return 2.0 ** (OCTAVES * torch.arange(count, dtype=torch.float32) / max(count, 1))
 
 
 def waves(angles: Tensor, frequencies: Tensor) -> Tensor:

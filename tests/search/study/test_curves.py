@@ -14,7 +14,7 @@ from search.study.study import Study
 from search.study.winner import finish_winner
 from tests.search.fakes import SEARCH, FakeBackend, load
 
-MODEL = SEARCH.replace("seed: 3", "seed: 3\nsampler: model\nknown: KNOWN")
+MODEL = SEARCH.replace("seed: 3", "seed: 3\nsampler: model\nknown: KNOWN").replace("trials: 12", "trials: 6")
 
 
 def run(folder: Path, known: Path, text: str = MODEL) -> tuple[Study, FakeBackend]:
@@ -34,7 +34,7 @@ def test_another_budget_costs_a_fraction(tmp_path: Path) -> None:
     known = tmp_path / "known"
     first, cold = run(tmp_path / "sixty", known)
     trained = {r.network_hash: r for r in first.records if r.state == "completed"}
-    fewer = MODEL.replace("budget_ms: 60", "budget_ms: 50").replace("trials: 12", "trials: 1")
+    fewer = MODEL.replace("budget_ms: 60", "budget_ms: 50").replace("trials: 6", "trials: 1")
     second, warm = run(tmp_path / "fifty", known, fewer)
     assert epochs(warm) <= 0.2 * epochs(cold)
     taken = [record for record in second.records if record.trained_in == ELSEWHERE]
@@ -52,8 +52,9 @@ def best(study: Study) -> float:
 def test_a_winner_known_from_elsewhere_is_trained_for_its_weights(tmp_path: Path) -> None:
     known = tmp_path / "known"
     run(tmp_path / "first", known)
-    study, backend = run(tmp_path / "second", known, MODEL.replace("trials: 12", "trials: 1"))
-    only = [record for record in study.records if record.trained_in == ELSEWHERE and record.eligible]
+    study, backend = run(tmp_path / "second", known, MODEL.replace("trials: 6", "trials: 1"))
+    fast = [record for record in study.records if record.trained_in == ELSEWHERE and (record.upper_ms or 99) <= 60]
+    only = [record for record in fast if record.eligible]
     outcome = Outcome(tuple(only[:1]), 60.0)
     before = epochs(backend)
     finish_winner(study.search, outcome, study.folder, study.trial_folder, backend, lambda _: None)
@@ -63,10 +64,10 @@ def test_a_winner_known_from_elsewhere_is_trained_for_its_weights(tmp_path: Path
 def test_other_data_or_recipes_know_nothing_and_loader_processes_do_not_count(tmp_path: Path) -> None:
     known = tmp_path / "known"
     _, first = run(tmp_path / "first", known)
-    other = MODEL.replace("trials: 12", "trials: 12\nrecipe_overrides: {learning_rate: 0.002}")
+    other = MODEL.replace("trials: 6", "trials: 6\nrecipe_overrides: {learning_rate: 0.002}")
     _, second = run(tmp_path / "second", known, other)
     assert epochs(second) >= 0.9 * epochs(first)
-    workers = MODEL.replace("trials: 12", "trials: 1\nrecipe_overrides: {workers: 3, save_every_s: 7}")
+    workers = MODEL.replace("trials: 6", "trials: 1\nrecipe_overrides: {workers: 3, save_every_s: 7}")
     _, third = run(tmp_path / "third", known, workers)
     assert epochs(third) < 0.2 * epochs(first)
 
