@@ -51,7 +51,7 @@ def best(study: Study) -> float:
 
 def test_a_winner_known_from_elsewhere_is_trained_for_its_weights(tmp_path: Path) -> None:
     known = tmp_path / "known"
-    run(tmp_path / "first", known)
+    run(tmp_path / "first", known, MODEL.replace("trials: 6", "trials: 12"))
     study, backend = run(tmp_path / "second", known, MODEL.replace("trials: 6", "trials: 1"))
     fast = [record for record in study.records if record.trained_in == ELSEWHERE and (record.upper_ms or 99) <= 60]
     only = [record for record in fast if record.eligible]
