@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ def next_job(
     pool: StudyPool,
     records: Sequence[TrialRecord],
     curves: Mapping[str, Curve] | None = None,
+    without: Collection[str] = (),
 ) -> Next | None:
     """The new network or the paused one that is worth most for what it still costs; None where none is left.
 
@@ -97,11 +98,13 @@ def next_job(
         pool: what may fit.
         records: all trials.
         curves: what other studies know, by the hash of a network: learnt from, and nearly free where it is complete.
+        without: parameters (`params_key`) of networks that break another limit.
     """
     places = {params_key(row.params): number for number, row in enumerate(pool.rows)}
     known = {places[key]: record for record in records if (key := params_key(record.params)) in places}
     paused = {place: record for place, record in known.items() if record.state == "paused"}
-    tried = dict.fromkeys((place for place in known if place not in paused), True)
+    left_out = {places[key] for key in without if key in places}
+    tried = dict.fromkeys([*(place for place in known if place not in paused), *left_out], True)
     if len(tried) >= len(pool.rows):
         return None
     budget_ms = search.config.constraints.budget_ms
@@ -123,10 +126,10 @@ def next_job(
     arrays = pool.arrays(budget_ms)
     started = sum(record.state != "waiting" for record in records)
     if started + len(complete) < search.config.startup_trials or len(results) < 2:
-        if len(known) >= len(pool.rows):
+        if len({*known, *left_out}) >= len(pool.rows):
             place = min(paused)
             return Next(pool.rows[place].params, "the last ones", paused[place].number)
-        number = first(arrays, sorted(known), seed)
+        number = first(arrays, sorted({*known, *left_out}), seed)
         return Next(pool.rows[number].params, "before much is known: far from all in latency")
     running = [place for place, record in known.items() if record.state == "running"]
     begun = {place: record.last_epoch / record.full_epochs for place, record in paused.items()}

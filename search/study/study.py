@@ -20,12 +20,13 @@ from search.config import ResolvedSearch, data_fingerprint
 from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
 from search.space.samplers import MODEL
+from search.space.space import Params
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
 from search.study.pool import next_job, pool_of, spent
 from search.study.records import TrialRecord
-from search.study.sampling import draw, sampler_for, tried_all
+from search.study.sampling import draw, params_key, sampler_for, tried_all
 from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner
 from search.study.view import trial_folder, trial_lock
@@ -63,6 +64,7 @@ class Study:
         self.study = self._open.study
         self._surprises = 0
         self._said_over = False
+        self._too_large: set[str] = set()
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -234,7 +236,9 @@ class Study:
             return True
         pool = pool_of(self.search, self.folder, self.backend, self._say)
         curves = self._curves.all() if self._curves is not None else None
-        found = next_job(self.search, pool, self.records, curves)
+        found = next_job(self.search, pool, self.records, curves, self._too_large)
+        while found is not None and found.trial is None and self._is_too_large(found.params):
+            found = next_job(self.search, pool, self.records, curves, self._too_large)
         if found is None:
             tried = f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "no network fits"
             self._say(tried)
@@ -245,6 +249,19 @@ class Study:
         if found.trial is not None:
             return self._go_on(trials[found.trial], found.words)
         self.study.enqueue_trial(found.params, user_attrs={"proposed": found.words})
+        return True
+
+    def _is_too_large(self, params: Params) -> bool:
+        """Whether a network has more parameters than it may; it is remembered, and no trial."""
+        limit = self.search.config.constraints.max_params_m
+        if limit is None:
+            return False
+        variant = self.search.space.build(self.search.base, params, "size")
+        if self.backend.parameters(variant) <= limit * 1e6:
+            return False
+        if not self._too_large:
+            self._say(f"networks of more than {limit:g} M parameters are left out as they come up")
+        self._too_large.add(params_key(params))
         return True
 
     def _go_on(self, trial: FrozenTrial, words: str) -> Job:

@@ -122,6 +122,20 @@ def test_time_that_is_over_begins_nothing_more(tmp_path: Path) -> None:
     assert len(over.records) > 12
 
 
+def test_what_has_too_many_parameters_is_no_trial(tmp_path: Path) -> None:
+    """Of networks with as many parameters as latency (in tenths of a million a ms) those of 3.5 M and less."""
+    said, backend = list[str](), FakeBackend(tmp_path)
+    text = MODEL.replace("{budget_ms: 60}", "{budget_ms: 60, max_params_m: 3.5}")
+    study = Study(load(tmp_path, text), tmp_path / "study", backend, said.append)
+    study.run()
+    rows = json.loads((tmp_path / "study" / "pool.json").read_text())["rows"]
+    small = [row["params"] for row in rows if row["latency_ms"] <= 35]
+    assert 3 < len(small) < len(rows) and {record.state for record in study.records} == {"completed"}
+    assert sorted(map(str, small)) == sorted(str(record.params) for record in study.records)  # all of these, no other
+    assert all((record.parameters or 0) <= 3.5e6 for record in study.records)
+    assert said.count("networks of more than 3.5 M parameters are left out as they come up") == 1
+
+
 def test_nothing_fits(tmp_path: Path) -> None:
     study, backend = run_study(tmp_path, MODEL.replace("budget_ms: 60", "budget_ms: 1"))
     assert study.records == [] and backend.calls == ["scan"]
