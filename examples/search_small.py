@@ -1,4 +1,4 @@
-"""A search of three small networks on a small world: the most accurate one within a latency budget.
+"""A search of two small networks on a small world: the most accurate one within a latency budget.
 
 python examples/search_small.py [FOLDER]
 """
@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     """Search in a folder; a study that is there already is gone on with."""
     world = folder / "world"
     bevlite.synthesize(world, scenes=3, samples=2, sweeps=1, image_scale=0.1, workers=1)
-    study = run_search(SEARCH, folder / "study", budget_ms=10, trials=3, data=str(world), overrides=SHORT)
+    study = run_search(SEARCH, folder / "study", budget_ms=10, trials=2, data=str(world), overrides=SHORT)
     for trial in study.outcome.records:
         print(f"trial {trial.number}: {trial.state} {trial.reason}")
     winner = search_winner(folder / "study")
