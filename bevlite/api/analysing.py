@@ -280,7 +280,6 @@ def sensitivity(
     """
     from bevlite.api.networks import run_path
     from bevlite.api.predicting import predicted_board
-    from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
 
     asked = {"prune": prune, "quantize": quantize, "blocks": blocks}
     if sum(asked.values()) != 1:
@@ -296,47 +295,37 @@ def sensitivity(
                            "--prune")  # fmt: skip
     if by is not None and blocks:
         raise BevliteError("sensitivity: found by with --blocks; accepted: with --prune or --quantize")
-    path, tell = run_path(run), say or (lambda _: None)
+    path, board = run_path(run), predicted_board(device, "", tensorrt, power_mode)
+    how: dict[str, Any] = {
+        "stage": stage, "devices": devices, "workers": workers, "say": say or (lambda _: None),
+    }  # fmt: skip
+    table: PruningSensitivity | QuantizationSensitivity | BlockSensitivity
+    draw: Any  # of one kind of table each
     if blocks:
         from bevlite.compression.sensitivity_blocks import block_sensitivity
         from bevlite.reporting.sensitivity_blocks import draw_block_sensitivity
 
-        board = predicted_board(device, "", tensorrt, power_mode)
-        removed = block_sensitivity(
-            path, board, samples=samples, split=split, stage=stage, devices=devices, workers=workers, say=tell
-        )
-        if json_path is not None:
-            removed.write(Path(json_path))
-        if out is not None:
-            draw_block_sensitivity(removed, Path(out), f"{path.name}: what blocks are worth")
-        return removed
-    if quantize:
+        table = block_sensitivity(path, board, samples=samples, split=split, **how)
+        draw, title = draw_block_sensitivity, "what blocks are worth"
+    elif quantize:
         from bevlite.compression.sensitivity_int8 import RoundingPlan, quantize_sensitivity
         from bevlite.reporting.sensitivity_int8 import draw_int8_sensitivity
 
-        rounding = RoundingPlan(cast("Of", by or "layer"), samples, split)
-        board = predicted_board(device, "", tensorrt, power_mode)
-        table = quantize_sensitivity(
-            path, rounding, board, stage=stage, devices=devices, workers=workers, say=tell
-        )  # fmt: skip
-        if json_path is not None:
-            table.write(Path(json_path))
-        if out is not None:
-            draw_int8_sensitivity(table, Path(out), f"{path.name}: what INT8 costs")
-        return table
-    from bevlite.reporting.sensitivity import draw_sensitivity
+        table = quantize_sensitivity(path, RoundingPlan(cast("Of", by or "layer"), samples, split), board, **how)
+        draw, title = draw_int8_sensitivity, "what INT8 costs"
+    else:
+        from bevlite.compression.sensitivity import CutPlan, prune_sensitivity
+        from bevlite.reporting.sensitivity import draw_sensitivity
 
-    plan = CutPlan(
-        (0.25, 0.5) if ratios is None else tuple(ratios), by or "layer", importance or "l2", samples,
-        8 if align is None else align, split,
-    )  # fmt: skip
-    board = predicted_board(device, "", tensorrt, power_mode)
-    cuts = prune_sensitivity(path, plan, board, stage=stage, devices=devices, workers=workers, say=tell)
+        shares = (0.25, 0.5) if ratios is None else tuple(ratios)
+        cut = CutPlan(shares, by or "layer", importance or "l2", samples, 8 if align is None else align, split)
+        table = prune_sensitivity(path, cut, board, **how)
+        draw, title = draw_sensitivity, "what cuts cost"
     if json_path is not None:
-        cuts.write(Path(json_path))
+        table.write(Path(json_path))
     if out is not None:
-        draw_sensitivity(cuts, Path(out), f"{path.name}: what cuts cost")
-    return cuts
+        draw(table, Path(out), f"{path.name}: {title}")
+    return table
 
 
 def _write(path: PathLike, content: Any) -> None:

@@ -197,7 +197,7 @@ def _trainer(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        benchmark=False,  # cuDNN's trials of kernels took 30 to 100 s of a training here, and won nothing afterwards
+        benchmark=False,  # cuDNN's trials of kernels took 30 to 100 s, and won nothing for the two networks compared
     )
 
 
@@ -243,9 +243,11 @@ class _Recorder(Callback):
         self.began = self.saved = time.monotonic()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """From here on an epoch is timed."""
         self.began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """The line of an epoch, and what is saved after it where that is due."""
         assert isinstance(pl_module, TrainingModule)
         means = pl_module.epoch_means()
         done = trainer.current_epoch + 1

@@ -45,6 +45,11 @@ def main(folder: Path) -> int:
     except BevliteError as error:
         write_atomic(folder / FAULT, json.dumps({"kind": type(error).__name__, "text": str(error)}))
         return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # out of memory, say: whoever asked decides what that means
+        write_atomic(folder / FAULT, json.dumps({"kind": "", "text": f"{type(error).__name__}: {error}"}))
+        return 1
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import bevlite.errors
 from bevlite.config import as_dict, write_atomic
 from bevlite.data.config import DataConfig
-from bevlite.errors import BevliteError, TrainingError
+from bevlite.errors import TrainingError
 from bevlite.run_folder import Run
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
@@ -55,6 +55,7 @@ def train_in_ranks(
 
     Raises:
         BevliteError: what a rank raised, or that one ended without a word.
+        RuntimeError: what a rank did not expect, in its words.
     """
     job: dict[str, Any] = {
         "variant": as_dict(variant), "data": as_dict(data), "recipe": as_dict(recipe), "out": str(out.resolve()),
@@ -84,13 +85,13 @@ def train_in_ranks(
     return Run(out)
 
 
-def fault_of(file: Path, code: int, devices: int) -> BevliteError:
+def fault_of(file: Path, code: int, devices: int) -> Exception:
     """What a rank raised, from the file in which it left it; that it ended without a word where there is none."""
     try:
         said = json.loads(file.read_text())
-        kind = getattr(bevlite.errors, said["kind"], TrainingError)
-        found: BevliteError = kind(said["text"])
+        kind, text = str(said["kind"]), str(said["text"])
     except (OSError, ValueError, KeyError):
         return TrainingError(f"training on {devices} devices: a process ended with {code}; accepted: the same command "
                              "again goes on")  # fmt: skip
+    found: Exception = getattr(bevlite.errors, kind, RuntimeError)(text) if kind else RuntimeError(text)
     return found

@@ -38,14 +38,22 @@ class Curves:
         data: what is learnt from.
         fingerprint: of its tables.
         recipe: how.
+
+    Raises:
+        BevliteError: a folder that cannot be made or written.
     """
 
     def __init__(self, folder: Path, data: DataConfig, fingerprint: str, recipe: Recipe) -> None:
         key = {"data": as_dict(data) | {"root": fingerprint}, "recipe": trained_by(as_dict(recipe))}
         self._folder = folder / stable_hash(key)
-        if not (self._folder / "of.json").is_file():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._folder / "of.json", json.dumps(key, indent=1) + "\n")
+        try:
+            if not (self._folder / "of.json").is_file():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                write_atomic(self._folder / "of.json", json.dumps(key, indent=1) + "\n")
+        except OSError as error:
+            raise BevliteError(
+                f"known: found {folder} ({error.strerror}); accepted: a folder that can be written"
+            ) from None
 
     def of(self, network_hash: str) -> Curve:
         """Scores of a network by epoch; empty where none is known.

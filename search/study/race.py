@@ -88,9 +88,8 @@ def run_race(
     """
     recipe, key = search.final_recipe, stable_hash(as_dict(search.final_recipe))
     held = _read(folder / FILE)
-    if held.get("recipe") != key:
-        held = {"recipe": key, "scores": {}}
-    scores: dict[str, list[dict[str, Any]]] = held["scores"]
+    scores: dict[str, list[dict[str, Any]]] = held["scores"] if held.get("recipe") == key else {}
+    held = {"recipe": key, "scores": scores}  # without the winner of an earlier race, until this one is over
     say(f"race      {len(contenders)} networks, {search.config.race.seeds} seeds each, {recipe.epochs} epochs")
     for seed in range(search.config.race.seeds):
         for record in contenders:

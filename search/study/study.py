@@ -128,7 +128,7 @@ class Study:
     def measure_winner(self, wait: bool = False) -> None:
         """Measure the winner so far as a whole network; when another one wins by that, this one too.
 
-        Without `wait`, it is left to another worker that is at it.
+        Without `wait`, it is left to another worker that is at it; with it, at the end, all that race are measured.
 
         Raises:
             NoLatency: no board answers, and the search may not do without.
@@ -136,12 +136,12 @@ class Study:
         lock = FileLock(self.folder / ".whole.lock")
         if self.search.config.device.measures and lock.acquire(wait=wait):
             try:
-                self._measure_winner()
+                self._measure_winner(self.search.config.race.networks if wait else 1)
             finally:
                 lock.release()
 
-    def _measure_winner(self) -> None:
-        while (record := self._unmeasured_winner()) is not None:
+    def _measure_winner(self, most: int) -> None:
+        while (record := self._unmeasured(most)) is not None:
             assert record.variant_hash is not None
             variant = self.search.space.build(self.search.base, record.params, f"trial-{record.number}")
             try:
@@ -159,11 +159,9 @@ class Study:
             keep_whole(self.study, record.variant_hash, replace(summary, missing=missing))
             self._say(f"trial {record.number:<3d} whole     {summary.text}; before: {_before(record)}")
 
-    def _unmeasured_winner(self) -> TrialRecord | None:
-        choice = self.outcome.choice
-        if choice is None or choice[0].whole is not None or choice[0].whole_problem:
-            return None
-        return choice[0]
+    def _unmeasured(self, most: int) -> TrialRecord | None:
+        """The best of so many trials that nobody has measured as a whole; the first of them is the winner."""
+        return next((one for one in self.outcome.contenders(most) if one.whole is None and not one.whole_problem), None)
 
     def _run(self, job: Job) -> None:
         folder = self.trial_folder(job.trial.number)

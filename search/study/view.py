@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,11 @@ def load_study(folder: Path) -> StudyView:
     config = load_config(file, SearchConfig)
     records = records_of(open_for_reading(folder, config.storage), config.fidelity.epochs)
     shown = tuple(record for record in records if record.state != "waiting")
-    race = read_race(folder)
-    return StudyView(folder, config, Outcome(shown, config.constraints.budget_ms, race.winner if race else None), race)
+    outcome, race = Outcome(shown, config.constraints.budget_ms), read_race(folder)
+    # A race of other trials than would run now, or of a search that has none any more, has had its time.
+    if race is None or {record.number for record in outcome.contenders(config.race.networks)} != set(race.scores):
+        return StudyView(folder, config, outcome)
+    return StudyView(folder, config, replace(outcome, raced=race.winner), race)
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -70,6 +70,9 @@ def test_a_fault_of_a_rank_keeps_its_kind(tmp_path: Path) -> None:
     (tmp_path / "fault.json").write_text(json.dumps({"kind": "DataError", "text": "no such sample"}))
     found = fault_of(tmp_path / "fault.json", 2, 2)
     assert type(found) is DataError and str(found) == "no such sample"
+    (tmp_path / "fault.json").write_text(json.dumps({"kind": "", "text": "OutOfMemoryError: CUDA out of memory"}))
+    unexpected = fault_of(tmp_path / "fault.json", 1, 2)  # as one process would have raised it
+    assert type(unexpected) is RuntimeError and "out of memory" in str(unexpected)
 
 
 def test_what_ends_without_a_word_is_said(world: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,12 @@ def test_other_data_or_recipes_know_nothing_and_loader_processes_do_not_count(tm
     assert epochs(third) < 0.2 * epochs(first)
 
 
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BevliteError, match=r"known: found .*/file \(Not a directory\); accepted: a folder that can be"):
+        run(tmp_path / "study", tmp_path / "file")
+
+
 def test_a_damaged_file_is_said_before_anything_is_trained(tmp_path: Path) -> None:
     known = tmp_path / "known"
     run(tmp_path / "first", known)

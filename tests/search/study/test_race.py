@@ -72,6 +72,14 @@ def test_the_best_of_the_race_wins(tmp_path: Path) -> None:
     assert view.outcome.choice[0].number == view.race.winner and sum(view.race.chance.values()) == pytest.approx(1)
     assert (tmp_path / "study" / "winner" / "seed").read_text() == str(raced.final_recipe.seed + 1)  # the better seed
     assert f"trial {view.race.winner}: " in str(race_line(view))
+    # Of a search without a race, or with other trials in it, the race of before says nothing.
+    for change in ("race: {networks: 1}", "race: {networks: 2}"):
+        other = tmp_path / "study" / "search.yaml"
+        kept = other.read_text()
+        assert kept.count("race: {networks: 3, seeds: 2}") == 1
+        other.write_text(kept.replace("race: {networks: 3, seeds: 2}", change))
+        assert load_study(tmp_path / "study").race is None
+        other.write_text(kept)
     calls = len(backend.calls)
     run_to_the_winner(raced, tmp_path / "study", backend, said.append)  # once more: nothing is left to do
     assert not [call for call in backend.calls[calls:] if call.startswith("begin")]
