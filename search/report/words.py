@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bevlite.errors import BevliteError
+from search.space.samplers import MODEL
 from search.study.curves import ELSEWHERE
 from search.study.outcome import budget_words, no_feasible
-from search.study.records import TrialRecord
+from search.study.records import TrialRecord, spent
 from search.study.view import StudyView
 from search.study.winner import FinalResult
 
@@ -17,6 +18,11 @@ def status_lines(view: StudyView) -> list[str]:
     config, outcome = view.config, view.outcome
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items()) or "no trials"
     lines = [f"{view.folder}: {len(outcome.records)} of {config.trials} trials ({counts})"]
+    if config.sampler == MODEL:
+        full = spent(outcome.records, config.fidelity.rungs) / config.fidelity.epochs
+        lines = [
+            f"{view.folder}: {len(outcome.records)} trials ({counts}); {full:.1f} of {config.trials} full trainings"
+        ]
     for record in outcome.records:
         if record.state == "running":
             at_work = view.is_at_work(record)

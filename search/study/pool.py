@@ -149,13 +149,6 @@ def next_job(
     return Next(pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over)
 
 
-def spent(records: Sequence[TrialRecord], rungs: Sequence[int]) -> int:
-    """Epochs that were trained, and those of the next rungs of trials under way."""
-    own = [record for record in records if record.trained_in in (None, record.number)]
-    ahead = (next((rung for rung in rungs if rung > r.last_epoch), r.last_epoch) for r in own if r.state == "running")
-    return sum(record.last_epoch for record in own if record.state != "running") + sum(ahead)
-
-
 def _results(record: TrialRecord, budget_ms: float) -> list[Result]:
     """What is known of a trial, rung by rung; of what runs in INT8 the last is that of the quantized network."""
     if record.latency_ms is None or not record.full_epochs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -142,3 +142,10 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
         trained_in=attrs.get("trained_in"),
         unexpected=bool(attrs.get("unexpected")),
     )
+
+
+def spent(records: Sequence[TrialRecord], rungs: Sequence[int]) -> int:
+    """Epochs that were trained, and those of the next rungs of trials under way."""
+    own = [record for record in records if record.trained_in in (None, record.number)]
+    ahead = (next((rung for rung in rungs if rung > r.last_epoch), r.last_epoch) for r in own if r.state == "running")
+    return sum(record.last_epoch for record in own if record.state != "running") + sum(ahead)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bevlite.locks import FileLock
 from search.config import ResolvedSearch
 from search.latency.check import why_unchecked
+from search.space.samplers import MODEL
 from search.study.backend import Backend
 from search.study.study import Study
 from search.study.winner import finish_winner
@@ -45,7 +46,7 @@ def run_to_the_winner(
     say(
         f"study {folder}: {len(search.space.choices)} choices ({combinations}), "
         f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.title}, "
-        f"{search.config.trials} trials"
+        f"{search.config.trials} {'full trainings' if search.config.sampler == MODEL else 'trials'}"
     )
     unchecked = why_unchecked(search.config.device.check)
     if unchecked is not None:

@@ -24,8 +24,8 @@ from search.space.space import Params
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
-from search.study.pool import next_job, pool_of, spent
-from search.study.records import TrialRecord
+from search.study.pool import next_job, pool_of
+from search.study.records import TrialRecord, spent
 from search.study.sampling import draw, params_key, sampler_for, tried_all
 from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner

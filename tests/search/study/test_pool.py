@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bevlite.errors import BevliteError
-from search.report.words import why_lines
+from search.report.words import status_lines, why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of
 from search.study.study import Study
@@ -96,6 +96,8 @@ def test_why(tmp_path: Path) -> None:
     """What became of each trial, in words that its figures bear out."""
     study, _ = run_study(tmp_path, MODEL)
     view = load_study(study.folder)
+    epochs = sum(record.last_epoch for record in view.outcome.records)
+    assert f"; {epochs / 4:.1f} of 12 full trainings" in status_lines(view)[0]
     said = {record.number: why_lines(view, record.number) for record in view.outcome.records}
     assert view.outcome.choice is not None
     winner = view.outcome.choice[0]
