@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.api import (
         SearchWinner,
+        add_trial,
+        export_trial,
         resume_search,
         run_search,
         scan_space,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SearchWinner",
+    "add_trial",
+    "export_trial",
     "resume_search",
     "run_search",
     "scan_space",

@@ -143,6 +143,41 @@ def winner_of(view: StudyView) -> SearchWinner | None:
     return SearchWinner(record, not winner.flagged, view.winner_variant, final, known)
 
 
+def add_trial(study: PathLike, words: Iterable[str]) -> int:
+    """Queue a network of a study's space, which is tried before any that the search proposes; its number.
+
+    Args:
+        study: the study folder.
+        words: `choice=value`; what is left out is drawn when it is tried.
+
+    Raises:
+        BevliteError: the folder holds no study, the same network was asked for before, or a word is wrong.
+    """
+    from search.study.by_hand import chosen, queue
+
+    search = load_search(load_study(Path(study)).search_file)
+    return queue(search, Path(study), chosen(search, words))
+
+
+def export_trial(study: PathLike, trial: int, out: PathLike) -> Path:
+    """Take a trial out of its study as a run of its own, exported for the board of the search; the run.
+
+    Args:
+        study: the study folder.
+        trial: its number.
+        out: the run folder to make.
+
+    Raises:
+        BevliteError: no such study or trial, the trial has no weights here, `out` exists, or it cannot be exported.
+    """
+    from search.study.by_hand import take_out
+    from search.study.local_backend import make_backend
+
+    view, folder = load_study(Path(study)), Path(study)
+    record, search = view.record(trial), load_search(view.search_file)
+    return take_out(search, folder, record, Path(out), make_backend(search, folder))
+
+
 def write_search_report(study: PathLike) -> Path:
     """Write report.html, both tables, pareto.png and, if there is one, winner.yaml anew; returns the report.
 

@@ -1,4 +1,4 @@
-"""`bevlite search`: run, status, best, why, report, scan. What a command needs is imported when it runs."""
+"""`bevlite search`: run, status, front, best, why, add, export, report, scan. Imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -99,6 +99,51 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
         typer.echo(line)
     if (study / "winner.yaml").is_file():
         typer.echo(f"variant: {study / 'winner.yaml'}")
+
+
+@app.command("front")
+def front_command(
+    study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
+    csv_path: Path | None = typer.Option(None, "--csv", help="Also write it there, numbers without units."),
+) -> None:
+    """The networks that no other beats in accuracy and latency. Exit code 1 when there is none."""
+    from search.api import search_status
+    from search.report.tables import write_csv
+    from search.report.words import best_line
+    from search.terminal import make_console
+
+    view = search_status(study)
+    if not view.outcome.pareto:
+        typer.echo(best_line(view))
+        raise typer.Exit(1)
+    _print_pareto(make_console(), view)
+    if csv_path is not None:
+        write_csv(csv_path, view.outcome.pareto)
+        typer.echo(f"table: {csv_path}")
+
+
+@app.command("add")
+def add_command(
+    study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
+    words: list[str] = typer.Argument(..., metavar="CHOICE=VALUE...", help="What is left out is drawn."),
+) -> None:
+    """Queue a network by hand: the search tries it before any that it proposes itself."""
+    from search.api import add_trial
+
+    number = add_trial(study, words)
+    typer.echo(f"trial {number} is queued; `bevlite search run` or a worker at work takes it up: {' '.join(words)}")
+
+
+@app.command("export")
+def export_command(
+    study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
+    trial: int = typer.Argument(..., min=0, help="The number of a trial."),
+    out: Path = typer.Option(..., "--out", help="A new folder: the run of the trial, exported."),
+) -> None:
+    """Take a trial out of its study as a run of its own, with its ONNX modules."""
+    from search.api import export_trial
+
+    typer.echo(f"run: {export_trial(study, trial, out)}")
 
 
 @app.command("why")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bevlite.errors import BevliteError
 from search.space.samplers import MODEL
 from search.study.curves import ELSEWHERE
 from search.study.outcome import budget_words, no_feasible
@@ -57,11 +56,7 @@ def why_lines(view: StudyView, number: int) -> list[str]:
     Raises:
         BevliteError: there is no such trial.
     """
-    outcome, label = view.outcome, view.label
-    record = next((one for one in outcome.records if one.number == number), None)
-    if record is None:
-        there = f"0 to {max(one.number for one in outcome.records)}" if outcome.records else "a study with trials"
-        raise BevliteError(f"{view.folder}: found no trial {number}; accepted: {there}")
+    outcome, label, record = view.outcome, view.label, view.record(number)
     lines = [f"trial {number}: {record.params_text}", f"{record.state}: {_cause(view, record)}"]
     if record.latency is not None:
         lines.append(f"latency: {record.latency.text}, budget {outcome.budget_ms:g} ms on {view.config.device.title}")

@@ -42,6 +42,15 @@ class StudyView:
         """The tasks that every network of the search solves."""
         return tasks_of(self.config.base) if isinstance(self.config.base, dict) else ()
 
+    def record(self, number: int) -> TrialRecord:
+        """A trial by its number (raises BevliteError where there is none)."""
+        for one in self.outcome.records:
+            if one.number == number:
+                return one
+        numbers = [one.number for one in self.outcome.records]
+        there = f"0 to {max(numbers)}" if numbers else "a study with trials"
+        raise BevliteError(f"{self.folder}: found no trial {number}; accepted: {there}")
+
     def run_folder(self, number: int) -> Path:
         """The run of a trial."""
         return trial_folder(self.folder, number)

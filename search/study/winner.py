@@ -15,6 +15,7 @@ from search.config import ResolvedSearch
 from search.space.compression import runs_in_int8
 from search.space.objectives import Score
 from search.study.backend import Backend, Parent
+from search.study.by_hand import weights_of
 from search.study.curves import ELSEWHERE
 from search.study.outcome import Outcome, budget_words
 from search.study.race import RaceResult, race_folder, run_race
@@ -94,9 +95,7 @@ def finish_winner(
         write_atomic(run / "variant.yaml", to_yaml(variant))
     elif recipe == search.recipe and record.trained_in != ELSEWHERE:
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
-        # What was quantized lies in its own run; other networks where they were trained.
-        own = record.quantized is not None or record.trained_in is None
-        _copy_run(run_of(record.number if own else int(record.trained_in or 0)), run)
+        _copy_run(weights_of(folder, record), run)
         write_atomic(run / "variant.yaml", to_yaml(variant))  # of a trial with another precision plan, perhaps
     else:
         say(f"winner    trial {record.number}: final training, {recipe.epochs} epochs")
