@@ -1,9 +1,14 @@
 """Searches replayed on tables of networks whose accuracies are known: how many trainings each needs.
 
-    python benchmarks/search_replay.py                          # samplers on a simulated table
-    python benchmarks/search_replay.py --seeds 20 --out FILE    # and its figures as JSON
+    python benchmarks/search_replay.py                          # samplers on simulated tables
+    python benchmarks/search_replay.py --seeds 20 --out FILE    # and the figures as JSON
+    python benchmarks/search_replay.py --trained first          # on networks that were trained
 
-The simulated table: 5,886 networks of eight choices, conditional ones among them, latencies known, a quarter within the
+A trained table (`data/search_first.csv`, by search_table.py): what each network gave when it was trained, epoch by
+epoch. What counts is what a training gave, for that network is what one gets; how far a second training of the same
+network is from the first is said beside it. The budget is the latency that `--fits` of all networks keep.
+
+A simulated table: 5,886 networks of eight choices, conditional ones among them, latencies known, a quarter within the
 budget, accuracies that saturate and interact, each training with noise of its own, rungs at a sixth and at half of the
 training. `--lies` is how far networks differ in how fast they learn: 0 and early ranks are those of the end. Cost is
 counted in full trainings. A search is done when what it has trained to the end dominates 98 % of the area that the best
@@ -19,105 +24,25 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
+from replay_tables import LIES, NOISE, RUNGS, Table, apart, simulated, trained
 from scipy.stats import spearmanr
 
-from search.model.improvement import hypervolume
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import TRUST, trusted
 from search.space.space import Params, Space
 
+HERE = Path(__file__).resolve().parent
 SHARE = 0.98
 START = 10
 ASKED = 20
 """Proposals that a sampler may make before chance decides."""
-NOISE = 0.006
-RUNGS = (1, 3, 6)
-"""Sixths of a training."""
-BEHIND = 0.05
-"""What a network is behind its end after a sixth of the training."""
-LIES = 0.3
-SPACE = Space.model_validate(
-    {
-        "choices": {
-            "camera": ["none", "r18", "r34", "r50"],
-            "image": {"values": [1.0, 1.5, 2.0], "when": {"camera": ["r18", "r34", "r50"]}},
-            "neck": {"values": [64, 128, 256], "when": {"camera": ["r18", "r34", "r50"]}},
-            "view": {"values": ["lss", "pull", "bevformer", "lookup"], "when": {"camera": ["r18", "r34", "r50"]}},
-            "lidar": [32, 48, 64],
-            "fusion": [64, 128, 256],
-            "encoder": [2, 3, 5],
-            "head": [1, 2],
-        }
-    }
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Networks with what is known of them: latencies in ms and accuracies without noise, at the end and at each rung
-    (networks, rungs)."""
-
-    space: Space
-    params: Sequence[Params]
-    latency_ms: np.ndarray
-    accuracy: np.ndarray
-    curves: np.ndarray
-    budget_ms: float
-    noise: float
-
-    @property
-    def reference(self) -> float:
-        """The lowest accuracy of what fits."""
-        return float(self.accuracy[self.latency_ms <= self.budget_ms].min())
-
-    def area(self, numbers: Sequence[int]) -> float:
-        """What some networks dominate, by their accuracies without noise."""
-        points = [(float(self.accuracy[i]), float(self.latency_ms[i])) for i in numbers]
-        return hypervolume(points, self.budget_ms, self.reference)
-
-
-def simulated(seed: int = 0, lies: float = LIES) -> Table:
-    """The table of the docstring; `seed` draws how much each choice is worth, and how fast each network learns."""
-    rng = np.random.default_rng(seed)
-    every = list(SPACE.combinations() or ())
-    gain = {name: rng.uniform(0.5, 1.5) for name in SPACE.choices}
-    camera = {"r18": 0.0, "r34": 0.55, "r50": 1.0}
-    view = dict(zip(("lss", "pull", "bevformer", "lookup"), rng.permutation([0.3, 0.25, 1.0, 0.0]), strict=True))
-    ms = {"r18": 6.0, "r34": 11.0, "r50": 16.0, "lss": 9.0, "pull": 4.0, "bevformer": 14.0, "lookup": 2.0}
-    latency, accuracy = [], []
-    for one in every:
-        seen_ms = seen = 0.0
-        if one["camera"] != "none":
-            size, wide = float(one["image"]), float(one["neck"]) / 256
-            seen_ms = ms[one["camera"]] * size**1.5 + ms[one["view"]] * (0.4 + 0.6 * wide) * size**0.5
-            seen = (
-                0.060 * gain["camera"] * camera[one["camera"]] * (1 - np.exp(-1.2 * size))
-                + 0.050 * gain["image"] * (1 - np.exp(-1.5 * (size - 0.8)))
-                + 0.030 * gain["view"] * view[one["view"]] * (0.5 + 0.5 * wide)
-            )
-        latency.append(seen_ms + 0.12 * one["lidar"] + 6 * one["fusion"] / 256 * one["encoder"] / 3 + 2 * one["head"])
-        worth = (
-            seen
-            + 0.045 * gain["lidar"] * (1 - np.exp(-one["lidar"] / 30))
-            + 0.035 * gain["fusion"] * (1 - np.exp(-one["fusion"] / 90))
-            + 0.030 * gain["encoder"] * (1 - np.exp(-one["encoder"] / 2.5))
-            + 0.008 * gain["head"] * one["head"]
-        )
-        accuracy.append(0.35 + worth)
-    budget = float(np.quantile(latency, 0.25))
-    ends = np.array(accuracy)
-    slow = BEHIND * np.exp(lies * rng.standard_normal(len(ends)))
-    left = np.log2(RUNGS[-1] / np.array(RUNGS)) / np.log2(RUNGS[-1] / RUNGS[0])
-    return Table(SPACE, every, np.array(latency), ends, ends[:, None] - slow[:, None] * left, budget, NOISE)
-
-
 Train = Callable[..., float]
 """Trains a network by its number to its end, or to a rung (1, 3, 6), going on from the one before: its accuracy."""
 Search = Callable[[Table, int, Train], None]
@@ -294,6 +219,8 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=NOISE, help="standard deviation of a training")
     parser.add_argument("--lies", type=float, default=LIES, help="how far networks differ in how fast they learn")
     parser.add_argument("--only", default="", help="searches whose name holds it")
+    parser.add_argument("--trained", help="a space of `search_spaces` that was trained, in place of simulated tables")
+    parser.add_argument("--fits", type=float, default=0.75, help="share of a trained table that keeps the budget")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -301,8 +228,7 @@ def main() -> None:
     print(f"| table | search | trainings to {SHARE:.0%}, median | worst of {options.seeds} | s a proposal |")
     print("|" + " --- |" * 5)
     kept = []
-    for number in range(options.tables):
-        table = replace(simulated(number, options.lies), noise=options.noise)
+    for number, table in _tables(options):
         ranks = [spearmanr(table.curves[:, i], table.accuracy).statistic for i in range(len(RUNGS) - 1)]
         print(f"| {number} | all accuracies known | {knowing(table)} | rungs: {ranks[0]:.2f}, {ranks[1]:.2f} | |")
         for name, search in SEARCHES.items():
@@ -315,6 +241,20 @@ def main() -> None:
             kept.append({"table": number, "search": name, "costs": costs, "seconds": each})
     if options.out is not None:
         options.out.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _tables(options: argparse.Namespace) -> Iterator[tuple[str, Table]]:
+    """The tables by name."""
+    if options.trained is not None:
+        file = HERE / "data" / f"search_{options.trained}.csv"
+        twice = apart(file)
+        if len(twice):
+            deviation = np.sqrt(np.mean(twice**2) / 2)
+            print(f"\n{len(twice)} networks were trained twice: standard deviation of a training {deviation:.4f}\n")
+        yield options.trained, trained(file, HERE / "search_spaces" / f"{options.trained}.yaml", options.fits)
+        return
+    for number in range(options.tables):
+        yield str(number), replace(simulated(number, options.lies), noise=options.noise)
 
 
 if __name__ == "__main__":

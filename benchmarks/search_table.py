@@ -34,7 +34,7 @@ from search.scan.modules import available_cores
 from search.scan.scan import scan
 from search.space.space import Params
 
-WORLD: dict[str, Any] = {"scenes": 33, "val_scenes": 5, "samples": 8, "sweeps": 3, "image_scale": 0.25}
+WORLD: dict[str, Any] = {"scenes": 32, "val_scenes": 4, "samples": 8, "sweeps": 3, "image_scale": 0.25}
 FIGURE = "NDS"
 
 

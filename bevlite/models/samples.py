@@ -29,13 +29,14 @@ CAMERA_STREAM, LIDAR_STREAM = "camera", "lidar"
 
 @dataclass(frozen=True)
 class Outline:
-    """A network without its weights: what it takes, makes and remembers."""
+    """A network without its weights: what it takes, makes and remembers; channels of its LiDAR's map, if it has one."""
 
     modules: tuple[Module, ...]
     hosts: tuple[Host, ...]
     states: tuple[TensorSpec, ...]
     auxiliaries: tuple[AuxiliaryLoss, ...]
     tasks: tuple[Task, ...]
+    lidar_channels: int | None = None
 
     def deployed(self, sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Inputs of the engines but states, from the arrays of one sample of a batch."""
@@ -55,7 +56,9 @@ def _outline(text: str) -> Outline:
     variant = Variant.model_validate_json(text)
     with torch.device("meta"):
         network = Detector(variant).eval()
-    return Outline(tuple(modules_of(network)), network.hosts, network.states, network.auxiliaries, network.tasks)
+    channels = network.lidar.out_channels if network.lidar is not None else None
+    found = network.hosts, network.states, network.auxiliaries, network.tasks
+    return Outline(tuple(modules_of(network)), *found, channels)
 
 
 when_changed(_outline.cache_clear)

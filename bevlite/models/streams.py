@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bevlite.data.teacher import LIDAR_MAP
 from bevlite.grid import BEVGrid
+from bevlite.models.auxiliary import hand_out
 from bevlite.models.contracts import IMAGE_MEAN, IMAGE_STD, Backbone, Neck, Part, Result, ViewTransform
 from bevlite.models.modality import drop_streams
 from bevlite.models.view_transforms.temporal import Aligned
@@ -52,7 +54,9 @@ class LidarModule(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Result:
         """(B, C, ny, nx)."""
         canvas, more = parted(self.pillars(inputs))
-        return self.neck(self.backbone(canvas)), more
+        bev = self.neck(self.backbone(canvas))
+        hand_out(LIDAR_MAP, bev)
+        return bev, more
 
 
 class FusionHeads(nn.Module):

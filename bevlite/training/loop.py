@@ -30,7 +30,7 @@ from bevlite.models.quantization.network import quantize
 from bevlite.models.samples import dataset_of, outline
 from bevlite.run_folder import FLOAT, Run
 from bevlite.training.checkpoints import SafetensorsIO, save_weights
-from bevlite.training.module import TrainingModule, taught
+from bevlite.training.module import TrainingModule, taught, teachers
 from bevlite.training.ranks import inside, train_in_ranks
 from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
@@ -120,7 +120,7 @@ def training_set(variant: Variant, data: DataConfig, recipe: Recipe) -> BEVDatas
         index,
         rows,
         augmentation=augmentation_of(variant, recipe),
-        auxiliaries=taught(network.auxiliaries, recipe.of(variant).losses),
+        auxiliaries=taught((*network.auxiliaries, *teachers(recipe, variant)), recipe.of(variant).losses),
         seed=recipe.seed,
     )
 

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bevlite.errors import TrainingError
 from bevlite.models.auxiliary import AuxiliaryLoss
 from bevlite.models.detector import AUXILIARY, Detector
+from bevlite.models.distillation import LidarMapLoss
+from bevlite.models.samples import outline
 from bevlite.models.state import Memory
 from bevlite.models.widths import BATCH_NORMS
 from bevlite.training.ema import WeightAverage
@@ -23,6 +25,33 @@ from bevlite.variant import Variant
 def taught(auxiliaries: Sequence[AuxiliaryLoss], weights: Mapping[str, float]) -> tuple[AuxiliaryLoss, ...]:
     """The auxiliary losses that have a weight."""
     return tuple(loss for loss in auxiliaries if weights[loss.name] > 0)
+
+
+def teachers(recipe: Recipe, variant: Variant) -> tuple[AuxiliaryLoss, ...]:
+    """What is learnt from another network, if the recipe names one (raises TrainingError without a LiDAR stream)."""
+    if recipe.teacher is None:
+        return ()
+    channels = outline(variant).lidar_channels
+    if channels is None:
+        raise TrainingError("teacher: found a network without LiDAR; accepted: one whose LiDAR stream can learn a map")
+    return (LidarMapLoss(recipe.teacher, channels, variant.bev),)
+
+
+def _kept(network: Detector, only: Sequence[str] | None) -> list[nn.Module]:
+    """What keeps its weights (raises TrainingError where nothing would learn)."""
+    if only is None:
+        return []
+    of_camera: list[nn.Module] = [part for part in (network.camera, network.view_transform) if part is not None]
+    parts: dict[str, list[nn.Module]] = {
+        "camera": of_camera,
+        "lidar": [network.lidar] if network.lidar is not None else [],
+        "fusion_heads": [network.fusion_heads],
+    }
+    for name in only:
+        if not parts[name]:
+            there = ", ".join(part for part, modules in parts.items() if modules)
+            raise TrainingError(f"only: found {name}, which the network does not have; accepted: {there}")
+    return [module for name, modules in parts.items() if name not in only for module in modules]
 
 
 def as_in_memory(optimizer: torch.optim.Optimizer) -> None:
@@ -53,6 +82,10 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.variant, self.recipe, self.total_steps = variant, recipe, total_steps
         self.network = Detector(variant)
+        self.auxiliaries = (*self.network.auxiliaries, *teachers(recipe, variant))
+        self.kept = _kept(self.network, recipe.only)
+        for parameter in (parameter for module in self.kept for parameter in module.parameters()):
+            parameter.requires_grad_(False)
         self.average = WeightAverage(self.network, recipe.ema_decay)
         self.memory = Memory(self.network.states)
         self.weights = recipe.of(variant).losses
@@ -66,7 +99,7 @@ class TrainingModule(lightning.LightningModule):
 
         Layers of an auxiliary result without weight get none, nor those that only the next frame's state comes from.
         """
-        auxiliaries = self.network.auxiliaries
+        auxiliaries = self.auxiliaries
         return not self.network.states and len(taught(auxiliaries, self.weights)) == len(auxiliaries)
 
     def setup(self, stage: str) -> None:
@@ -85,9 +118,9 @@ class TrainingModule(lightning.LightningModule):
             as_in_memory(optimizer)
 
     def on_train_epoch_start(self) -> None:
-        """Batch norms that are frozen keep the statistics that they have."""
-        if self.frozen_norms:
-            for layer in self.network.modules():
+        """Batch norms that are frozen keep the statistics that they have, and so do those of what does not learn."""
+        for module in [self.network] if self.frozen_norms else self.kept:
+            for layer in module.modules():
                 if isinstance(layer, BATCH_NORMS):
                     layer.eval()
 
@@ -136,7 +169,7 @@ class TrainingModule(lightning.LightningModule):
         terms: dict[str, Tensor] = {}
         for task in self.network.tasks:
             terms |= task.losses(outputs, batch, weights)
-        for auxiliary in taught(self.network.auxiliaries, self.weights):
+        for auxiliary in taught(self.auxiliaries, self.weights):
             terms[auxiliary.name] = weights[auxiliary.name] * auxiliary(outputs[AUXILIARY + auxiliary.name], batch)
         return terms
 

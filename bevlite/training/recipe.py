@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from bevlite.config import Config, load_config
 from bevlite.data.augment import Augmentation
+from bevlite.data.teacher import LIDAR_MAP
 from bevlite.registry import STREAM_PARTS
 from bevlite.tasks.contract import TASKS
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:  # imports torch, and a recipe is read before that
     from bevlite.variant import Variant
 
 Weight = Annotated[float, Field(ge=0)]
+Learner = Literal["camera", "lidar", "fusion_heads"]
+"""What of a network may learn alone: the camera with its view transform, the LiDAR, or what follows both."""
+TEACHER = {LIDAR_MAP: 1.0}
+"""What a teacher teaches, with its weight."""
 
 
 def known_losses() -> dict[str, float]:
@@ -28,7 +33,7 @@ def known_losses() -> dict[str, float]:
     for task in TASKS.members.values():
         for head in task.heads.members.values():
             weights |= getattr(head, "auxiliary", {})
-    return weights
+    return weights | TEACHER
 
 
 def losses_of(variant: Variant) -> dict[str, float]:
@@ -54,6 +59,12 @@ class Recipe(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     losses: dict[str, Weight] = Field(default={}, description="weight of each loss that shall not keep its own")
+    teacher: str | None = Field(
+        default=None, description="a folder of another network's LiDAR BEV maps, <sample token>.npy, learnt as well"
+    )
+    only: tuple[Learner, ...] | None = Field(
+        default=None, min_length=1, description="what learns; all else keeps weights and statistics. null: everything"
+    )
     augmentation: Augmentation = Augmentation()
     class_balanced: bool = Field(default=False, description="draw samples of rare classes more often (CBGS)")
     clip_frames: int | None = Field(
@@ -77,6 +88,8 @@ class Recipe(Config):
     def of(self, variant: Variant) -> Recipe:
         """As it teaches a variant: with the weight of each of its losses, and of no other."""
         weights = {loss: self.losses.get(loss, weight) for loss, weight in losses_of(variant).items()}
+        if self.teacher is not None:
+            weights |= {loss: self.losses.get(loss, weight) for loss, weight in TEACHER.items()}
         return self.model_copy(update={"losses": weights})
 
 

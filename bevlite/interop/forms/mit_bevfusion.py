@@ -23,7 +23,7 @@ ENCODER = "fusion_heads.bev_encoder"
 MIX = "fusion_heads.fusion.mix"
 SPARSE = (
     "sparse convolutions of voxels, of which TensorRT has none: pillars take their place and are to be trained, best "
-    "from the BEV maps of the original as well (distillation)"
+    "from the BEV maps of the original as well (a recipe's teacher)"
 )
 PILLARS = "pillars in place of the sparse encoder, to be trained"
 HALVED = "the variant pools on its grid directly (camera.view_transform.halved)"
