@@ -81,6 +81,8 @@ LIFT = (
 LONGER = {"epochs": 50, "batch_size": 16, "learning_rate": 2e-3, "losses": {"depth": 1.0}, "ema_decay": 0.998}
 FROM_NOTHING = {"epochs": 20}
 """Camera networks from random weights: 960 steps teach them next to nothing, 2400 take no longer than the largest."""
+TAUGHT = {"losses": {"attention": 1.0}}
+"""CFT: where queries look is taught by the calibration of the training data."""
 UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}
 """Not trained: only the running statistics of normalisations are those of the data."""
 SMALL_CFT = (
@@ -95,7 +97,7 @@ NETWORKS: dict[str, Network] = {
     "horizon-bevfusion-henet": Network("horizon-bevfusion-henet", published="64.3 / -, occupancy 51.9 (other mask)"),
     "pointpillars-centerpoint": Network("pointpillars-centerpoint", published="59.6 / 48.7"),
     "bevdet-r50": Network("bevdet-r50", recipe=FROM_NOTHING, published="38.2 / 30.7 (CBGS)"),
-    "horizon-bev-cft": Network("horizon-bev-cft", recipe={"epochs": 12}, published="32.8 / 24.8"),
+    "horizon-bev-cft": Network("horizon-bev-cft", recipe={"epochs": 12} | TAUGHT, published="32.8 / 24.8"),
     "flashocc-m0": Network("flashocc-m0", recipe=FROM_NOTHING, published="occupancy 32.0"),
     "flashocc-m1": Network("flashocc-m1", recipe=FROM_NOTHING, published="occupancy 32.1"),
     "bevdet-r50, untrained": Network("bevdet-r50", recipe=UNTRAINED),
@@ -104,7 +106,9 @@ NETWORKS: dict[str, Network] = {
     "bevdet, ResNet-18": Network("bevdet-r50", ("camera.backbone.depth=18",), FROM_NOTHING),
     "bevdet, HENet-TinyE": Network("bevdet-r50", ("camera.backbone={type: henet_tinye}",), FROM_NOTHING),
     "bevdet, EfficientNet-Lite2 from ImageNet": Network("bevdet-r50", (LITE2,), FROM_NOTHING),
-    "bev-cft, EfficientNet-Lite2 from ImageNet": Network("horizon-bev-cft", SMALL_CFT, FROM_NOTHING),
+    "bev-cft, EfficientNet-Lite2 from ImageNet": Network(
+        "horizon-bev-cft", SMALL_CFT, FROM_NOTHING | TAUGHT | {"camera_backbone_factor": 0.1}
+    ),
     "light camera, lss, frame before": Network(
         "bevdet-r50", (*LIGHT, f"camera.view_transform={{{LIFT}, temporal: true}}"), LONGER
     ),
