@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--guides", nargs="*", choices=GUIDES, default=list(GUIDES))
     parser.add_argument("--epochs", type=int, help="24 of the small network, 8 of the other without")
     parser.add_argument("--saved", type=float, default=0.35)
+    parser.add_argument("--most", type=float, help="of the channels of a layer that may go; a table of its own")
     options = parser.parse_args()
     world = options.out / "world"
     if not (world / "v1.0-trainval").is_dir():
@@ -69,7 +70,13 @@ def main() -> None:
         bevlite.synthesize(world, scenes=16, val_scenes=6, samples=10, image_scale=0.25)
     for seed in options.seeds:
         of_seed(options, world, seed)
-    print(table([json.loads(file.read_text()) for file in sorted(options.out.glob("guides/*/guide.json"))]))
+    found = sorted(options.out.glob(f"guides/seed-*-*[a-z]{_words(options)}/guide.json"))
+    print(table([json.loads(file.read_text()) for file in found]))
+
+
+def _words(options: Any) -> str:
+    """What a run with another limit is called behind its guide."""
+    return "" if options.most is None else f"-most-{options.most:g}"
 
 
 def taught(options: Any, seed: int) -> tuple[Variant, Recipe]:
@@ -96,14 +103,15 @@ def of_seed(options: Any, world: Path, seed: int) -> None:
         bevlite.sensitivity(whole, prune=True, samples=60, split=split, json_path=table, say=print)
     report = bevlite.latency(variant)
     budget_ms = report.total_ms - options.saved * sum(module.latency_ms for module in report.modules)
+    limit = {} if options.most is None else {"most": options.most}
     for guide in options.guides:
-        run = Run(folder / f"seed-{seed}-{guide}")
+        run = Run(folder / f"seed-{seed}-{guide}{_words(options)}")
         file = run.path / "guide.json"
         if not file.is_file():
             shutil.rmtree(run.path, ignore_errors=True)
             shutil.copytree(whole.path, run.path, ignore=shutil.ignore_patterns("sensitivity*"))
             how: dict[str, Any] = {"sensitivity": table} if guide == MEASURED else {"guide": guide}
-            made = bevlite.prune(run, budget_ms=budget_ms, **how)
+            made = bevlite.prune(run, budget_ms=budget_ms, **how, **limit)
             cut = scored(run, "pruned")
             epochs = round(recipe.epochs * TRAINED_ON[options.network])
             bevlite.finetune(run, recipe_overrides=[f"epochs={epochs}"], evaluate=False, progress=False)

@@ -37,7 +37,7 @@ def run_command(
     import signal
 
     from search.api import run_search
-    from search.report.words import best_line
+    from search.report.words import best_line, gain_lines
     from search.study.workers import interrupt
     from search.terminal import make_console, speaker
 
@@ -66,7 +66,8 @@ def run_command(
         signal.signal(signal.SIGTERM, previous)
     if view.outcome.pareto:
         _print_pareto(console, view)
-    say(best_line(view))
+    for line in (best_line(view), *gain_lines(view)):
+        say(line)
     say(f"report: {out / 'report.html'}")
 
 
@@ -84,7 +85,7 @@ def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY
 def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
     """The winner and the Pareto table. Exit code 1 when no trial is feasible."""
     from search.api import search_status, winner_of
-    from search.report.words import best_line, final_line, race_line
+    from search.report.words import best_line, final_line, gain_lines, race_line
     from search.terminal import make_console
 
     view = search_status(study)
@@ -93,6 +94,8 @@ def best_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_H
     if winner is None:
         raise typer.Exit(1)
     _print_pareto(make_console(), view)
+    for gained in gain_lines(view):
+        typer.echo(gained)
     if (line := race_line(view)) is not None:
         typer.echo(line)
     if winner.final is not None and (line := final_line(winner.final, view.label, study / "winner")):

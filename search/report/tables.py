@@ -28,11 +28,15 @@ def _figures() -> tuple[str, ...]:
 def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
     """Head and rows of the Pareto table."""
     shown = [m for m in _figures() if m != label and any(m in _metrics(record) for record in outcome.pareto)]
-    head = ["trial", label, *shown, "latency", "budget", "parameters", "choices"]
+    drawn = any(record.interval is not None for record in outcome.pareto)
+    winner = outcome.choice[0] if outcome.choice is not None else None
+    more = ["95 %", "behind the winner, 95 %"] if drawn else []
+    head = ["trial", label, *more, *shown, "latency", "budget", "parameters", "choices"]
     rows = [
         [
             str(record.number),
             f"{record.accuracy:.4f}",
+            *((_ends(record.interval), _behind(record, winner)) if drawn else ()),
             *(f"{_metrics(record)[m]:.4f}" if m in _metrics(record) else "" for m in shown),
             latency_text(record),
             _budget(record, outcome.budget_ms),
@@ -42,6 +46,17 @@ def pareto_rows(outcome: Outcome, label: str) -> tuple[list[str], Rows]:
         for record in outcome.pareto
     ]
     return head, rows
+
+
+def _ends(interval: tuple[float, float] | None, sign: str = "") -> str:
+    return f"{interval[0]:{sign}.4f} to {interval[1]:{sign}.4f}" if interval is not None else ""
+
+
+def _behind(record: TrialRecord, winner: TrialRecord | None) -> str:
+    """What the winner's accuracy is above another's, with the same scenes drawn for both."""
+    if winner is None or record.number == winner.number:
+        return ""
+    return _ends(winner.gain_over(record), "+")
 
 
 def _budget(record: TrialRecord, budget_ms: float) -> str:

@@ -45,6 +45,24 @@ def best_line(view: StudyView) -> str:
     )
 
 
+def gain_lines(view: StudyView) -> list[str]:
+    """What the winner is above every other network of the front, with 95 % of draws of the scenes, paired."""
+    if view.outcome.choice is None:
+        return []
+    winner, lines = view.outcome.choice[0], list[str]()
+    for record in view.outcome.pareto:
+        gain = winner.gain_over(record) if record.number != winner.number else None
+        if gain is None:
+            continue
+        sure = "beyond chance" if gain[0] > 0 else "not beyond chance" if gain[1] > 0 else "the other is better"
+        more = (winner.accuracy or 0.0) - (record.accuracy or 0.0)
+        lines.append(
+            f"trial {winner.number} over trial {record.number}: {view.label} {more:+.4f}, "
+            f"{gain[0]:+.4f} to {gain[1]:+.4f} in 95 % of draws of the scenes ({sure})  {record.params_text}"
+        )
+    return lines
+
+
 def race_line(view: StudyView) -> str | None:
     """What the race at the end gave; None where there was none."""
     return f"race, {view.label} by seed: {view.race.words}" if view.race is not None else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, model_validator
 
 from bevlite.config import Config
@@ -81,12 +82,18 @@ class Objectives(Config):
 
 @dataclass(frozen=True)
 class Score:
-    """One evaluation as the search keeps it: the accuracy, where it comes from, and all metrics."""
+    """One evaluation as the search keeps it: the accuracy, where it comes from, and all metrics.
+
+    draws: figures by name in draws of other scenes, the same draws for all that were scored on `samples`, an identity;
+    empty where nothing was drawn. drawn: the accuracy in them.
+    """
 
     accuracy: float
     split: str
     samples: int
     metrics: dict[str, float]
+    draws: dict[str, Any] = field(default_factory=dict)
+    drawn: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, objectives: Objectives, result: Mapping[str, Any]) -> Score:
@@ -96,7 +103,14 @@ class Score:
             for key, value in result.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and key != "samples"
         }
-        return cls(objectives.accuracy_of(result), str(result["split"]), int(result["samples"]), numbers)
+        accuracy, where = objectives.accuracy_of(result), (str(result["split"]), int(result["samples"]))
+        draws = result.get("draws", {})
+        keys = {accuracies()[name].key: weight for name, weight in objectives.accuracy.items()}
+        if not keys.keys() <= draws.keys():
+            return cls(accuracy, *where, numbers)
+        mixed = np.sum([weight * np.asarray(draws[key], dtype=float) for key, weight in keys.items()], axis=0)
+        kept = {key: values if key == "samples" else np.round(values, 6).tolist() for key, values in draws.items()}
+        return cls(accuracy, *where, numbers, kept, tuple(np.round(mixed, 6).tolist()))
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -105,7 +119,7 @@ class Score:
             "split": self.split,
             "samples": self.samples,
             "metrics": self.metrics,
-        }
+        } | ({"draws": self.draws, "drawn": list(self.drawn)} if self.drawn else {})
 
     @property
     def where(self) -> str:

@@ -64,8 +64,11 @@ class Backend(Protocol):
     def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
         """Quantize a network as its plan says: from the run in which it was trained into another one, or the same."""
 
-    def evaluate(self, run: Path) -> dict[str, Any]:
-        """Accuracy on the validation split: split, samples, NDS, mAP, occ_miou, ..."""
+    def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
+        """Accuracy on the validation split: split, samples, NDS, mAP, occ_miou, ...
+
+        With `draws` also `draws`: `samples` (an identity), and by figure its values for other scenes, where there are.
+        """
 
     def export(self, run: Path) -> None:
         """Write the ONNX modules of a trained run."""

@@ -105,11 +105,18 @@ class LocalBackend:
             _copy_weights(variant, trained, run)
         quantize_run(run, Calibration(precision=dict(variant.compression.precision)))
 
-    def evaluate(self, run: Path) -> dict[str, Any]:
+    def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
         """On the validation split of the search's data."""
-        from bevlite.evaluation.run import evaluate_run
+        from bevlite.evaluation.draws import DRAWS, read_draws
+        from bevlite.evaluation.run import evaluate_run, evaluation_folder
+        from bevlite.run_folder import FLOAT
 
-        return evaluate_run(run, draws=0)
+        found = evaluate_run(run, draws=DRAWS if draws else 0)
+        if draws:
+            folder = evaluation_folder(run, found["split"], "torch", stage=found.get("stage", FLOAT))
+            if (drawn := read_draws(folder)) is not None:
+                found["draws"] = {"samples": drawn.samples, **drawn.figures}
+        return found
 
     def export(self, run: Path) -> None:
         """For the TensorRT that the search is for, predicted or of its boards."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.latency.summary import LatencySummary
@@ -64,6 +65,23 @@ class TrialRecord:
         return float(full["accuracy"]) if full is not None and self.state == "completed" else None
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % of its accuracy in draws of other scenes, where it was drawn."""
+        drawn = self._drawn
+        return ends(drawn) if len(drawn) and self.accuracy is not None else None
+
+    def gain_over(self, other: TrialRecord) -> tuple[float, float] | None:
+        """95 % of what its accuracy is above that of another in the same draws; None where they cannot be paired."""
+        own, others = self._drawn, other._drawn
+        mine, theirs = ((record.score or {}).get("draws", {}).get("samples") for record in (self, other))
+        same = mine is not None and mine == theirs
+        return ends(own - others) if same and len(own) and own.shape == others.shape else None
+
+    @property
+    def _drawn(self) -> np.ndarray:
+        return np.array((self.score or {}).get("drawn", ()), dtype=float)
+
+    @property
     def last_accuracy(self) -> float | None:
         """At the last rung that it reached."""
         return float(self.score["accuracy"]) if self.score is not None else None
@@ -107,6 +125,12 @@ class TrialRecord:
     def params_text(self) -> str:
         """`camera=r18 channels=64`."""
         return " ".join(f"{name}={value}" for name, value in self.params.items())
+
+
+def ends(drawn: np.ndarray) -> tuple[float, float]:
+    """95 % of some values: lower and upper end."""
+    lower, upper = np.percentile(drawn, (2.5, 97.5))
+    return float(lower), float(upper)
 
 
 def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mapping[str, Any]]) -> TrialRecord:

@@ -207,6 +207,7 @@ class TrialRunner:
             return False
         known = curve[epoch]
         where = {"split": known["split"], "samples": known["samples"]}
+        where |= {"draws": known["draws"]} if "draws" in known else {}
         score = Score.of(self.search.config.objectives, {**known["metrics"], **where})
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
@@ -218,7 +219,8 @@ class TrialRunner:
     def _train_to(self, variant: Variant, epoch: int) -> None:
         self.trial.set_user_attr("trained_in", self.trial.number)
         self.backend.train(variant, self.search.recipe, self.folder, epoch, self._parent())
-        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder))
+        last = epoch == self.search.config.fidelity.epochs
+        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder, draws=last))
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
         self.trial.set_user_attr("seconds", self._seconds())
@@ -257,7 +259,7 @@ class TrialRunner:
         trained = self.record.trained_in
         assert trained is not None
         self.backend.quantize(variant, self._folder_of(trained), self.folder)
-        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder))
+        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder, draws=True))
         self.trial.set_user_attr("quantized", score.as_json())
         self.trial.set_user_attr("seconds", self._seconds())
         label = self.search.config.objectives.label

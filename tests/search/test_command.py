@@ -117,10 +117,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, fake: FakeBackend, monkeypatch
     file, study = write_search(tmp_path), tmp_path / "study"
     evaluate, count = fake.evaluate, iter(range(100))
 
-    def interrupted(path: Path) -> dict[str, object]:
+    def interrupted(path: Path, draws: bool = False) -> dict[str, object]:
         if next(count) == 4:
             raise KeyboardInterrupt
-        return evaluate(path)
+        return evaluate(path, draws)
 
     monkeypatch.setattr(fake, "evaluate", interrupted)
     printed = run("run", file, "--out", study, "--trials", 4, code=130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bevlite.errors import BevliteError
-from search.report.words import status_lines, why_lines
+from search.report.words import gain_lines, status_lines, why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of
 from search.study.study import Study
@@ -74,8 +75,8 @@ def test_no_network_waits_at_a_rung_that_lies(tmp_path: Path) -> None:
     """Where the first epochs order networks the other way round, all are trained to the end."""
 
     class Lying(FakeBackend):
-        def evaluate(self, run: Path) -> dict[str, Any]:
-            summary = super().evaluate(run)
+        def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
+            summary = super().evaluate(run, draws)
             if int((run / "epoch").read_text()) < 4:
                 summary["NDS"] = 1.0 - summary["NDS"]
             return summary
@@ -148,3 +149,23 @@ def test_the_chance_to_fit_follows_the_band() -> None:
     fits = StudyPool(rows, 0, 0).arrays(60.0).fits
     assert fits[1] == pytest.approx(0.5) and fits[0] > 0.99 and 0.0 < fits[2] < 0.1
     assert np.all(np.diff(fits) < 0)
+
+
+def test_what_wins_is_compared_over_the_same_scenes(tmp_path: Path) -> None:
+    """Draws of the fake are its accuracy times 0.9 to 1.1: in each the winner is ahead by as much."""
+    study, _ = run_study(tmp_path, MODEL)
+    view = load_study(study.folder)
+    assert view.outcome.choice is not None
+    winner = view.outcome.choice[0]
+    others = [record for record in view.outcome.pareto if record.number != winner.number]
+    lines = gain_lines(view)
+    assert others and len(lines) == len(others)
+    factors = np.linspace(0.9, 1.1, 21)
+    for record, line in zip(others, lines, strict=True):
+        apart = (winner.accuracy or 0) - (record.accuracy or 0)
+        expected = np.percentile(apart * factors, (2.5, 97.5))
+        assert winner.gain_over(record) == pytest.approx(tuple(expected), abs=2e-6)
+        assert record.interval == pytest.approx(np.percentile((record.accuracy or 0) * factors, (2.5, 97.5)), abs=2e-6)
+        assert f"over trial {record.number}: NDS {apart:+.4f}" in line
+        assert ("(beyond chance)" in line) == (apart > 0)
+        assert winner.gain_over(replace(record, rungs={})) is None  # without draws of its own

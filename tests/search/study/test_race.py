@@ -38,8 +38,8 @@ class Lucky(FakeBackend):
         super().train(variant, recipe, run, until_epoch, parent)
         (run / "seed").write_text(str(recipe.seed))
 
-    def evaluate(self, run: Path) -> dict[str, Any]:
-        summary = super().evaluate(run)
+    def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
+        summary = super().evaluate(run, draws)
         seed = int((run / "seed").read_text()) if (run / "seed").exists() else 0
         summary["NDS"] += 0.002 * seed
         if run.parent.name == "race" and f"race-{self.first}-" in (run / "variant.yaml").read_text():

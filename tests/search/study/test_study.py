@@ -83,7 +83,7 @@ def test_a_nan_loss_fails_the_trial_and_the_study_goes_on(tmp_path: Path) -> Non
 
 def test_unusable_data_stop_the_study_and_lose_nothing(tmp_path: Path) -> None:
     class NoData(FakeBackend):
-        def evaluate(self, run: Path) -> dict[str, object]:
+        def evaluate(self, run: Path, draws: bool = False) -> dict[str, object]:
             raise DataError("samples/CAM_FRONT is missing")
 
     study = Study(load(tmp_path, trials=3), tmp_path / "study", NoData(tmp_path), lambda line: None)
@@ -101,11 +101,11 @@ def test_what_may_have_passed_is_tried_once_more(tmp_path: Path) -> None:
     class Crowded(FakeBackend):
         crowds = 0
 
-        def evaluate(self, run: Path) -> dict[str, Any]:
+        def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
             if run.name == "0001" and self.crowds < 1:
                 self.crowds += 1
                 raise RuntimeError("CUDA out of memory")
-            return super().evaluate(run)
+            return super().evaluate(run, draws)
 
     said, backend = list[str](), Crowded(tmp_path)
     study = Study(load(tmp_path), tmp_path / "study", backend, said.append)
