@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/bevlite data synth $(WORLD) --world 1 --scenes 40 --samples 3 --val-scenes 8 --sweeps 3 --image-scale 0.25
+	$(BIN)/bevlite data synth $(WORLD) --world 2 --scenes 30 --samples 6 --val-scenes 10 --sweeps 3 --image-scale 0.25
 	$(BIN)/bevlite search run configs/searches/demo.yaml --data $(WORLD) --out $(DEMO) --workers 2
 	@echo "Open $(DEMO)/report.html in a browser."
 

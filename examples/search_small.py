@@ -12,7 +12,7 @@ import bevlite
 from search import run_search, search_winner
 
 SEARCH = Path(__file__).resolve().parents[1] / "configs" / "searches" / "demo.yaml"
-SHORT = ["fidelity.rungs=[1]", "final.epochs=1"]
+SHORT = ["sampler=tpe", "fidelity.rungs=[1]"]
 
 
 def main(folder: Path) -> None:

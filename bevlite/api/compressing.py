@@ -36,7 +36,7 @@ def prune(
     samples: int = 32,
     sensitivity: PathLike | None = None,
     align: int = 8,
-    most: float = 0.75,
+    most: float | None = None,
     keep: Iterable[str] = (),
     stage: str | None = None,
     device: str = "agx-orin-64gb",
@@ -62,7 +62,8 @@ def prune(
         sensitivity: with a budget, a file of `sensitivity`: what was measured says how much each layer needs, and
             importance which of its channels go.
         align: what is left of a layer is a multiple of it.
-        most: the largest share that a layer may lose.
+        most: the largest share that a layer may lose: 0.75 by default, and half for a budget by norms alone, which do
+            not know how much a layer needs.
         keep: modules or layers that stay whole, with wildcards.
         stage: which weights to start from; None for those of training.
         device: whose latency counts: a name in configs/devices, or a YAML file.
@@ -78,11 +79,13 @@ def prune(
         BevliteError: not a run, no weights, ratios or a budget that cannot be followed.
     """
     from bevlite.api.predicting import predicted_board
-    from bevlite.compression.choice import Limits
+    from bevlite.compression.choice import MOST, MOST_BY_NORMS, Limits
     from bevlite.compression.prune import Plan, prune_run
 
     measured = Path(sensitivity) if sensitivity is not None else None
-    limits = Limits(align, most, tuple(keep))
+    by_norms = budget_ms is not None and guide != "uniform" and sensitivity is None
+    usual = MOST_BY_NORMS if by_norms else MOST
+    limits = Limits(align, usual if most is None else most, tuple(keep))
     blocks = dict(remove) if isinstance(remove, Mapping) else dict.fromkeys(remove)
     plan = Plan(
         dict(ratios or {}), budget_ms, guide, importance, samples, limits, measured, remove=blocks,

@@ -33,7 +33,9 @@ def prune_command(
         None, "--sensitivity", help="With a budget: what `analyze sensitivity --prune` measured."
     ),
     align: int = typer.Option(8, "--align", help="What is left of a layer is a multiple of it."),
-    most: float = typer.Option(0.75, "--most", help="The largest share that a layer may lose."),
+    most: float | None = typer.Option(
+        None, "--most", help="The largest share that a layer may lose; 0.75, and 0.5 for a budget by norms alone."
+    ),
     keep: list[str] = typer.Option([], "--keep", help="A module or layer that stays whole, e.g. lidar.*."),
     stage: str | None = typer.Option(None, "--stage", help="Weights to start from: float (default), finetuned."),
     device: str = typer.Option("agx-orin-64gb", "--device", help="Whose latency counts."),

@@ -18,6 +18,9 @@ Removed = dict[str, np.ndarray]
 Slope = Callable[[str, Mapping[str, float]], float]
 """What a little more of a group's importance costs, by its name and what is gone of all groups' importance: minus the
 logarithm of what each keeps (bevlite.compression.measured)."""
+MOST, MOST_BY_NORMS = 0.75, 0.5
+"""The largest share that a layer may lose, and where norms alone choose for a budget: training on gives less back to a
+layer that lost more than half, which norms do not know (benchmarks/results/pruning_guides_cpu_2026-11-27.md)."""
 MOST_NAMED = 6
 """Attentions that are named one by one where another one was asked for."""
 CLOSE = 0.01
@@ -36,7 +39,7 @@ class Limits:
     """
 
     align: int = 8
-    most: float = 0.75
+    most: float = MOST
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -171,8 +174,8 @@ def for_budget(
     if least.total_ms > budget_ms:
         raise BevliteError(
             f"budget: found {budget_ms:g} ms; accepted: {least.total_ms:.2f} ms or more, which is predicted where all "
-            f"layers lose as much as they may (most: {limits.most:g}); else lower the resolution, drop a task, or "
-            "quantize"
+            f"layers lose as much as they may (most: {limits.most:g}); else more of each, lower the resolution, drop a "
+            "task, or quantize"
         )
     if guide == "uniform":
         return _uniform(groups, shares, budget_ms, costs, limits, say)
