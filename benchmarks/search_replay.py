@@ -247,6 +247,8 @@ def _tables(options: argparse.Namespace) -> Iterator[tuple[str, Table]]:
     """The tables by name."""
     if options.trained is not None:
         file = HERE / "data" / f"search_{options.trained}.csv"
+        if not file.is_file():
+            raise SystemExit(f"{file}: not there; accepted: a table that search_table.py has made")
         twice = apart(file)
         if len(twice):
             deviation = np.sqrt(np.mean(twice**2) / 2)
