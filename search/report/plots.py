@@ -21,7 +21,7 @@ FONT = {"family": "system-ui, sans-serif", "size": 13}
 
 
 def pareto_figure(outcome: Outcome, label: str) -> Any:
-    """Accuracy against latency; error bars are the interval of the latency."""
+    """Accuracy against latency, with the interval of each."""
     figure = go.Figure()
     for state, records in _by_state(outcome).items():
         figure.add_trace(_cloud(state, records, outcome.where, _floor_of_axis(outcome)))
@@ -56,7 +56,7 @@ def pareto_figure(outcome: Outcome, label: str) -> Any:
     )
     _lay_out(figure, 480, 1.08)
     figure.update_xaxes(title=f"latency in ms ({_kinds(outcome)}; bars: its interval)", rangemode="tozero")
-    figure.update_yaxes(title=f"{label} ({outcome.where})")
+    figure.update_yaxes(title=f"{label} ({outcome.where}{_bars(outcome)})")
     return figure
 
 
@@ -165,11 +165,12 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
             continue
         x = [record.latency_ms or 0.0 for record in records]
         y = [low if r.last_accuracy is None else r.last_accuracy for r in records]
-        spans = [_interval(record) for record in records]
+        spans, likely = [_interval(record) for record in records], [_likely(record) for record in records]
         axes.errorbar(
             x,
             y,
             xerr=([s[0] for s in spans], [s[1] for s in spans]),
+            yerr=([s[0] for s in likely], [s[1] for s in likely]),
             fmt=markers[state],
             color=COLORS[state],
             ecolor=COLORS[state] + "40",
@@ -186,7 +187,7 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     axes.axvline(outcome.budget_ms, color="#b00020", linestyle="--", label=f"budget {outcome.budget_ms:g} ms")
     axes.set_xlim(left=0)
     axes.set_xlabel(f"latency in ms ({_kinds(outcome)}; bars: its interval)")
-    axes.set_ylabel(f"{label}\n({outcome.where})")
+    axes.set_ylabel(f"{label}\n({outcome.where}{_bars(outcome)})")
     axes.grid(alpha=0.25)
     figure.legend(fontsize=7.5, loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
     picture = io.BytesIO()
@@ -194,8 +195,22 @@ def write_pareto_png(outcome: Outcome, label: str, path: Path) -> None:
     write_atomic(path, picture.getvalue())
 
 
+def _likely(record: TrialRecord) -> tuple[float, float]:
+    """How far below and above its accuracy 95 % of draws of the scenes are; nothing where nothing was drawn."""
+    if record.interval is None or record.accuracy is None:
+        return 0.0, 0.0
+    lower, upper = record.interval
+    return max(0.0, record.accuracy - lower), max(0.0, upper - record.accuracy)
+
+
+def _bars(outcome: Outcome) -> str:
+    """What the bars of accuracies are, where there are any."""
+    drawn = any(record.interval is not None for record in outcome.records)
+    return "; bars: 95 % over draws of the scenes" if drawn else ""
+
+
 def _cloud(state: str, records: list[TrialRecord], where: str, low: float) -> Any:
-    spans = [_interval(record) for record in records]
+    spans, likely = [_interval(record) for record in records], [_likely(record) for record in records]
     texts = [
         f"<b>trial {r.number}</b> {r.state}<br>{r.latency.text if r.latency else ''}<br>"
         + (f"{r.last_accuracy:.4f} at epoch {r.last_epoch} ({where})<br>" if r.rungs else "not trained<br>")
@@ -210,6 +225,15 @@ def _cloud(state: str, records: list[TrialRecord], where: str, low: float) -> An
             "symmetric": False,
             "arrayminus": [s[0] for s in spans],
             "array": [s[1] for s in spans],
+            "thickness": 1,
+            "width": 3,
+            "color": COLORS[state] + "60",
+        },
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "arrayminus": [s[0] for s in likely],
+            "array": [s[1] for s in likely],
             "thickness": 1,
             "width": 3,
             "color": COLORS[state] + "60",

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 from bevlite.config import write_atomic
 from search.config import ResolvedSearch
 from search.model.proposal import Pool, Result, first, propose
+from search.model.rungs import FEWEST
 from search.space.space import Params
 from search.study.backend import Backend, Scanned
 from search.study.curves import Curve
@@ -142,7 +143,7 @@ def next_job(
     over = (
         f"what is to be gained ({found.share:.2g}) is less than what two trainings of one network differ by "
         f"({found.noise:.2g})"
-        if found.share < found.noise
+        if found.share < found.noise and sum(one.trained >= 1 for one in results) >= FEWEST
         else ""
     )
     waiting = paused.get(found.number)
