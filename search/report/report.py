@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from bevlite.config import to_yaml, write_atomic
 from search.report.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.report.tables import pareto_rows, trial_rows, write_csv
-from search.report.words import race_line
+from search.report.words import gain_lines, race_line
 from search.study.outcome import Outcome, budget_words, no_feasible
 from search.study.view import StudyView
 from search.study.winner import read_result, write_winner_yaml
@@ -84,6 +84,7 @@ def _headline(view: StudyView) -> dict[str, Any]:
         "final": final,
         "other": outcome.more_accurate,
         "race": race_line(view),
+        "gains": gain_lines(view),
     }
 
 

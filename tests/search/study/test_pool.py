@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bevlite.errors import BevliteError
+from search.report.report import render
 from search.report.words import gain_lines, status_lines, why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of
@@ -169,3 +170,4 @@ def test_what_wins_is_compared_over_the_same_scenes(tmp_path: Path) -> None:
         assert f"over trial {record.number}: NDS {apart:+.4f}" in line
         assert ("(beyond chance)" in line) == (apart > 0)
         assert winner.gain_over(replace(record, rungs={})) is None  # without draws of its own
+        assert line.split("  ")[0] in render(view)
