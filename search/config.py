@@ -100,7 +100,9 @@ class ResolvedSearch:
         return {
             "base": base,
             "space": as_dict(self.space)["choices"],
-            "objectives": as_dict(self.config.objectives),
+            "objectives": {
+                k: v for k, v in as_dict(self.config.objectives).items() if k != "function" or v is not None
+            },
             "constraints": as_dict(self.config.constraints),
             "device": self.config.device.identity() | {"board": stable_hash(self.device)},
             "predictor": PREDICTOR_VERSION,
@@ -111,6 +113,11 @@ class ResolvedSearch:
             "startup_trials": self.config.startup_trials,
             "anchors": list(self.config.anchors),
         } | self._added()
+
+    def _objectives(self) -> dict[str, Any]:
+        """A search without a function is that of before there were any."""
+        said = as_dict(self.config.objectives)
+        return {key: value for key, value in said.items() if key != "function" or value is not None}
 
     def _added(self) -> dict[str, Any]:
         """What came later: a study of before is one without it."""
@@ -159,6 +166,8 @@ def load_search(
     base = _load_base(config.base, folder, path)
     space = validate({"choices": config.space}, Space, f"{path}: space")
     config.objectives.check_tasks(base.tasks)
+    if config.objectives.function is not None and known is not None:
+        raise ConfigError(f"{path}: known: found it beside objectives.function; accepted: one of them")
     try:
         space.check_tasks(base)
         space.check_precision(base, config.device.precision)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
+
+from search.space.entry import entry
 
 MODEL = "model"
 """Ours, which is no sampler of single trials: it knows the latencies of all networks, and pauses trials."""
@@ -23,13 +24,7 @@ def sampler_class(name: str) -> Any:
     accepted = f"accepted: {MODEL}, {', '.join(OF_OPTUNA)}, or package.module:Class"
     if name in OF_OPTUNA:
         return getattr(optuna.samplers, OF_OPTUNA[name])
-    module, colon, kind = name.partition(":")
-    if not colon:
-        raise ValueError(f"found '{name}'; {accepted}")
-    try:
-        found = getattr(importlib.import_module(module), kind)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"found '{name}' ({error}); {accepted}") from None
+    found = entry(name, accepted.removeprefix("accepted: "))
     if not (inspect.isclass(found) and issubclass(found, optuna.samplers.BaseSampler)):
         raise ValueError(f"found '{name}', which is no sampler of Optuna; {accepted}")
     needed = inspect.signature(found).parameters

@@ -21,13 +21,16 @@ ELSEWHERE = -1
 """Where a trial was trained whose results are those of another study: its weights are not here."""
 NOT_TRAINING = ("workers", "save_every_s")
 """Keys of a recipe that change no weight."""
+CAME_LATER = ("teacher", "only")
+"""Keys that a recipe of before does not have: null says the same."""
 Curve = dict[int, dict[str, Any]]
 """Scores by epoch."""
 
 
 def trained_by(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What of a recipe changes a training."""
-    return {key: value for key, value in recipe.items() if key not in NOT_TRAINING}
+    said = {key: value for key, value in recipe.items() if key not in NOT_TRAINING}
+    return {key: value for key, value in said.items() if value is not None or key not in CAME_LATER}
 
 
 class Curves:

@@ -107,7 +107,8 @@ def run_race(
                 backend.train(variant, seeded, run, recipe.epochs, parent_of(record))
                 if runs_in_int8(variant):
                     backend.quantize(variant, run, run)
-                done.append(Score.of(search.config.objectives, backend.evaluate(run)).as_json())
+                found = backend.evaluate(run)
+                done.append(Score.of(search.config.objectives, found, record.candidate(variant)).as_json())
             say(f"race      trial {record.number}, seed {seed}: {done[-1]['accuracy']:.4f}")
             write_atomic(folder / FILE, json.dumps(held, indent=1) + "\n")
     taken = {str(record.number): scores[str(record.number)][: search.config.race.seeds] for record in contenders}

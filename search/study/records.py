@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from bevlite.config import as_dict
 from search.latency.summary import LatencySummary
+from search.space.objectives import Candidate
+
+if TYPE_CHECKING:  # imports torch
+    from bevlite.variant import Variant
 
 State = Literal["rejected", "stopped", "completed", "failed", "running", "paused", "waiting"]
 STATES: tuple[State, ...] = ("completed", "paused", "stopped", "rejected", "failed", "running", "waiting")
@@ -63,6 +68,11 @@ class TrialRecord:
         """At full fidelity only: what stopped early has none."""
         full = self.quantized or self.rungs.get(self.full_epochs)
         return float(full["accuracy"]) if full is not None and self.state == "completed" else None
+
+    def candidate(self, variant: Variant) -> Candidate:
+        """Its network as a function of the user's values it."""
+        assert self.latency is not None
+        return Candidate(as_dict(variant), self.latency)
 
     @property
     def interval(self) -> tuple[float, float] | None:

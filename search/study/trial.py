@@ -18,7 +18,7 @@ from search.latency.summary import Basis, LatencySummary
 from search.model.rungs import TRUST, trusted
 from search.space.compression import runs_in_int8
 from search.space.fidelity import RungPoint, stop_reason
-from search.space.objectives import Score
+from search.space.objectives import ObjectiveError, Score
 from search.space.samplers import MODEL
 from search.study.backend import Backend, Parent
 from search.study.curves import ELSEWHERE, Curves
@@ -67,7 +67,8 @@ class TrialRunner:
         """Bring the trial to its end, or to a rung at which it is paused.
 
         Raises:
-            DataError, NoLatency, OSError: nothing that is the trial's fault; it stays open and is gone on with later.
+            DataError, NoLatency, ObjectiveError, OSError: nothing that is the trial's fault; it stays open and is gone
+                on with later.
         """
         params = self.search.space.sample(self.trial)
         try:
@@ -83,7 +84,7 @@ class TrialRunner:
         try:
             rejection = self._measure(variant) if not self.record.rungs else None
             return self._finish("rejected", rejection) if rejection else self._train(variant)
-        except (DataError, NoLatency):
+        except (DataError, NoLatency, ObjectiveError):
             raise
         except BevliteError as error:
             return self._finish("failed", str(error))
@@ -219,8 +220,7 @@ class TrialRunner:
     def _train_to(self, variant: Variant, epoch: int) -> None:
         self.trial.set_user_attr("trained_in", self.trial.number)
         self.backend.train(variant, self.search.recipe, self.folder, epoch, self._parent())
-        last = epoch == self.search.config.fidelity.epochs
-        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder, draws=last))
+        score = self._score(variant, draws=epoch == self.search.config.fidelity.epochs)
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
         self.trial.set_user_attr("seconds", self._seconds())
@@ -228,6 +228,11 @@ class TrialRunner:
             self._curves.keep(variant.network_hash, epoch, score.as_json(), str(self.folder))
         label = self.search.config.objectives.label
         self._event("epoch", f"{epoch}: {label} {score.accuracy:.4f} ({score.where})")
+
+    def _score(self, variant: Variant, draws: bool) -> Score:
+        """What its run is worth now."""
+        found = self.backend.evaluate(self.folder, draws=draws)
+        return Score.of(self.search.config.objectives, found, self.record.candidate(variant))
 
     def _parent(self) -> Parent | None:
         """The run whose weights it starts from, where the search lets trials inherit and one was trained."""
@@ -259,7 +264,7 @@ class TrialRunner:
         trained = self.record.trained_in
         assert trained is not None
         self.backend.quantize(variant, self._folder_of(trained), self.folder)
-        score = Score.of(self.search.config.objectives, self.backend.evaluate(self.folder, draws=True))
+        score = self._score(variant, draws=True)
         self.trial.set_user_attr("quantized", score.as_json())
         self.trial.set_user_attr("seconds", self._seconds())
         label = self.search.config.objectives.label

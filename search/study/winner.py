@@ -102,7 +102,7 @@ def finish_winner(
         backend.train(variant, recipe, run, recipe.epochs, _parent(search, record, run_of))
         if runs_in_int8(variant):
             backend.quantize(variant, run, run)
-    score = Score.of(search.config.objectives, backend.evaluate(run, draws=True))
+    score = Score.of(search.config.objectives, backend.evaluate(run, draws=True), record.candidate(variant))
     say(f"winner    {search.config.objectives.label} {score.accuracy:.4f} ({score.where})")
     problem = ""
     try:

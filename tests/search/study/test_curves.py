@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bevlite.errors import BevliteError
-from search.study.curves import ELSEWHERE
+from search.study.curves import ELSEWHERE, trained_by
 from search.study.outcome import Outcome
 from search.study.study import Study
 from search.study.winner import finish_winner
@@ -88,3 +88,10 @@ def test_a_damaged_file_is_said_before_anything_is_trained(tmp_path: Path) -> No
         file.write_text(text)
         with pytest.raises(BevliteError, match=f"{file.name}: cannot be read; accepted: as a search writes it"):
             run(tmp_path / f"again{len(text)}", known)
+
+
+def test_keys_that_came_later_orphan_nothing() -> None:
+    """A recipe of before has neither a teacher nor a choice of what learns."""
+    old = {"epochs": 4, "learning_rate": 0.001, "clip_frames": None}
+    assert trained_by({**old, "teacher": None, "only": None, "workers": 3}) == trained_by(old) == old
+    assert trained_by({**old, "only": ["lidar"]}) != trained_by(old)
