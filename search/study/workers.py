@@ -20,9 +20,12 @@ from search.study.backend import Backend
 from search.study.study import Study
 from search.terminal import Say, make_console, speaker
 
+REPLACED = 3
+"""Times a worker that was killed may be replaced."""
+
 
 def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
-    """Run the trials of a study in `count` processes until there are enough.
+    """Run the trials of a study in `count` processes until there are enough; one that is killed is replaced.
 
     Args:
         study: the study; its backend is sent to the processes.
@@ -34,27 +37,43 @@ def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
         BevliteError: workers ended before their time, and the others could not do their work; all is kept.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
-    workers: list[SpawnProcess] = []
+    running: dict[int, SpawnProcess] = {}
+    ended: list[str] = []
+
+    def begin(index: int) -> None:
+        work = (study.search, study.folder, study.backend, study.until)
+        worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
+        with _environment(_share(index, count, devices)), _interrupt_ignored():
+            worker.start()
+        running[index] = worker
+
     try:
         for index in range(count):
-            work = (study.search, study.folder, study.backend, study.until)
-            worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
-            with _environment(_share(index, count, devices)), _interrupt_ignored():
-                worker.start()
-            workers.append(worker)
+            begin(index)
         say(f"{count} workers, each with {_threads(count)} of {_cores()} cores")
-        for worker in workers:
-            worker.join()
+        while running:
+            wait([worker.sentinel for worker in running.values()])
+            for index, worker in [(i, w) for i, w in running.items() if not w.is_alive()]:
+                worker.join()
+                del running[index]
+                if not worker.exitcode:
+                    continue
+                ended.append(f"{worker.name} ({_cause(worker)})")
+                # What a worker says itself, another one would say as well; one that was killed said nothing.
+                if worker.exitcode < 0 and len(ended) <= REPLACED * count and study.unfinished:
+                    say(f"{ended[-1]}: another takes its place")
+                    begin(index)
     finally:
-        for worker in workers:
+        for worker in running.values():
             worker.terminate()
-        for worker in workers:
+        for worker in running.values():
             worker.join()
-    ended = [f"{worker.name} ({_cause(worker)})" for worker in workers if worker.exitcode]
     if ended and study.unfinished:
-        raise BevliteError(f"{study.folder}: ended before its time: {', '.join(ended)}; the same command goes on")
+        raise BevliteError(
+            f"{study.folder}: ended before its time: {', '.join(sorted(ended))}; the same command goes on"
+        )
     if ended:
-        say(f"ended before its time: {', '.join(ended)}; the other workers did its work")
+        say(f"ended before its time: {', '.join(sorted(ended))}; the other workers did its work")
 
 
 def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None) -> None:

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 class Recording(FakeBackend):
     """Notes which process does what; one of them may be killed, or find the data unusable.
 
-    Two processes wait for each other before they do anything, so that neither has done all before the other is there.
+    Two processes wait for each other before they do anything, so that neither has done all before the other is there;
+    where one was killed, the other waits for the one that takes its place.
     """
 
     def __init__(self, folder: Path, kill: bool = False, unusable: bool = False) -> None:
@@ -35,7 +36,7 @@ class Recording(FakeBackend):
         if text == "scan":
             return  # one scans while the other waits for what comes of it
         (self.folder / f"here-{os.getpid()}").touch()
-        wait_until(lambda: len(list(self.folder.glob("here-*"))) == 2)
+        wait_until(lambda: len(list(self.folder.glob("here-*"))) >= 2 + (self.folder / "killed").exists())
 
     def parameters(self, variant: Variant) -> int:
         if self.unusable:
@@ -88,11 +89,13 @@ def test_two_workers_with_a_model_train_no_epoch_twice(tmp_path: Path) -> None:
     assert len({record.network_hash for record in records}) == len(records)
 
 
-def test_a_killed_worker_is_announced_and_its_trial_done_by_the_other(tmp_path: Path) -> None:
-    study, _ = study_of(tmp_path, kill=True)
+def test_a_killed_worker_is_announced_and_replaced_and_its_trial_done(tmp_path: Path) -> None:
+    study, backend = study_of(tmp_path, kill=True)
     said: list[str] = []
     run_workers(study, 2, 1, said.append)
+    assert re.search(r"^worker [12] \(killed by SIGKILL\): another takes its place$", said[1])
     assert re.search(r"worker [12] \(killed by SIGKILL\); the other workers did its work", said[-1])
+    assert len({call.split()[0] for call in backend.calls}) == 3
     assert not study.unfinished and len(study.records) == 8
 
 
