@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bevlite.data.frame import Frame, Reader
-from bevlite.data.index import Index
 from bevlite.errors import DataError
+
+if TYPE_CHECKING:  # loads the devkit, and recipes are read without
+    from bevlite.data.index import Index
 
 MAP, TURN = "teacher_map", "teacher_bev"
 LIDAR_MAP = "lidar_map"

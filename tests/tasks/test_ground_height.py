@@ -159,7 +159,7 @@ def test_it_trains_and_its_weight_is_one_of_the_recipe(run: Run) -> None:
     assert [set(line["loss"]) for line in lines] == [{"ground"}] * 4
     assert lines[-1]["loss"]["ground"] < 0.8 * lines[0]["loss"]["ground"]
     assert short_recipe(losses={"ground": 0.3}).losses["ground"] == 0.3
-    parts = {"depth", "reference_height", "attention"}
+    parts = {"depth", "reference_height", "attention", "lidar_map"}
     ours = {"heatmap", "box", "velocity", "query", "occupancy", "map_segmentation"} | parts
     assert set(known_losses()) == ours | {"ground"}
     assert yaml.safe_load((run.path / "recipe.yaml").read_text())["losses"] == {"ground": 1.0}
