@@ -26,7 +26,7 @@ from reference_variants import NETWORKS, RECIPE
 import bevlite
 from bevlite.config import write_atomic
 from bevlite.data.config import load_data_config
-from bevlite.errors import DataError
+from bevlite.errors import NothingFound
 from bevlite.evaluation.run import evaluate_run
 from bevlite.run_folder import Run
 from bevlite.training.recipe import Recipe, load_recipe
@@ -129,9 +129,7 @@ def scored(run: Run, stage: str) -> dict[str, float]:
     if not file.is_file():
         try:
             evaluate_run(run.path, stage=stage, draws=0, batch_size=8, workers=5, progress=False)
-        except DataError as error:  # after a deep cut a network may find nothing at all
-            if "holds no box" not in str(error):
-                raise
+        except NothingFound:  # after a deep cut
             return dict.fromkeys(FIGURES, 0.0)
     summary = json.loads(file.read_text())
     return {name: summary[name] for name in FIGURES}

@@ -26,6 +26,10 @@ class DataError(BevliteError):
     """Input data that cannot be used: names the file or sample and what is wrong with it."""
 
 
+class NothingFound(DataError):
+    """A network found nothing at all, so that there is nothing to score: the fault of the network, not of the data."""
+
+
 class TrainingError(BevliteError):
     """A training run that had to stop (NaN loss, unusable checkpoint, ...)."""
 

@@ -18,7 +18,7 @@ from bevlite.config import write_atomic
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.data.config import DataConfig
 from bevlite.data.index import Index, open_nuscenes
-from bevlite.errors import DataError
+from bevlite.errors import DataError, NothingFound
 from bevlite.runtime.decoding import Boxes
 
 MAX_BOXES = 500
@@ -87,10 +87,11 @@ def evaluate_submission(data: DataConfig, split: str, result_file: Path) -> dict
         NDS, mAP, mATE (m), mASE, mAOE (rad), mAVE (m/s), mAAE, and `per_class` with AP and the errors.
 
     Raises:
-        DataError: the devkit does not take the split for this version, or there is no box in the whole submission.
+        DataError: the devkit does not take the split for this version.
+        NothingFound: there is no box in the whole submission.
     """
     if not any(json.loads(result_file.read_text())["results"].values()):
-        raise DataError(f"{result_file}: holds no box at all; accepted: a network that finds something")
+        raise NothingFound(f"{result_file}: holds no box at all; accepted: a network that finds something")
     nusc = open_nuscenes(data)
     quiet = io.StringIO()
     try:

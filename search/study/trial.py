@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from bevlite.errors import BevliteError, ConfigError, DataError
+from bevlite.errors import BevliteError, ConfigError, DataError, NothingFound
 from search.config import ResolvedSearch
 from search.latency.check import Verdict
 from search.latency.log import NoLatency
@@ -84,6 +84,8 @@ class TrialRunner:
         try:
             rejection = self._measure(variant) if not self.record.rungs else None
             return self._finish("rejected", rejection) if rejection else self._train(variant)
+        except NothingFound as error:
+            return self._finish("failed", str(error))
         except (DataError, NoLatency, ObjectiveError):
             raise
         except BevliteError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
-from bevlite.errors import BevliteError, ConfigError, DataError
+from bevlite.errors import BevliteError, ConfigError, DataError, NothingFound
 from bevlite.variant import Variant
 from search.study.outcome import Outcome, no_feasible
 from search.study.study import Study
@@ -93,6 +93,19 @@ def test_unusable_data_stop_the_study_and_lose_nothing(tmp_path: Path) -> None:
     study, backend = run_study(tmp_path, trials=3)
     assert len(study.records) == 3 and all(record.state == "completed" for record in study.records)
     assert max(Counter(backend.calls).values()) <= 2  # latency was asked again, no epoch was trained again
+
+
+def test_a_network_that_finds_nothing_fails_alone(tmp_path: Path) -> None:
+    class Silent(FakeBackend):
+        def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
+            if run.name == "0001":
+                raise NothingFound("nusc_results.json: holds no box at all; accepted: a network that finds something")
+            return super().evaluate(run, draws)
+
+    study = Study(load(tmp_path, trials=4), tmp_path / "study", Silent(tmp_path), lambda line: None)
+    study.run()
+    assert [record.state == "failed" for record in study.records] == [False, True, False, False]
+    assert "holds no box at all" in study.records[1].reason
 
 
 def test_what_may_have_passed_is_tried_once_more(tmp_path: Path) -> None:
