@@ -77,7 +77,7 @@ class Untrained:
     def quantize(self, variant: Variant, trained: Path, run: Path) -> None:
         write_atomic(run / "variant.yaml", to_yaml(variant))
 
-    def evaluate(self, run: Path) -> dict[str, Any]:
+    def evaluate(self, run: Path, draws: bool = False) -> dict[str, Any]:
         variant = load_variant(run / "variant.yaml")
         return {"split": "none", "samples": 1, "NDS": 1 / (1 + variant.fusion.channels)}
 
