@@ -76,6 +76,8 @@ def shrunk(variant: Variant) -> Variant:
         neck = variant.camera.neck
         coarse = neck.type == "bifpn" and neck.finest_stride << neck.levels > 64  # its levels must divide the images
         changes["camera"] = {"images": {"height": 128, "width": 128}} if coarse else SMALL_IMAGES
+        if variant.camera.backbone.type == "swin":  # six blocks in a row, shifted and not: two of them say as much
+            changes["compression"] = {"removed": [f"camera.backbone.layers.2.blocks.{i}" for i in (2, 3, 4, 5)]}
     if variant.bev.cell_m == 0.8:
         changes["bev"] = {"cell_m": 1.6}
         if variant.lidar is not None:
