@@ -80,7 +80,7 @@ def fill(search: ResolvedSearch, lines: Path, processes: int, gpus: int, again: 
         places.put(place)
     began = time.monotonic()
     start = (search, lines.parent / "runs", places, gpus)
-    with context.Pool(processes, initializer=_start, initargs=start, maxtasksperchild=None) as pool:
+    with context.Pool(processes, initializer=_start, initargs=start) as pool:
         for ended, line in enumerate(pool.imap_unordered(_train, [(n, s, every[n]) for n, s in left]), 1):
             with lines.open("a") as stream:
                 stream.write(json.dumps(line) + "\n")

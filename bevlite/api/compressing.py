@@ -79,12 +79,11 @@ def prune(
         BevliteError: not a run, no weights, ratios or a budget that cannot be followed.
     """
     from bevlite.api.predicting import predicted_board
-    from bevlite.compression.choice import MOST, MOST_BY_NORMS, Limits
+    from bevlite.compression.choice import Limits, usual_most
     from bevlite.compression.prune import Plan, prune_run
 
     measured = Path(sensitivity) if sensitivity is not None else None
-    by_norms = budget_ms is not None and guide != "uniform" and sensitivity is None
-    usual = MOST_BY_NORMS if by_norms else MOST
+    usual = usual_most(guide, budget=budget_ms is not None, measured=measured is not None)
     limits = Limits(align, usual if most is None else most, tuple(keep))
     blocks = dict(remove) if isinstance(remove, Mapping) else dict.fromkeys(remove)
     plan = Plan(

@@ -29,6 +29,11 @@ STEPS = 40
 """The most times that what is left is predicted; then all goes that may."""
 
 
+def usual_most(guide: Guide, *, budget: bool, measured: bool) -> float:
+    """The largest share that a layer may lose where nobody says another: by what chooses, and whether for a budget."""
+    return MOST_BY_NORMS if budget and guide != "uniform" and not measured else MOST
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a cut keeps to.

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from bevlite.compression.advice import ways_out
 from bevlite.compression.calibration import METHODS, Method
-from bevlite.compression.choice import Limits
+from bevlite.compression.choice import Limits, usual_most
 from bevlite.compression.costs import Predictions
 from bevlite.compression.finetune import finetune_recipe, finetune_run
 from bevlite.compression.ledger import Allowed, Line, read_ledger
@@ -187,7 +187,8 @@ class _Chain:
             self.say("pruning")
             file = self._measured() if self.goal.guide == "measured" else None
             guide: Any = "latency" if self.goal.guide == "measured" else self.goal.guide
-            plan = Plan(budget_ms=self.goal.budget_ms, guide=guide, limits=Limits(), sensitivity=file, int8=True)
+            limits = Limits(most=usual_most(guide, budget=True, measured=file is not None))
+            plan = Plan(budget_ms=self.goal.budget_ms, guide=guide, limits=limits, sensitivity=file, int8=True)
             made = prune_run(self.run.path, plan, self.board, stage=FLOAT, say=self.say)
             self._done("pruned", {"before": vars(made.before), "after": vars(made.after)})
         if "finetuned" not in self.run.stages:

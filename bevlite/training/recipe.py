@@ -25,7 +25,7 @@ TEACHER = {LIDAR_MAP: 1.0}
 
 
 def known_losses() -> dict[str, float]:
-    """Every loss of a registered task or part, with the weight that a recipe starts from."""
+    """Every loss of a registered task or part, and of a teacher, with the weight that a recipe starts from."""
     weights = TASKS.weights()
     for kind in STREAM_PARTS:
         for part in kind.members.values():

@@ -220,30 +220,21 @@ def _cloud(state: str, records: list[TrialRecord], where: str, low: float) -> An
     return go.Scatter(
         x=[record.latency_ms for record in records],
         y=[low if r.last_accuracy is None else r.last_accuracy for r in records],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "arrayminus": [s[0] for s in spans],
-            "array": [s[1] for s in spans],
-            "thickness": 1,
-            "width": 3,
-            "color": COLORS[state] + "60",
-        },
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "arrayminus": [s[0] for s in likely],
-            "array": [s[1] for s in likely],
-            "thickness": 1,
-            "width": 3,
-            "color": COLORS[state] + "60",
-        },
+        error_x=_bar(spans, state),
+        error_y=_bar(likely, state),
         mode="markers",
         name=f"{_legend(state)} ({len(records)})",
         marker={"color": COLORS[state], "symbol": SYMBOLS[state], "size": 9},
         text=texts,
         hovertemplate="%{text}<extra></extra>",
     )
+
+
+def _bar(ends: list[tuple[float, float]], state: str) -> dict[str, Any]:
+    """Bars from so far below to so far above each point."""
+    below, above = [lower for lower, _ in ends], [upper for _, upper in ends]
+    form = {"type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": COLORS[state] + "60"}
+    return form | {"arrayminus": below, "array": above}
 
 
 def _by_state(outcome: Outcome) -> dict[str, list[TrialRecord]]:

@@ -18,7 +18,7 @@ from search.study.backend import Backend
 from search.study.curves import ELSEWHERE
 from search.study.records import TrialRecord
 from search.study.sampling import params_key
-from search.study.store import open_for_run, quiet_optuna, records_of
+from search.study.store import BY_HAND, open_for_run, quiet_optuna, records_of
 from search.study.view import trial_folder
 
 
@@ -26,8 +26,7 @@ def chosen(search: ResolvedSearch, words: Iterable[str]) -> Params:
     """Parameters from texts `choice=value`.
 
     Raises:
-        ConfigError: a text of another form, a choice that there is not, a value that it cannot have, or a combination
-            that is no network.
+        ConfigError: a text of another form, a choice that there is not, or a value that it cannot have.
     """
     params: Params = {}
     for word in words:
@@ -55,7 +54,10 @@ def _value(choice: Choice, text: str) -> Any:
 
 @quiet_optuna()
 def queue(search: ResolvedSearch, folder: Path, params: Mapping[str, Any]) -> int:
-    """Let a study try a network before any that it proposes itself; what is left open is drawn. Its number.
+    """Let a study try a network before any that it proposes itself, whatever it has spent; what is left open is drawn.
+
+    Returns:
+        The number of its trial.
 
     Raises:
         BevliteError: the same was asked for, or tried, before; the folder holds another search.
@@ -65,7 +67,7 @@ def queue(search: ResolvedSearch, folder: Path, params: Mapping[str, Any]) -> in
         for record in records_of(study, search.config.fidelity.epochs):
             if params_key(record.params) == params_key(params):
                 raise BevliteError(f"add: trial {record.number} is this network ({record.state}); accepted: another")
-        study.enqueue_trial(dict(params), user_attrs={"anchor": True})
+        study.enqueue_trial(dict(params), user_attrs={"anchor": True, BY_HAND: True})
         return len(study.get_trials(deepcopy=False)) - 1
 
 

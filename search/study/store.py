@@ -27,6 +27,8 @@ from search.study.records import TrialRecord, read_record
 HEARTBEAT_S = 30
 STUDY_NAME = "search"
 WHOLE = "whole:"
+BY_HAND = "by_hand"
+"""A trial that a person queued: it is run although there are enough."""
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 

@@ -27,7 +27,7 @@ from search.study.outcome import Outcome
 from search.study.pool import next_job, pool_of
 from search.study.records import TrialRecord, spent
 from search.study.sampling import draw, params_key, sampler_for, tried_all
-from search.study.store import Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
+from search.study.store import BY_HAND, Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner
 from search.study.view import trial_folder, trial_lock
 from search.terminal import Say
@@ -94,8 +94,11 @@ class Study:
     def _enough(self) -> bool:
         """Whether as many trials have begun as there shall be; of the model, whether as much was spent.
 
-        Something has to be trained to the end before it is enough.
+        Something has to be trained to the end before it is enough, and nothing may wait that a person queued.
         """
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if any(trial.user_attrs.get(BY_HAND) for trial in waiting):
+            return False
         records, config = self.records, self.search.config
         if config.sampler != MODEL:
             return sum(record.state != "waiting" for record in records) >= config.trials

@@ -21,7 +21,7 @@ from search.study.study import Study
 from search.terminal import Say, make_console, speaker
 
 REPLACED = 3
-"""Times a worker that was killed may be replaced."""
+"""Times that a worker which was killed is replaced, on average over all of them."""
 
 
 def run_workers(study: Study, count: int, devices: int, say: Say) -> None:

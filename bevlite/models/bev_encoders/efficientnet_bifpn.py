@@ -19,7 +19,7 @@ from bevlite.registry import BEV_ENCODERS
 LEVELS = 5  # strides 2, 4, 8, 16 and 32 of the grid
 QUIET = 0.2
 """What the last norm of each block with a shortcut starts from: blocks begin near the identity (Goyal et al., 2017:
-from 0). From 1, norm after norm multiplies the gradient that reaches the map by 66 to 160, which drowns what the view
+from 0). From 1, norm after norm multiplies the gradient that reaches the map by 66 to 182, which drowns what the view
 transform is taught directly."""
 
 

@@ -25,9 +25,11 @@ def test_what_is_queued_is_tried_next_and_once(tmp_path: Path) -> None:
     assert number == 3
     with pytest.raises(BevliteError, match=r"^add: trial 3 is this network \(waiting\)"):
         queue(study.search, study.folder, params)
-    again = Study(study.search.with_trials(4), study.folder, backend, lambda _: None)
+    again = Study(study.search, study.folder, backend, lambda _: None)  # three trials were enough
+    assert again.unfinished
     again.run()
     assert again.records[3].params == params and again.records[3].state == "completed"
+    assert len(again.records) == 4 and not again.unfinished
     with pytest.raises(BevliteError, match=r"^add: trial 3 is this network \(completed\)"):
         queue(study.search, study.folder, params)
 
