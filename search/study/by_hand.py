@@ -26,7 +26,8 @@ def chosen(search: ResolvedSearch, words: Iterable[str]) -> Params:
     """Parameters from texts `choice=value`.
 
     Raises:
-        ConfigError: a text of another form, a choice that there is not, or a value that it cannot have.
+        ConfigError: a text of another form, a choice that there is not or not beside the others, or a value that it
+            cannot have.
     """
     params: Params = {}
     for word in words:
@@ -36,6 +37,12 @@ def chosen(search: ResolvedSearch, words: Iterable[str]) -> Params:
         choice = search.space.choices.get(name)
         params[name] = _value(choice, text) if choice is not None else text
     search.space.check_params(params, "add")
+    for name in params:
+        for other, wanted in search.space.choices[name].when.items():
+            accepted = wanted if isinstance(wanted, list) else [wanted]
+            if other in params and params[other] not in accepted:
+                among = ", ".join(map(str, accepted))
+                raise ConfigError(f"add: {name}: found it with {other}={params[other]}; accepted: with {other} {among}")
     if not params:
         raise ConfigError(f"add: found nothing; accepted: choice=value, of {', '.join(search.space.choices)}")
     return params

@@ -41,6 +41,10 @@ def test_what_is_queued_is_tried_next_and_once(tmp_path: Path) -> None:
         (["engine=v8"], "add: engine: unknown choice; accepted: camera, "),
         (["camera=r19"], "add: camera: found 'r19'; accepted: none, r18, r34, r50"),
         (["fusion.channels=100"], "add: fusion.channels: found 100; accepted: 128, 192, 256"),
+        (
+            ["camera=none", "camera.view_transform.channels=48"],
+            "add: camera.view_transform.channels: found it with camera=none; accepted: with camera r18, r34, r50",
+        ),
         ([], "add: found nothing"),
     ],
 )
