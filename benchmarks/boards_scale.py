@@ -34,6 +34,7 @@ from bevlite.variant import Variant, load_variant
 from search.config import ResolvedSearch, load_search
 from search.latency.boards import BoardLatency
 from search.latency.log import LOG, Entry, MeasurementLog
+from search.space.space import Params
 from search.study.backend import Parent, Scanned
 from search.study.records import TrialRecord
 from search.study.store import open_for_reading, records_of
@@ -66,8 +67,11 @@ class Untrained:
     def parameters(self, variant: Variant) -> int:
         return 1000 * variant.fusion.channels
 
-    def scan(self, search: ResolvedSearch, most: int) -> tuple[list[Scanned], int]:
-        return [], 0
+    def scan(
+        self, search: ResolvedSearch, most: int, among: Sequence[Params] | None = None
+    ) -> tuple[list[Scanned], int]:
+        """All may fit: latencies come from the boards."""
+        return [Scanned(params, 10.0, 5.0, 20.0) for params in search.space.combinations() or ()][:most], 0
 
     def train(
         self, variant: Variant, recipe: Recipe, run: Path, until_epoch: int, parent: Parent | None = None
@@ -177,7 +181,7 @@ def _search(folder: Path, boards: Sequence[str], measurements: int, storage: str
         "device": {"boards": list(boards)},
         "data": {"root": str(folder / "data")},
         "trials": measurements,
-        "startup_trials": measurements,
+        "sampler": "random",
         "storage": storage,
     }
     (folder / "search.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -45,10 +45,12 @@ class SearchConfig(Config):
         default=50, ge=1, description="networks tried; of the model: full trainings that are spent, on more networks"
     )
     seed: int = 0
-    startup_trials: int = Field(default=10, ge=1, description="trials before the sampler takes over")
+    startup_trials: int | None = Field(
+        default=None, ge=1, description="trials before the sampler takes over; 10, or a third of all if that is less"
+    )
     anchors: tuple[dict[str, Any], ...] = ()
     sampler: str = Field(
-        default="tpe",
+        default=MODEL,
         description="model: a Gaussian process over what may fit, which pauses trials; of Optuna: tpe, nsga2, gp, "
         "random, or package.module:Class of any other",
     )
@@ -87,12 +89,19 @@ class ResolvedSearch:
         """How the winner is trained."""
         return validate(merge(as_dict(self.recipe), self.config.final), Recipe, "final")
 
+    @property
+    def startup_trials(self) -> int:
+        """Trials before the sampler takes over: a short search has something left for it."""
+        said = self.config.startup_trials
+        return said if said is not None else min(10, max(2, self.config.trials // 3))
+
     def with_trials(self, trials: int) -> ResolvedSearch:
         """The same with another number of trials."""
         return replace(self, config=self.config.model_copy(update={"trials": trials}))
 
     def identity(self) -> dict[str, Any]:
-        """Everything that makes two trials comparable. Not in it: the number of trials, `final`, and `race`.
+        """Everything that makes two trials comparable. Not in it: what is tried (the sampler, its seed, how many), and
+        what comes after that (`final`, `race`).
 
         The data are known by their tables, not by their folder, which may move.
         """
@@ -100,31 +109,19 @@ class ResolvedSearch:
         return {
             "base": base,
             "space": as_dict(self.space)["choices"],
-            "objectives": {
-                k: v for k, v in as_dict(self.config.objectives).items() if k != "function" or v is not None
-            },
+            "objectives": self._objectives(),
             "constraints": as_dict(self.config.constraints),
             "device": self.config.device.identity() | {"board": stable_hash(self.device)},
             "predictor": PREDICTOR_VERSION,
             "data": {**as_dict(self.data), "root": data_fingerprint(self.data)},
             "recipe": as_dict(self.recipe),
             "fidelity": as_dict(self.config.fidelity),
-            "seed": self.config.seed,
-            "startup_trials": self.config.startup_trials,
-            "anchors": list(self.config.anchors),
-        } | self._added()
+        } | ({"inherit": True} if self.config.inherit else {})
 
     def _objectives(self) -> dict[str, Any]:
         """A search without a function is that of before there were any."""
         said = as_dict(self.config.objectives)
         return {key: value for key, value in said.items() if key != "function" or value is not None}
-
-    def _added(self) -> dict[str, Any]:
-        """What came later: a study of before is one without it."""
-        inherit = {"inherit": True} if self.config.inherit else {}
-        return inherit | (
-            {"sampler": self.config.sampler, "goal": self.config.goal} if self.config.sampler != "tpe" else {}
-        )
 
     def as_yaml(self) -> str:
         """A search file that depends on no other file of the configuration."""

@@ -30,20 +30,19 @@ class Encoding:
             params: what was chosen.
             latency_ms: predicted or measured, of the same networks.
         """
+        latency = np.log(np.maximum(np.asarray(latency_ms, dtype=float), 1e-6))
+        return np.column_stack([self.chosen(params), latency])
+
+    def chosen(self, params: Sequence[Params]) -> np.ndarray:
+        """The same rows without the latency."""
         columns = [column for name, choice in self._choices.items() for column in _columns(name, choice, params)]
-        columns.append(np.log(np.maximum(np.asarray(latency_ms, dtype=float), 1e-6)))
         return np.stack(columns, axis=1)
 
 
 def _columns(name: str, choice: Choice, params: Sequence[Params]) -> list[np.ndarray]:
     made = np.array([name in one for one in params])
-    found = [_rank(name, choice, params)] if _ordered(choice) else _options(name, choice, params)
+    found = [_rank(name, choice, params)] if choice.ordered else _options(name, choice, params)
     return [*found, made.astype(float)] if choice.when else found
-
-
-def _ordered(choice: Choice) -> bool:
-    numbers = [value for value in choice.options if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    return choice.choices is None and len(numbers) == len(choice.options)
 
 
 def _rank(name: str, choice: Choice, params: Sequence[Params]) -> np.ndarray:

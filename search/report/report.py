@@ -13,8 +13,8 @@ from plotly.offline import get_plotlyjs
 from bevlite.config import to_yaml, write_atomic
 from search.report.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.report.tables import pareto_rows, trial_rows, write_csv
-from search.report.words import gain_lines, race_line
-from search.study.outcome import Outcome, budget_words, no_feasible
+from search.report.words import gain_lines, no_winner, race_line
+from search.study.outcome import Outcome, budget_words
 from search.study.view import StudyView
 from search.study.winner import read_result, write_winner_yaml
 
@@ -71,7 +71,7 @@ def render(view: StudyView) -> str:
 def _headline(view: StudyView) -> dict[str, Any]:
     outcome = view.outcome
     if outcome.choice is None:
-        return {"found": False, "text": no_feasible(outcome, view.label)}
+        return {"found": False, "text": no_winner(view)}
     record, winner = outcome.choice
     final = read_result(view.folder)
     if final is not None and final.trial != record.number:

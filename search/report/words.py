@@ -7,6 +7,7 @@ from pathlib import Path
 from search.space.samplers import MODEL
 from search.study.curves import ELSEWHERE
 from search.study.outcome import budget_words, no_feasible
+from search.study.pool import nothing_fits
 from search.study.records import TrialRecord, spent
 from search.study.view import StudyView
 from search.study.winner import FinalResult
@@ -35,7 +36,7 @@ def best_line(view: StudyView) -> str:
     """The winner so far, or why there is none."""
     outcome, label = view.outcome, view.label
     if outcome.choice is None:
-        return no_feasible(outcome, label)
+        return no_winner(view)
     record, winner = outcome.choice
     assert record.latency is not None
     return (
@@ -43,6 +44,14 @@ def best_line(view: StudyView) -> str:
         f"({outcome.where}), {record.latency.text}, budget {outcome.budget_ms:g} ms: "
         f"{budget_words(record, winner)}  {record.params_text}"
     )
+
+
+def no_winner(view: StudyView) -> str:
+    """Why there is no winner: nothing may fit, or nothing that was tried does."""
+    pool = view.pool
+    if pool is not None and not pool.rows and not view.outcome.records:
+        return nothing_fits(pool, view.outcome.budget_ms)
+    return no_feasible(view.outcome, view.label)
 
 
 def gain_lines(view: StudyView) -> list[str]:

@@ -39,6 +39,11 @@ class ModulePredictions:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def requested(self) -> int:
+        """Distinct modules that were asked for."""
+        return len(self._requested)
+
     def request(self, variant: Variant) -> tuple[str, ...]:
         """Keys of the modules of a variant; those that nobody has asked for are begun."""
         from bevlite.export.graph.graphs import module_graphs  # imports torch

@@ -32,8 +32,9 @@ class _Work:
 
 
 def scan(
-    search: ResolvedSearch, count: int, seed: int = 0, processes: int = 1, cache: Path | None = None
-) -> ScanResult:
+    search: ResolvedSearch, count: int, seed: int = 0, processes: int = 1, cache: Path | None = None,
+    among: Iterable[Params] | None = None, most_modules: int | None = None,
+) -> ScanResult:  # fmt: skip
     """Predict `count` distinct variants of a space (all of them when there are fewer).
 
     Args:
@@ -42,6 +43,8 @@ def scan(
         seed: of the draw.
         processes: how many predict at once.
         cache: a folder that keeps graphs and module latencies for the next scan; None for memory alone.
+        among: of these parameters, in place of all.
+        most_modules: where so many distinct modules were met, no further variant is taken.
     """
     began = time.monotonic()
     source = LatencySource(search.device, search.config.device, cache)
@@ -50,7 +53,7 @@ def scan(
     work: list[_Work] = []
     same = 0
     with ModulePredictions(source, processes) as modules:
-        for params in draw(search.space, seed):
+        for params in draw(search.space, seed) if among is None else among:
             try:
                 variant = search.space.build(search.base, params, "scan")
             except ConfigError as error:
@@ -62,7 +65,7 @@ def scan(
                 continue
             seen.add(identity)
             work.append(_Work(params, variant, modules.request(variant)))
-            if len(work) == count:
+            if len(work) == count or (most_modules is not None and modules.requested >= most_modules):
                 break
         reports, reasons = modules.collect()
     rows: list[ScanRow] = []

@@ -28,7 +28,7 @@ def draw(space: Space, seed: int) -> Iterator[Params]:
     seen: set[str] = set()
     misses = 0
     while misses < MISSES:
-        params = space.sample(_Dice(rng))
+        params = space.sample(Dice(rng))
         key = json.dumps(params, sort_keys=True)
         misses = misses + 1 if key in seen else 0
         if misses == 0:
@@ -36,7 +36,7 @@ def draw(space: Space, seed: int) -> Iterator[Params]:
             yield params
 
 
-class _Dice:
+class Dice:
     """A trial that chooses at random."""
 
     def __init__(self, rng: random.Random) -> None:

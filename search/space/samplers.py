@@ -10,6 +10,8 @@ from search.space.entry import entry
 MODEL = "model"
 """Ours, which is no sampler of single trials: it knows the latencies of all networks, and pauses trials."""
 OF_OPTUNA = {"tpe": "TPESampler", "nsga2": "NSGAIISampler", "gp": "GPSampler", "random": "RandomSampler"}
+TOGETHER: dict[str, Any] = {"tpe": {"multivariate": True, "group": True}}
+"""What Optuna's own are made with: TPE draws the choices of a network together, those of each condition as a group."""
 
 
 def sampler_class(name: str) -> Any:
@@ -36,8 +38,11 @@ def sampler_class(name: str) -> Any:
 
 
 def make_sampler(name: str, seed: int, startup_trials: int) -> Any:
-    """A sampler with a seed, and with as many trials at random before it as it can be told."""
+    """A sampler with a seed, and with as many trials at random before it as it can be told.
+
+    One with generations has a first one of that size, of two at least.
+    """
     kind = sampler_class(name)
     takes = inspect.signature(kind).parameters
-    start = {"n_startup_trials": startup_trials} if "n_startup_trials" in takes else {}
-    return kind(seed=seed, **start)
+    start = {"n_startup_trials": startup_trials, "population_size": max(2, startup_trials)}
+    return kind(seed=seed, **{key: value for key, value in start.items() if key in takes}, **TOGETHER.get(name, {}))

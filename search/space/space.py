@@ -77,6 +77,12 @@ class Choice(Config):
         return ()
 
     @property
+    def ordered(self) -> bool:
+        """Whether its values are numbers, of which one lies between others."""
+        numbers = [value for value in self.options if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        return self.choices is None and len(numbers) == len(self.options)
+
+    @property
     def whole(self) -> bool:
         """Whether a range holds whole numbers only."""
         return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))

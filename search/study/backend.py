@@ -43,8 +43,11 @@ class Backend(Protocol):
     def latency(self, variant: Variant) -> LatencyReport:
         """Latency on the search's device; nothing is trained for it. NoLatency says that no trial can have one now."""
 
-    def scan(self, search: ResolvedSearch, most: int) -> tuple[Sequence[Scanned], int]:
-        """Networks of the space with what is predicted of them, and how many combinations are none."""
+    def scan(
+        self, search: ResolvedSearch, most: int, among: Sequence[Params] | None = None
+    ) -> tuple[Sequence[Scanned], int]:
+        """Networks of the space, or of those that are given, with what is predicted of them, and how many combinations
+        are none."""
 
     def check(self, variant: Variant) -> Verdict | None:
         """What NVIDIA's compiler says of a network that nobody has trained; None where it is not asked."""

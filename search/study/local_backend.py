@@ -11,6 +11,7 @@ from search.config import ResolvedSearch
 from search.latency.boards import BoardLatency
 from search.latency.check import NetworkCheck, Verdict, why_unchecked
 from search.latency.predicted import LatencySource
+from search.space.space import Params
 from search.study.backend import Backend, Latencies, Parent, Scanned
 
 if TYPE_CHECKING:  # imports torch
@@ -19,6 +20,10 @@ if TYPE_CHECKING:  # imports torch
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.training.recipe import Recipe
     from bevlite.variant import Variant
+
+
+MODULES = 600
+"""Distinct modules that are predicted for a pool: minutes on a few cores."""
 
 
 class LocalBackend:
@@ -53,12 +58,14 @@ class LocalBackend:
         """What was known before, else measured or predicted."""
         return self._latency(variant)
 
-    def scan(self, search: ResolvedSearch, most: int) -> tuple[Sequence[Scanned], int]:
+    def scan(
+        self, search: ResolvedSearch, most: int, among: Sequence[Params] | None = None
+    ) -> tuple[Sequence[Scanned], int]:
         """By shapes alone, module by module, with all cores; graphs and latencies stay in the study's folder."""
         from search.scan.modules import available_cores
         from search.scan.scan import scan
 
-        found = scan(search, most, search.config.seed, available_cores(), self._kept)
+        found = scan(search, most, search.config.seed, available_cores(), self._kept, among, MODULES)
         rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network) for row in found.rows]
         return rows, len(found.invalid) + len(found.failed)
 

@@ -1,4 +1,4 @@
-"""The networks that may fit: scanned once a study, before anything is trained."""
+"""The networks that may fit: scanned before anything is trained, and widened where not all could be."""
 
 from __future__ import annotations
 
@@ -9,22 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 
 from bevlite.config import write_atomic
+from bevlite.locks import FileLock
 from search.config import ResolvedSearch
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import FEWEST
+from search.space.neighbours import neighbours
+from search.space.pareto import front
 from search.space.space import Params
 from search.study.backend import Backend, Scanned
 from search.study.curves import Curve
 from search.study.records import TrialRecord
-from search.study.sampling import params_key
+from search.study.sampling import draw, params_key
 from search.terminal import Say
 
 FILE = "pool.json"
 LARGEST = 10_000
 """Networks that are scanned of a larger space, drawn at random."""
+WIDENED = 64
+"""Neighbours of each of the best that are looked at when a pool is widened."""
+EVERY = 4
+"""Trainings to the end between two widenings."""
+NEAREST = 3
+"""Networks that are named where none may fit."""
+AROUND = 5
+"""Networks whose neighbours are looked at, where no front is asked for."""
 NEARLY_FREE = 0.99
 """Of the training that a network still needs whose whole curve another study knows."""
 BAND = 3.92
@@ -36,12 +48,21 @@ class StudyPool:
     """What may fit, and how many of those scanned cannot.
 
     rows: networks whose lower end of the latency is within the budget. over, invalid: how many are not, and how many
-    combinations are no network.
+    combinations are no network. listed: whether that is all of the space. widened: trials that had ended when
+    neighbours of the best were last added. nearest: of those that cannot fit the fastest, where none may.
     """
 
     rows: tuple[Scanned, ...]
     over: int
     invalid: int
+    listed: bool = True
+    widened: int = 0
+    nearest: tuple[Scanned, ...] = ()
+
+    @property
+    def params(self) -> list[Params]:
+        """What was chosen, network by network."""
+        return [row.params for row in self.rows]
 
     def arrays(self, budget_ms: float) -> Pool:
         """As the model takes it."""
@@ -57,19 +78,86 @@ def _fits(median: Any, lower: Any, upper: Any, budget_ms: float) -> Any:
     return ndtr(np.log(budget_ms / median) / np.maximum(np.log(upper / lower) / BAND, 1e-6))
 
 
-def pool_of(search: ResolvedSearch, folder: Path, backend: Backend, say: Say) -> StudyPool:
-    """The pool of a study, scanned when it is first asked for."""
-    file = folder / FILE
-    if (known := _read(file)) is not None:
+def nothing_fits(pool: StudyPool, budget_ms: float) -> str:
+    """What to say where no network may fit: the nearest, and the budget that would let them be tried."""
+    if not pool.nearest:
+        return f"none of {pool.invalid} combinations is a network; accepted: choices that fit together"
+    lines = [f"none of the {pool.over} networks that were scanned may fit {budget_ms:g} ms. The nearest:"]
+    for row in pool.nearest:
+        chosen = " ".join(f"{name}={value}" for name, value in row.params.items())
+        lines.append(f"  predicted {row.latency_ms:.1f} ms [{row.lower_ms:.1f}, {row.upper_ms:.1f}]  {chosen}")
+    least = pool.nearest[0]
+    lines.append(
+        f"The first may fit with a budget of {least.lower_ms:.1f} ms, and surely does with {least.upper_ms:.1f}; "
+        "or widen the space: fewer channels, smaller images, fewer pillars"
+    )
+    return "\n".join(lines)
+
+
+def pool_of(
+    search: ResolvedSearch, folder: Path, backend: Backend, say: Say, records: Sequence[TrialRecord] = ()
+) -> StudyPool:
+    """The pool of a study: scanned when it is first asked for, by one process; the others wait for it.
+
+    A space that could not be listed is known in part. From time to time the neighbours of the best trials so far,
+    those that differ in one choice, are scanned as well.
+    """
+    known = read_pool(folder)
+    if known is not None and not _due(search, known, records):
         return known
-    say(f"scanning the space for what fits {search.config.constraints.budget_ms:g} ms")
-    scanned, invalid = backend.scan(search, LARGEST)
-    budget_ms = search.config.constraints.budget_ms
-    rows = tuple(row for row in scanned if row.lower_ms <= budget_ms)
-    made = StudyPool(rows, len(scanned) - len(rows), invalid)
-    write_atomic(file, json.dumps({**asdict(made), "rows": [asdict(row) for row in rows]}) + "\n")
-    say(f"{len(rows)} of {len(scanned)} networks may fit; the others are never tried")
+    with FileLock(folder / ".pool.lock"):
+        known = read_pool(folder)
+        if known is None:
+            made = _scanned(search, backend, say)
+        elif _due(search, known, records):
+            made = _wider(search, known, backend, say, records)
+        else:
+            return known
+        write_atomic(folder / FILE, json.dumps({**asdict(made), "rows": [asdict(row) for row in made.rows]}) + "\n")
     return made
+
+
+def _scanned(search: ResolvedSearch, backend: Backend, say: Say) -> StudyPool:
+    budget_ms = search.config.constraints.budget_ms
+    say(f"scanning the space for what fits {budget_ms:g} ms")
+    scanned, invalid = backend.scan(search, LARGEST)
+    rows = tuple(row for row in scanned if row.lower_ms <= budget_ms)
+    size = search.space.size()
+    listed = size is not None and len(scanned) + invalid >= size
+    rest = "the others are never tried" if listed else "more of the space is looked at around the best"
+    say(f"{len(rows)} of {len(scanned)} networks may fit; {rest}")
+    nearest = () if rows else tuple(sorted(scanned, key=lambda row: row.lower_ms)[:NEAREST])
+    return StudyPool(rows, len(scanned) - len(rows), invalid, listed, nearest=nearest)
+
+
+def _due(search: ResolvedSearch, pool: StudyPool, records: Sequence[TrialRecord]) -> bool:
+    ended = sum(record.eligible for record in records)
+    return not pool.listed and ended >= max(search.startup_trials, pool.widened + EVERY)
+
+
+def _wider(
+    search: ResolvedSearch, pool: StudyPool, backend: Backend, say: Say, records: Sequence[TrialRecord]
+) -> StudyPool:
+    """With neighbours of the best."""
+    ended = [record for record in records if record.eligible]
+    if search.config.goal == "front":
+        points = [(record.accuracy or 0.0, record.latency_ms or 0.0) for record in ended]
+        best = [ended[index] for index in front(points)]
+    else:
+        best = sorted(ended, key=lambda record: -(record.accuracy or 0.0))[:AROUND]
+    seen = {params_key(params) for params in pool.params}
+    new: dict[str, Params] = {}
+    for record in best:
+        around = neighbours(search.space, record.params, len(ended) * 1_000 + record.number)
+        found = [params for params in around if params_key(params) not in seen]
+        new |= {params_key(params): params for params in found[:WIDENED]}
+    budget_ms = search.config.constraints.budget_ms
+    scanned, invalid = backend.scan(search, LARGEST, list(new.values())) if new else ((), 0)
+    known = {(row.network, row.latency_ms) for row in pool.rows if row.network}  # in INT8 it is another row
+    rows = tuple(row for row in scanned if row.lower_ms <= budget_ms and (row.network, row.latency_ms) not in known)
+    say(f"{len(rows)} networks more that may fit, of {len(new)} around the best {len(best)}")
+    over = pool.over + len(scanned) - len(rows)
+    return StudyPool((*pool.rows, *rows), over, pool.invalid + invalid, False, len(ended))
 
 
 @dataclass(frozen=True)
@@ -126,7 +214,7 @@ def next_job(
     seed = (search.config.seed * 1_000_003 + len(records) + sum(len(record.rungs) for record in records)) % 2**32
     arrays = pool.arrays(budget_ms)
     started = sum(record.state != "waiting" for record in records)
-    if started + len(complete) < search.config.startup_trials or len(results) < 2:
+    if started + len(complete) < search.startup_trials or len(results) < 2:
         if len({*known, *left_out}) >= len(pool.rows):
             place = min(paused)
             return Next(pool.rows[place].params, "the last ones", paused[place].number)
@@ -150,6 +238,14 @@ def next_job(
     return Next(pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over)
 
 
+def drawn_job(
+    search: ResolvedSearch, pool: StudyPool, trials: Sequence[FrozenTrial], without: Collection[str] = ()
+) -> Next | None:
+    """The network that a sampler of Optuna is nearest to proposing; None where none is left."""
+    params = draw(search, trials, pool.params, without)
+    return Next(params, "") if params is not None else None
+
+
 def _results(record: TrialRecord, budget_ms: float) -> list[Result]:
     """What is known of a trial, rung by rung; of what runs in INT8 the last is that of the quantized network."""
     if record.latency_ms is None or not record.full_epochs:
@@ -164,10 +260,13 @@ def _results(record: TrialRecord, budget_ms: float) -> list[Result]:
     ]
 
 
-def _read(file: Path) -> StudyPool | None:
+def read_pool(folder: Path) -> StudyPool | None:
+    """The pool of a study, once it was scanned."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        held = json.loads((folder / FILE).read_text(encoding="utf-8"))
         rows = tuple(Scanned(**row) for row in held["rows"])
-        return StudyPool(rows, int(held["over"]), int(held["invalid"]))
+        listed, widened = bool(held.get("listed", True)), int(held.get("widened", 0))
+        nearest = tuple(Scanned(**row) for row in held.get("nearest", ()))
+        return StudyPool(rows, int(held["over"]), int(held["invalid"]), listed, widened, nearest)
     except (OSError, ValueError, KeyError, TypeError):
         return None

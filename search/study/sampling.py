@@ -1,37 +1,36 @@
-"""Which parameters are tried next by a sampler of Optuna: seeded, without proposing what is known already."""
+"""Which network of the pool is tried next by a sampler of Optuna: seeded, never one that was tried."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from bevlite.errors import ConfigError
 from search.config import ResolvedSearch
+from search.model.encoding import Encoding
+from search.space.ranked import Ranked
 from search.space.samplers import MODEL, make_sampler
 from search.space.space import Params
 from search.study.store import DIRECTIONS
 
-SAMPLER_ATTEMPTS = 10
-RANDOM_ATTEMPTS = 50
 
-
-def sampler_for(search: ResolvedSearch, trial_number: int, attempt: int = 0) -> BaseSampler:
+def sampler_for(search: ResolvedSearch, trial_number: int) -> BaseSampler:
     """The sampler of one trial. Its seed depends on the trial alone, so a search that was stopped and started
     again proposes what it would have proposed without the stop.
     """
-    seed = _seed(search, trial_number, attempt)
     name = "tpe" if search.config.sampler == MODEL else search.config.sampler  # of the model's own, nothing is drawn
-    sampler: BaseSampler = make_sampler(name, seed, search.config.startup_trials)
+    sampler: BaseSampler = make_sampler(name, seed_of(search, trial_number), search.startup_trials)
     return sampler
 
 
-def _seed(search: ResolvedSearch, trial_number: int, attempt: int) -> int:
-    return (search.config.seed * 1_000_003 + trial_number * 101 + attempt) % 2**32
+def seed_of(search: ResolvedSearch, trial_number: int) -> int:
+    """Of whatever is drawn for a trial."""
+    return (search.config.seed * 1_000_003 + trial_number * 101) % 2**32
 
 
 def params_key(params: Mapping[str, Any]) -> str:
@@ -39,39 +38,30 @@ def params_key(params: Mapping[str, Any]) -> str:
     return json.dumps(dict(params), sort_keys=True)
 
 
-def draw(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> Params:
-    """Parameters for the next trial.
+def draw(
+    search: ResolvedSearch, trials: Iterable[FrozenTrial], pool: Sequence[Params], without: Collection[str] = ()
+) -> Params | None:
+    """The network of the pool that is nearest to what the sampler proposes; None where all were tried.
 
-    They are drawn in a scratch copy of the study, because Optuna cannot take back a proposal: one that gives
-    a network already tried is drawn again. When a sampler insists on what is known, chance decides.
+    What it proposes may be over the budget, no network at all, or one that was tried: the nearest one that may fit and
+    was not tried stands for it, by what was chosen (numbers by rank). Proposals are drawn in a scratch copy of the
+    study, because Optuna cannot take one back.
+
+    Args:
+        search: the search.
+        trials: all trials of the study.
+        pool: networks that may fit.
+        without: parameters (`params_key`) of networks that break another limit.
     """
     known = [trial for trial in trials if trial.state != TrialState.WAITING]
-    seen_params = {params_key(trial.params) for trial in known}
-    seen_hashes = {trial.user_attrs.get("variant_hash") for trial in known} - {None}
-    scratch = optuna.create_study(directions=DIRECTIONS)
-    scratch.add_trials(known)
-    params: Params = {}
-    for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
-        scratch.sampler = (
-            sampler_for(search, len(known), attempt)
-            if attempt < SAMPLER_ATTEMPTS
-            else RandomSampler(seed=_seed(search, len(known), attempt))
-        )
-        trial = scratch.ask()
-        params = search.space.sample(trial)
-        scratch.tell(trial, state=TrialState.FAIL)  # so that it does not count as one that is running
-        if params_key(params) in seen_params:
-            continue
-        try:
-            variant_hash = search.space.build(search.base, params, "draw").hash
-        except ConfigError:
-            return params  # recorded as rejected: a sampler may learn from it
-        if variant_hash not in seen_hashes:
-            return params
-    return params
-
-
-def tried_all(search: ResolvedSearch, trials: Iterable[FrozenTrial]) -> bool:
-    """Whether every parameter set of a finite space has been tried."""
-    size = search.space.size()
-    return size is not None and len({params_key(t.params) for t in trials if t.state.is_finished()}) >= size
+    taken = {params_key(trial.params) for trial in known} | set(without)
+    free = [params for params in pool if params_key(params) not in taken]
+    if not free:
+        return None
+    ranked, encoding = Ranked(search.space), Encoding(search.space)
+    scratch = optuna.create_study(directions=DIRECTIONS, sampler=sampler_for(search, len(known)))
+    scratch.add_trials([ranked.seen(trial) for trial in known])
+    proposed = ranked.suggest(scratch.ask())
+    apart = np.abs(encoding.chosen(free) - encoding.chosen([proposed])).sum(axis=1)
+    nearest = np.flatnonzero(apart <= apart.min() + 1e-9)
+    return free[int(np.random.default_rng(seed_of(search, len(known))).choice(nearest))]

@@ -103,12 +103,12 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
             f"{folder}: holds another search ({'; '.join(found[:3])}{more}); "
             "accepted: the same search (only trials and final may change), or a new --out"
         )
+    queued = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
+    for anchor in search.config.anchors:  # one that is new is tried in a study of before, too
+        if anchor not in queued:
+            study.enqueue_trial(anchor, user_attrs={"anchor": True})
     if known is None:
         # All at once, identity last: a study without it is one whose creation was interrupted.
-        queued = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
-        for anchor in search.config.anchors:
-            if anchor not in queued:
-                study.enqueue_trial(anchor, user_attrs={"anchor": True})
         study.set_metric_names(["accuracy", "latency_ms"])
         study.set_user_attr("hash", stable_hash(identity))
         study.set_user_attr("identity", identity)
@@ -116,9 +116,14 @@ def open_for_run(folder: Path, search: ResolvedSearch) -> OpenStudy:
     return OpenStudy(study, storage)
 
 
+CHOSEN = ("seed", "startup_trials", "anchors", "sampler", "goal")
+"""How networks were chosen, in identities of before: a search may go on with another sampler."""
+
+
 def _counts(identity: Mapping[str, Any]) -> dict[str, Any]:
     """What of an identity makes trials comparable: the number of loader processes, say, does not."""
-    return {**identity, "recipe": trained_by(identity.get("recipe", {}))}
+    counts = {key: value for key, value in identity.items() if key not in CHOSEN}
+    return {**counts, "recipe": trained_by(identity.get("recipe", {}))}
 
 
 @quiet_optuna()

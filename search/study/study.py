@@ -24,9 +24,9 @@ from search.space.space import Params
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
-from search.study.pool import next_job, pool_of
+from search.study.pool import Next, drawn_job, next_job, pool_of
 from search.study.records import TrialRecord, spent
-from search.study.sampling import draw, params_key, sampler_for, tried_all
+from search.study.sampling import params_key, sampler_for
 from search.study.store import BY_HAND, Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner
 from search.study.view import trial_folder, trial_lock
@@ -200,57 +200,76 @@ class Study:
 
     @quiet_optuna()
     def _next(self) -> Job | None:
-        """The next trial to work on; None when there are enough or no more are possible."""
+        """The next trial to work on; None when there are enough or no more are possible.
+
+        What is new is thought about while others may ask as well. Where one of them has begun something meanwhile it is
+        thought about again, the last time while nobody else may ask.
+        """
         if self.timed_out:
             self._say("the time is over; the same command goes on")
             return None
-        with self._ask_lock:
-            trials = self.study.get_trials(deepcopy=False)
-            for trial in trials:
-                if trial.state == TrialState.RUNNING and (lock := self._adopt(trial)) is not None:
-                    self.study.sampler = sampler_for(self.search, trial.number)
-                    said = "resumed   it was interrupted; nothing is lost"
-                    return Job(optuna.Trial(self.study, trial._trial_id), lock, said)
-            begun = sum(trial.state != TrialState.WAITING for trial in trials)
-            if self._enough():
-                return None
-            if tried_all(self.search, trials):
-                self._say(f"all {self.search.space.size()} combinations of the space have been tried")
-                return None
-            self.study.sampler = sampler_for(self.search, begun)
-            if not any(trial.state == TrialState.WAITING for trial in trials):
-                proposed = self._propose(trials)
-                if proposed is None or isinstance(proposed, Job):
-                    return proposed
-            asked = self.study.ask()
-            lock = FileLock(trial_lock(self.folder, asked.number))
-            lock.acquire()
-            asked.set_user_attr("host", platform.node())
-            if "proposed" in asked.user_attrs:
-                self._say(f"trial {asked.number:<3d} proposed  {asked.user_attrs['proposed']}")
-            return Job(asked, lock)
+        for last in (False, False, True):
+            with self._ask_lock:
+                trials = self.study.get_trials(deepcopy=False)
+                if (job := self._waiting(trials)) is not None:
+                    return job
+                if self._enough():
+                    return None
+                if last:
+                    return self._begin(self._propose(trials), trials)
+            found = self._propose(trials)
+            with self._ask_lock:
+                now = self.study.get_trials(deepcopy=False)
+                if not _begun(now) - _begun(trials) and not self._enough():
+                    return self._begin(found, now)
+        raise AssertionError("the last one returns")
 
-    def _propose(self, trials: list[FrozenTrial]) -> Job | bool | None:
-        """Queue what is tried next, or go on with what is paused; None where nothing is left."""
-        if self.search.config.sampler != MODEL:
-            self.study.enqueue_trial(draw(self.search, trials))
-            return True
-        pool = pool_of(self.search, self.folder, self.backend, self._say)
+    def _waiting(self, trials: list[FrozenTrial]) -> Job | None:
+        """A trial whose process is gone, or one that is queued."""
+        for trial in trials:
+            if trial.state == TrialState.RUNNING and (lock := self._adopt(trial)) is not None:
+                self.study.sampler = sampler_for(self.search, trial.number)
+                said = "resumed   it was interrupted; nothing is lost"
+                return Job(optuna.Trial(self.study, trial._trial_id), lock, said)
+        queued = any(trial.state == TrialState.WAITING for trial in trials)
+        return self._ask(trials) if queued and not self._enough() else None
+
+    def _ask(self, trials: list[FrozenTrial]) -> Job:
+        self.study.sampler = sampler_for(self.search, sum(trial.state != TrialState.WAITING for trial in trials))
+        asked = self.study.ask()
+        lock = FileLock(trial_lock(self.folder, asked.number))
+        lock.acquire()
+        asked.set_user_attr("host", platform.node())
+        if "proposed" in asked.user_attrs:
+            self._say(f"trial {asked.number:<3d} proposed  {asked.user_attrs['proposed']}")
+        return Job(asked, lock)
+
+    def _propose(self, trials: list[FrozenTrial]) -> Next | None:
+        """What is tried next, new or paused; None where nothing is left."""
+        records = self.records
+        pool = pool_of(self.search, self.folder, self.backend, self._say, records)
         curves = self._curves.all() if self._curves is not None else None
-        found = next_job(self.search, pool, self.records, curves, self._too_large)
-        while found is not None and found.trial is None and self._is_too_large(found.params):
-            found = next_job(self.search, pool, self.records, curves, self._too_large)
+        while True:
+            if self.search.config.sampler == MODEL:
+                found = next_job(self.search, pool, records, curves, self._too_large)
+            else:
+                found = drawn_job(self.search, pool, trials, self._too_large)
+            if found is None:
+                self._say(f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "none fits")
+            if found is None or found.trial is not None or not self._is_too_large(found.params):
+                return found
+
+    def _begin(self, found: Next | None, trials: list[FrozenTrial]) -> Job | None:
+        """Take what was found; nobody else may ask meanwhile."""
         if found is None:
-            tried = f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "no network fits"
-            self._say(tried)
             return None
         if found.over and not self._said_over:
             self._said_over = True
             self._say(f"it may end here: {found.over}")
         if found.trial is not None:
             return self._go_on(trials[found.trial], found.words)
-        self.study.enqueue_trial(found.params, user_attrs={"proposed": found.words})
-        return True
+        self.study.enqueue_trial(found.params, user_attrs={"proposed": found.words} if found.words else None)
+        return self._ask(trials)
 
     def _is_too_large(self, params: Params) -> bool:
         """Whether a network has more parameters than it may; it is remembered, and no trial."""
@@ -290,6 +309,11 @@ class Study:
             lock.release()
             return None
         return lock
+
+
+def _begun(trials: list[FrozenTrial]) -> set[tuple[int, bool]]:
+    """What is new, queued or worked on: none of it may be proposed beside."""
+    return {(trial.number, bool(trial.user_attrs.get("paused"))) for trial in trials if not trial.state.is_finished()}
 
 
 def may_pass(error: Exception) -> bool:

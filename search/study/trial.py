@@ -275,7 +275,7 @@ class TrialRunner:
     def _pauses(self, epoch: int) -> bool:
         """Whether it gives way here: the first ones are trained to the end, and so is every one where a rung lies."""
         config = self.search.config
-        first = self.trial.number < config.startup_trials or self.trial.user_attrs.get("anchor")
+        first = self.trial.number < self.search.startup_trials or self.trial.user_attrs.get("anchor")
         if first or self.record.trained_in == ELSEWHERE:  # what costs nothing gives way to nothing
             return False
         curves = [

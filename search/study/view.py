@@ -13,6 +13,7 @@ from bevlite.locks import held_elsewhere
 from search.config import SearchConfig, load_search
 from search.space.space import tasks_of
 from search.study.outcome import Outcome
+from search.study.pool import StudyPool, read_pool
 from search.study.race import RaceResult, read_race
 from search.study.records import TrialRecord
 from search.study.store import open_for_reading, records_of
@@ -41,6 +42,11 @@ class StudyView:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that every network of the search solves."""
         return tasks_of(self.config.base) if isinstance(self.config.base, dict) else ()
+
+    @property
+    def pool(self) -> StudyPool | None:
+        """What may fit, once the space was scanned."""
+        return read_pool(self.folder)
 
     def record(self, number: int) -> TrialRecord:
         """A trial by its number (raises BevliteError where there is none)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from bevlite.training.recipe import Recipe
 from bevlite.variant import Variant
 from search.config import ResolvedSearch, load_search
 from search.latency.check import Verdict
+from search.space.draw import draw
+from search.space.space import Params
 from search.study.backend import Parent, Scanned
 from search.study.study import Study
 from tests.search.waiting import wait_until
@@ -56,6 +60,7 @@ recipe: recipe.yaml
 fidelity: {rungs: [1, 2, 4], min_trials: 4, margin: 0.01}
 trials: 12
 seed: 3
+sampler: tpe
 startup_trials: 4
 """
 
@@ -130,10 +135,12 @@ class FakeBackend:
             upper_ms=value * 1.3,
         )
 
-    def scan(self, search: ResolvedSearch, most: int) -> tuple[list[Scanned], int]:
-        self.log("scan")
+    def scan(
+        self, search: ResolvedSearch, most: int, among: Sequence[Params] | None = None
+    ) -> tuple[list[Scanned], int]:
+        self.log("scan" if among is None else f"scan of {len(among)}")
         rows, invalid = [], 0
-        for params in search.space.combinations() or ():
+        for params in islice(draw(search.space, search.config.seed), most) if among is None else among:
             try:
                 variant = search.space.build(search.base, params, "scan")
                 value = latency_ms(variant)
@@ -141,7 +148,7 @@ class FakeBackend:
                 invalid += 1
                 continue
             rows.append(Scanned(params, value, value * 0.8, value * 1.3, variant.network_hash))
-        return rows[:most], invalid
+        return rows, invalid
 
     def check(self, variant: Variant) -> Verdict | None:
         self.log(f"check {variant.hash}")

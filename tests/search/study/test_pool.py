@@ -21,7 +21,7 @@ from search.study.study import Study
 from search.study.view import load_study
 from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
 
-MODEL = SEARCH.replace("seed: 3", "seed: 3\nsampler: model")
+MODEL = SEARCH.replace("sampler: tpe", "sampler: model")
 
 
 def test_nothing_is_rejected_and_nothing_tried_twice(tmp_path: Path) -> None:

@@ -19,18 +19,20 @@ from tests.search.fakes import SEARCH, FakeBackend, load, run_study
 from tests.search.waiting import HANG_S, wait_until
 
 SMALL = SEARCH.replace("startup_trials: 4", "startup_trials: 3")
+OVER = SMALL.replace("budget_ms: 60", "budget_ms: 5") + "anchors: [{camera: r18}, {camera: none}, {camera: r50}]\n"
+"""Nothing fits, and what a person asks for is looked at all the same."""
 
 
 def test_over_the_budget_is_rejected_before_training(tmp_path: Path) -> None:
-    study, backend = run_study(tmp_path, SMALL.replace("budget_ms: 60", "budget_ms: 5"), trials=5)
-    assert {record.state for record in study.records} == {"rejected"}
+    study, backend = run_study(tmp_path, OVER, trials=5)
+    assert [record.state for record in study.records] == ["rejected"] * 3
     assert not any(call.startswith("begin") for call in backend.calls)
     assert all("over the budget of 5 ms" in record.reason for record in study.records)
     assert all("predicted" in record.reason for record in study.records)
 
 
 def test_no_feasible_trial_shows_the_least_infeasible(tmp_path: Path) -> None:
-    study, _ = run_study(tmp_path, SMALL.replace("budget_ms: 60", "budget_ms: 5"), trials=5)
+    study, _ = run_study(tmp_path, OVER, trials=5)
     outcome = Outcome(tuple(study.records), 5)
     assert outcome.choice is None and outcome.pareto == []
     fastest = min(study.records, key=lambda record: record.latency_ms or 0)
@@ -46,9 +48,9 @@ def test_more_limits_reject_too(tmp_path: Path) -> None:
 
 
 def test_states_and_values(tmp_path: Path) -> None:
-    study, backend = run_study(tmp_path, trials=12)
+    study, backend = run_study(tmp_path, trials=20)
     records = study.records
-    assert len(records) == 12
+    assert len(records) == 20
     counts = Counter(record.state for record in records)
     assert counts["completed"] and counts["stopped"]
     for record, trial in zip(records, study.study.trials, strict=True):
@@ -67,10 +69,12 @@ def test_states_and_values(tmp_path: Path) -> None:
 def test_invalid_combinations_are_rejected(tmp_path: Path) -> None:
     text = SMALL.replace("fusion.channels: [128, 192, 256]", "camera.neck.out_stride: [16, 12]")
     text = text.replace("values: [32, 48, 64, 80]", "values: [64]")
+    text += "anchors: [{camera: r18, camera.neck.out_stride: 12}, {camera: r34, camera.neck.out_stride: 12}]\n"
     study, _ = run_study(tmp_path, text, trials=8)
-    rejected = [record for record in study.records if record.state == "rejected"]
-    assert rejected and all("invalid combination" in record.reason for record in rejected)
+    rejected, others = study.records[:2], study.records[2:]
+    assert all(record.state == "rejected" and "invalid combination" in record.reason for record in rejected)
     assert all(record.violations == {"valid": 1.0} for record in rejected)
+    assert len(others) == 3 and not any(record.state == "rejected" for record in others)  # the pool holds none of them
 
 
 def test_a_nan_loss_fails_the_trial_and_the_study_goes_on(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_two_workers_do_every_trial_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_two_workers_with_a_model_train_no_epoch_twice(tmp_path: Path) -> None:
     """Trials are paused by one and gone on with by the other; one that is killed leaves its trial to it."""
-    study, backend = study_of(tmp_path, text=SEARCH.replace("seed: 3", "seed: 3\nsampler: model"), kill=True)
+    study, backend = study_of(tmp_path, text=SEARCH.replace("sampler: tpe", "sampler: model"), kill=True)
     run_workers(study, 2, 1, lambda line: None)
     calls = [call.split(maxsplit=2)[2] for call in backend.calls]
     ended = Counter(call for call in calls if call.startswith("end"))
