@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bevlite.errors import BevliteError
+from bevlite.errors import BevliteError, NothingFound
 from search.config import ResolvedSearch, load_search
 from search.study.records import TrialRecord
 from search.study.view import StudyView, load_study
@@ -22,6 +22,7 @@ from search.study.winner import FinalResult, read_result
 from search.terminal import Say, make_console, speaker
 
 if TYPE_CHECKING:
+    from search.model.sampler import ModelSampler
     from search.scan.result import ScanResult
 
 PathLike = str | os.PathLike[str]
@@ -51,8 +52,9 @@ def run_search(
     trials: int | None = None,
     data: str | None = None,
     devices: int = 1,
-    workers: int = 1,
+    workers: int | None = None,
     hours: float | None = None,
+    gpus: str | None = None,
     replay: PathLike | None = None,
     overrides: Iterable[str] = (),
     say: Say | None = None,
@@ -69,8 +71,9 @@ def run_search(
         trials: number of trials in all, in place of the file's.
         data: a nuScenes-format root or a data YAML file, in place of the file's.
         devices: GPUs (or CPU processes) per network.
-        workers: networks trained at once, on this machine.
+        workers: networks trained at once, on this machine; by default one, or with `gpus` as many as these allow.
         hours: after which nothing new is begun; more than 0. The winner so far is trained and exported then.
+        gpus: numbers of GPUs to train on, such as `0-3,6`; by default all that there are.
         replay: the measurement log of another study, to take latencies from without a board.
         overrides: settings of the file, `a.b=c`.
         say: where events go; by default to the terminal, with the time before them.
@@ -83,6 +86,7 @@ def run_search(
         BevliteError: what no trial would escape, such as data that cannot be used.
     """
     from search.report.report import write_report
+    from search.study.gpus import chosen_gpus
     from search.study.local_backend import make_backend
     from search.study.run import run_to_the_winner
 
@@ -95,7 +99,11 @@ def run_search(
         search = search.with_trials(trials)
     folder = Path(out)
     backend = make_backend(search, folder, devices)
-    run_to_the_winner(search, folder, backend, say or speaker(make_console()), devices, workers, hours)
+    chosen = chosen_gpus(gpus) if gpus is not None else None
+    if chosen is not None and devices > len(chosen):
+        raise BevliteError(f"gpus: found {len(chosen)} for --devices {devices}; accepted: as many as a network gets")
+    count = workers or (len(chosen) // devices if chosen else 1)
+    run_to_the_winner(search, folder, backend, say or speaker(make_console()), devices, count, hours, chosen)
     view = load_study(folder)
     write_report(view)
     return view
@@ -219,6 +227,49 @@ def scan_space(
     search = _load(config, overrides, budget_ms, None, need_data=False)
     kept = Path(cache) if cache is not None else None
     return scan(search, count, seed, processes or available_cores(), kept)
+
+
+def model_sampler(
+    config: PathLike,
+    *,
+    budget_ms: float | None = None,
+    count: int = 10_000,
+    seed: int = 0,
+    cache: PathLike | None = None,
+    overrides: Iterable[str] = (),
+) -> ModelSampler:
+    """The search's model as a sampler of Optuna, over what may fit of a space: for an objective of your own.
+
+        sampler = model_sampler("search.yaml", budget_ms=40)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.optimize(lambda trial: my_score(sampler.space.sample(trial)), n_trials=30)
+
+    Args:
+        config: the search file; of it space, base, device, goal and startup_trials count.
+        budget_ms: end-to-end latency in ms, in place of the file's.
+        count: how many networks are scanned at most.
+        seed: of the scan's draw and of the proposals.
+        cache: a folder that keeps predictions for the next scan.
+        overrides: settings of the file, `a.b=c`.
+
+    Raises:
+        ConfigError: the file is wrong.
+        NothingFound: no network may fit; it names the nearest.
+    """
+    from search.model.sampler import ModelSampler
+    from search.study.local_backend import as_scanned
+    from search.study.pool import nothing_fits, what_may_fit
+
+    search = _load(config, overrides, budget_ms, None, need_data=False)
+    found = scan_space(config, budget_ms=budget_ms, count=count, seed=seed, cache=cache, overrides=overrides)
+    pool = what_may_fit(search, *as_scanned(found))
+    limit = search.config.constraints.budget_ms
+    if not pool.rows:
+        raise NothingFound(nothing_fits(pool, limit))
+    return ModelSampler(
+        search.space, pool.arrays(limit), budget_ms=limit, goal=search.config.goal, seed=seed,
+        startup_trials=search.startup_trials,
+    )  # fmt: skip
 
 
 def _load(

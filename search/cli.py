@@ -25,7 +25,10 @@ def run_command(
     trials: int | None = typer.Option(None, "--trials", min=1, help="Number of trials in all."),
     data: str | None = typer.Option(None, "--data", help="A nuScenes-format root, or a data YAML file."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) per network."),
-    workers: int = typer.Option(1, "--workers", min=1, help="Networks trained at once, on this machine."),
+    workers: int | None = typer.Option(
+        None, "--workers", min=1, help="Networks trained at once, on this machine: 1, or as many as --gpus allows."
+    ),
+    gpus: str | None = typer.Option(None, "--gpus", help="GPUs to train on, e.g. 0-3,6; all by default."),
     hours: float | None = typer.Option(None, "--hours", help="Begin nothing new after so many hours."),
     replay: Path | None = typer.Option(
         None, "--replay", metavar="LOG", help="Latencies from the measurement log of another study, without a board."
@@ -54,6 +57,7 @@ def run_command(
             devices=devices,
             workers=workers,
             hours=hours,
+            gpus=gpus,
             replay=replay,
             overrides=overrides,
             say=say,

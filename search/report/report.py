@@ -11,6 +11,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from bevlite.config import to_yaml, write_atomic
+from search.report.dashboard import show_on_dashboard
 from search.report.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.report.tables import pareto_rows, trial_rows, write_csv
 from search.report.words import gain_lines, no_winner, race_line
@@ -36,7 +37,17 @@ def write_report(view: StudyView) -> Path:
         write_winner_yaml(view, folder / "winner.yaml")
     report = folder / "report.html"
     write_atomic(report, render(view))
+    show_on_dashboard(view, figures_of(view))
     return report
+
+
+def figures_of(view: StudyView) -> dict[str, Any]:
+    """Plotly figures by name: accuracy against latency, curves, what each choice does; None where nothing is shown."""
+    return {
+        "pareto": pareto_figure(view.outcome, view.label),
+        "rungs": rungs_figure(view.outcome, view.label),
+        "effects": effects_figure(view.outcome, view.label),
+    }
 
 
 def render(view: StudyView) -> str:
@@ -45,11 +56,6 @@ def render(view: StudyView) -> str:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.get_template("report.html.j2")
-    figures = {
-        "pareto": pareto_figure(outcome, label),
-        "rungs": rungs_figure(outcome, label),
-        "effects": effects_figure(outcome, label),
-    }
     return template.render(
         title=f"Search within {outcome.budget_ms:g} ms",
         outcome=outcome,
@@ -60,7 +66,7 @@ def render(view: StudyView) -> str:
         kinds=_kinds(outcome),
         pareto=pareto_rows(outcome, label),
         trials=trial_rows(outcome, label),
-        figures={name: _html(figure) for name, figure in figures.items() if figure is not None},
+        figures={name: _html(figure) for name, figure in figures_of(view).items() if figure is not None},
         plotly_js=get_plotlyjs(),
         winner_yaml=to_yaml(view.winner_variant) if outcome.choice is not None else "",
         search_yaml=view.search_file.read_text(encoding="utf-8"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imports torch
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.training.recipe import Recipe
     from bevlite.variant import Variant
+    from search.scan.result import ScanResult
 
 
 MODULES = 600
@@ -66,8 +67,7 @@ class LocalBackend:
         from search.scan.scan import scan
 
         found = scan(search, most, search.config.seed, available_cores(), self._kept, among, MODULES)
-        rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network) for row in found.rows]
-        return rows, len(found.invalid) + len(found.failed)
+        return as_scanned(found)
 
     def check(self, variant: Variant) -> Verdict | None:
         """By the graphs of its modules, weights as type and shape alone."""
@@ -130,6 +130,12 @@ class LocalBackend:
         from bevlite.export.run import export_run
 
         export_run(run, self._latency.tensorrt, check="rtx" if self._check is not None else "none")
+
+
+def as_scanned(found: ScanResult) -> tuple[list[Scanned], int]:
+    """What a study keeps of a scan, and how many combinations are no network."""
+    rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network) for row in found.rows]
+    return rows, len(found.invalid) + len(found.failed)
 
 
 def _inherited(variant: Variant, parent: Parent) -> dict[str, Tensor]:

@@ -118,14 +118,25 @@ def pool_of(
 
 
 def _scanned(search: ResolvedSearch, backend: Backend, say: Say) -> StudyPool:
-    budget_ms = search.config.constraints.budget_ms
-    say(f"scanning the space for what fits {budget_ms:g} ms")
+    say(f"scanning the space for what fits {search.config.constraints.budget_ms:g} ms")
     scanned, invalid = backend.scan(search, LARGEST)
-    rows = tuple(row for row in scanned if row.lower_ms <= budget_ms)
+    pool = what_may_fit(search, scanned, invalid)
+    rest = "the others are never tried" if pool.listed else "more of the space is looked at around the best"
+    say(f"{len(pool.rows)} of {len(scanned)} networks may fit; {rest}")
+    return pool
+
+
+def what_may_fit(search: ResolvedSearch, scanned: Sequence[Scanned], invalid: int) -> StudyPool:
+    """The pool of a scan.
+
+    Args:
+        search: whose budget counts.
+        scanned: networks with their latencies.
+        invalid: combinations that are none.
+    """
+    rows = tuple(row for row in scanned if row.lower_ms <= search.config.constraints.budget_ms)
     size = search.space.size()
     listed = size is not None and len(scanned) + invalid >= size
-    rest = "the others are never tried" if listed else "more of the space is looked at around the best"
-    say(f"{len(rows)} of {len(scanned)} networks may fit; {rest}")
     nearest = () if rows else tuple(sorted(scanned, key=lambda row: row.lower_ms)[:NEAREST])
     return StudyPool(rows, len(scanned) - len(rows), invalid, listed, nearest=nearest)
 

@@ -12,7 +12,7 @@ from search.space.samplers import MODEL
 from search.study.backend import Backend
 from search.study.study import Study
 from search.study.winner import finish_winner
-from search.study.workers import run_workers
+from search.study.workers import environment, run_workers
 from search.terminal import Say
 
 
@@ -24,6 +24,7 @@ def run_to_the_winner(
     devices: int = 1,
     workers: int = 1,
     hours: float | None = None,
+    gpus: list[str] | None = None,
 ) -> None:
     """Run trials until there are enough, then train and export the winner.
 
@@ -34,6 +35,7 @@ def run_to_the_winner(
         say: where events go.
         devices: GPUs (or CPU processes) per network.
         workers: networks trained at once.
+        gpus: on which they are trained, as CUDA names them; by default on all that there are.
         hours: after which no trial, and no rung of one, is begun; what runs is brought to its rung, and the winner to
             its end.
 
@@ -51,12 +53,16 @@ def run_to_the_winner(
     unchecked = why_unchecked(search.config.device.check)
     if unchecked is not None:
         say(f"networks are not checked by NVIDIA's compiler before they are trained: {unchecked}")
+    # One process trains all: what it may see has to be said before CUDA is first asked.
+    seen = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     if workers > 1:
-        run_workers(study, workers, devices, say)
+        run_workers(study, workers, devices, say, gpus)
     else:
-        study.run()
+        with environment(seen):
+            study.run()
     if study.outcome.choice is not None:
-        _finish(study, say)
+        with environment(seen):
+            _finish(study, say)
 
 
 def _finish(study: Study, say: Say) -> None:

@@ -17,6 +17,7 @@ from types import FrameType
 from bevlite.errors import BevliteError
 from search.config import ResolvedSearch
 from search.study.backend import Backend
+from search.study.gpus import chosen_gpus, gpus_of
 from search.study.study import Study
 from search.terminal import Say, make_console, speaker
 
@@ -24,7 +25,7 @@ REPLACED = 3
 """Times that a worker which was killed is replaced, on average over all of them."""
 
 
-def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
+def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str] | None = None) -> None:
     """Run the trials of a study in `count` processes until there are enough; one that is killed is replaced.
 
     Args:
@@ -32,18 +33,20 @@ def run_workers(study: Study, count: int, devices: int, say: Say) -> None:
         count: number of processes.
         devices: GPUs of each; with fewer GPUs than the processes want, they share.
         say: where events go.
+        gpus: of all of them, as CUDA names them; by default all that there are.
 
     Raises:
         BevliteError: workers ended before their time, and the others could not do their work; all is kept.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    gpus = chosen_gpus(None) if gpus is None else gpus
     running: dict[int, SpawnProcess] = {}
     ended: list[str] = []
 
     def begin(index: int) -> None:
         work = (study.search, study.folder, study.backend, study.until)
         worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
-        with _environment(_share(index, count, devices)), _interrupt_ignored():
+        with environment(_share(index, count, devices, gpus)), _interrupt_ignored():
             worker.start()
         running[index] = worker
 
@@ -118,7 +121,7 @@ def _interrupt_ignored() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Environment variables for a process that is started meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -132,22 +135,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _share(index: int, count: int, devices: int) -> dict[str, str]:
+def _share(index: int, count: int, devices: int, gpus: list[str]) -> dict[str, str]:
     """Cores and GPUs of one worker, as environment variables; what the user has set for OpenMP stays."""
     share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(_threads(count))}
-    gpus = _gpus()
     if gpus:
-        mine = [gpus[(index * devices + i) % len(gpus)] for i in range(min(devices, len(gpus)))]
-        share["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+        share["CUDA_VISIBLE_DEVICES"] = ",".join(gpus_of(index, devices, gpus))
     return share
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    return asked.split(",")[:count] if asked else [str(i) for i in range(count)]
 
 
 def _threads(count: int) -> int:

@@ -16,7 +16,7 @@ from bevlite.errors import BevliteError
 from search.report.report import render
 from search.report.words import gain_lines, status_lines, why_lines
 from search.study.backend import Scanned
-from search.study.pool import StudyPool, pool_of
+from search.study.pool import StudyPool, pool_of, read_pool
 from search.study.study import Study
 from search.study.view import load_study
 from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
@@ -171,3 +171,23 @@ def test_what_wins_is_compared_over_the_same_scenes(tmp_path: Path) -> None:
         assert ("(beyond chance)" in line) == (apart > 0)
         assert winner.gain_over(replace(record, rungs={})) is None  # without draws of its own
         assert line.split("  ")[0] in render(view)
+
+
+def test_a_pool_of_a_space_that_is_not_listed_follows_the_best(tmp_path: Path) -> None:
+    """Of a range with 900 values a few are scanned; neighbours of what was trained come after."""
+    text = MODEL.replace("fusion.channels: [128, 192, 256]", "lidar.pillars.max_pillars: {low: 10000, high: 19000}")
+    few, backend, said = 40, FakeBackend(tmp_path), list[str]()
+    search = load(tmp_path, text)
+    whole, backend.scan = backend.scan, lambda search, most, among=None: whole(search, min(most, few), among)  # type: ignore[method-assign]
+    study = Study(search, tmp_path / "study", backend, said.append)
+    study.run()
+    pool = read_pool(study.folder)
+    assert pool is not None and not pool.listed and pool.widened >= 4 and len(pool.rows) > few
+    keys = [json.dumps(params, sort_keys=True) for params in pool.params]
+    assert len(set(keys)) == len(keys) and all(row.lower_ms <= 60 for row in pool.rows)
+    wider = [call for call in backend.calls if call.startswith("scan of")]
+    assert len(wider) == sum("networks more that may fit" in line for line in said) >= 1
+    first = {json.dumps(row.params, sort_keys=True) for row in pool.rows[: few - pool.over]}
+    assert {
+        json.dumps(record.params, sort_keys=True) for record in study.records
+    } - first  # some of them were tried
