@@ -263,9 +263,9 @@ def model_sampler(
     search = _load(config, overrides, budget_ms, None, need_data=False)
     found = scan_space(config, budget_ms=budget_ms, count=count, seed=seed, cache=cache, overrides=overrides)
     pool = what_may_fit(search, *as_scanned(found))
-    limit = search.config.constraints.budget_ms
+    limit = search.config.constraints.most_ms
     if not pool.rows:
-        raise NothingFound(nothing_fits(pool, limit))
+        raise NothingFound(nothing_fits(pool, search.config.constraints))
     return ModelSampler(
         search.space, pool.arrays(limit), budget_ms=limit, goal=search.config.goal, seed=seed,
         startup_trials=search.startup_trials,

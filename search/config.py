@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # imports torch
     from bevlite.variant import Variant
 
 
+OLD = ("budget_ms", "max_params_m")
+"""Limits that every identity names; one that came later is in it where it is said."""
+
+
 class SearchConfig(Config):
     """One search. Paths are relative to the search file; `base`, `recipe` and `data` may stand here whole."""
 
@@ -110,13 +114,18 @@ class ResolvedSearch:
             "base": base,
             "space": as_dict(self.space)["choices"],
             "objectives": self._objectives(),
-            "constraints": as_dict(self.config.constraints),
+            "constraints": self._limits(),
             "device": self.config.device.identity() | {"board": stable_hash(self.device)},
             "predictor": PREDICTOR_VERSION,
             "data": {**as_dict(self.data), "root": data_fingerprint(self.data)},
             "recipe": as_dict(self.recipe),
             "fidelity": as_dict(self.config.fidelity),
         } | ({"inherit": True} if self.config.inherit else {})
+
+    def _limits(self) -> dict[str, Any]:
+        """A search without a limit that came later is that of before there was one."""
+        said = as_dict(self.config.constraints)
+        return {key: value for key, value in said.items() if value is not None or key in OLD}
 
     def _objectives(self) -> dict[str, Any]:
         """A search without a function is that of before there were any."""
@@ -183,7 +192,11 @@ def load_search(
         device_name = str(folder / device_name)
     device = find_device(device_name)
     if not config.device.measures or config.device.unmeasured == "predict":
-        device.mode(config.device.power_mode)  # nvpmodel's own names of a board are not known here
+        mode, _ = device.mode(config.device.power_mode)  # nvpmodel's own names of a board are not known here
+        try:
+            config.constraints.check_power(mode, list(device.power_modes.modes), config.device.measures)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
     loaded = _load_data(data, config.data, folder, path) if need_data else _unchecked_data(config.data)
     resolved = ResolvedSearch(config, base, space, recipe, loaded, device)
     _ = resolved.final_recipe  # a wrong `final` is found now, not after hours

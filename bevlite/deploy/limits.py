@@ -65,14 +65,12 @@ def _without(steps: Sequence[str]) -> str:
     return f"; not in it: {', '.join(steps)}" if steps else ""
 
 
-def _power(limit: float, measured: list[Measured], whole: WholeFrames | None) -> LimitRow:
+def _power(limit: float, measured: Sequence[Measured], whole: WholeFrames | None) -> LimitRow:
     """What draws most counts, an engine or whole frames one by one: a mean over all of them would hide it."""
-    values = [module.power.module_w for module in measured if module.power is not None]
-    known = [value for value in values if value is not None]
-    complete = bool(known) and len(known) == len(measured)
+    known = measured_power(measured)
     one = whole.one_in_flight if whole is not None else None
     in_frames = one.power.module_w if one is not None and one.power is not None else None
-    found = max(known if in_frames is None else [*known, in_frames]) if complete else None
+    found = known if known is None or in_frames is None else max(known, in_frames)
     of = next((module.power.module_of for module in measured if module.power is not None), "")
     what = "an engine or of whole frames" if in_frames is not None else "an engine"
     basis = f"highest mean of {what} in a run ({of})" if found is not None else "the rails do not tell"
@@ -90,14 +88,26 @@ def _memory(limit: float, measured: list[Measured], golden: GoldenCheck | None, 
     if golden is not None and golden.memory_mb is not None:
         basis = "free memory that engines, contexts and a frame took together"
         return LimitRow(name="memory at peak", unit="MB", at_most=limit, found=golden.memory_mb, basis=basis)
+    found = measured_memory(measured)
+    basis = "sum of engines and contexts" if found is not None else "trtexec of this version does not print it"
+    return LimitRow(name="memory at peak", unit="MB", at_most=limit, found=found, basis=basis)
+
+
+def measured_power(measured: Sequence[Measured]) -> float | None:
+    """W of the engine that draws most; None where the rails do not tell of all."""
+    values = [module.power.module_w for module in measured if module.power is not None]
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(measured) else None
+
+
+def measured_memory(measured: Sequence[Measured]) -> float | None:
+    """MB of engines and contexts; None where trtexec did not print it of all."""
     sizes = [
         module.engine.size_mb + module.memory_mb
         for module in measured
         if module.engine is not None and module.memory_mb is not None
     ]
-    found = sum(sizes) if sizes and len(sizes) == len(measured) else None
-    basis = "sum of engines and contexts" if found is not None else "trtexec of this version does not print it"
-    return LimitRow(name="memory at peak", unit="MB", at_most=limit, found=found, basis=basis)
+    return sum(sizes) if sizes and len(sizes) == len(measured) else None
 
 
 def _drop(limit: float, accuracy: Accuracy | None) -> LimitRow:

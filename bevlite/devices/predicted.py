@@ -138,6 +138,7 @@ class PredictedDevice:
             identity=module_identity(model, prediction.precision, conditions),
             kernel_count=len(prediction.kernels),
             gflops=prediction.flops / 1e9,
+            memory_mb=prediction.memory_mb,
             kernels=tuple(_kernel(kernel, total_ms) for kernel in prediction.costliest(count)),
         )
 

@@ -14,6 +14,7 @@ from bevlite.latency.gpu.backend import tensorrt_backend
 from bevlite.latency.gpu.ceilings import ceilings
 from bevlite.latency.gpu.features import Precision
 from bevlite.latency.gpu.kernels import KernelCost, kernel_costs
+from bevlite.latency.gpu.memory import engine_memory_mb
 from bevlite.latency.gpu.quantization import findings, scales_of
 from bevlite.latency.interval import interval
 from bevlite.latency.onnx.graph import load_model, read_graph
@@ -24,7 +25,10 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 @dataclass(frozen=True)
 class GraphPrediction:
-    """The predicted latency of one engine, without transfers from and to the host."""
+    """The predicted latency of one engine, without transfers from and to the host.
+
+    memory_mb: of its weights and activations.
+    """
 
     latency_ms: float
     lower_ms: float
@@ -36,6 +40,7 @@ class GraphPrediction:
     tensorrt: str
     predictor: str
     notes: tuple[str, ...]
+    memory_mb: float = 0.0
 
     @property
     def flops(self) -> float:
@@ -95,6 +100,7 @@ def predict_onnx(
         tensorrt=tensorrt,
         predictor=predictor_name(coefficients),
         notes=(*width.reasons, *_notes(chosen, fused.quantized, mode, device), *int8),
+        memory_mb=engine_memory_mb(graph, fused, chosen),
     )
 
 

@@ -16,7 +16,10 @@ BASIS_WORDS = {"engines": "from its engines", "whole": "as a whole"}
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Of a latency report what tables and plots need. `missing` names steps that are not in the total."""
+    """Of a latency report what tables, plots and limits need. `missing` names steps that are not in the total.
+
+    memory_mb: engines with their contexts; power_w: what draws most. None where nobody measured it, or predicts it.
+    """
 
     kind: str
     total_ms: float
@@ -26,6 +29,8 @@ class LatencySummary:
     pipeline: dict[str, float]
     basis: Basis = ""
     missing: tuple[str, ...] = ()
+    memory_mb: float | None = None
+    power_w: float | None = None
 
     @classmethod
     def of(cls, report: LatencyReport, basis: Basis = "") -> LatencySummary:
@@ -39,6 +44,8 @@ class LatencySummary:
             {row.name: row.latency_ms for row in report.pipeline},
             basis,
             report.missing,
+            memory_of(report),
+            power_of(report),
         )
 
     @classmethod
@@ -51,3 +58,20 @@ class LatencySummary:
         """`predicted 48.2 ms [40.1, 57.0]`: the kind is always said, and whether engines were summed."""
         words = f"{self.kind} {self.total_ms:.1f} ms [{self.lower_ms:.1f}, {self.upper_ms:.1f}]"
         return f"{words} {BASIS_WORDS[self.basis]}" if self.basis else words
+
+
+def memory_of(report: LatencyReport) -> float | None:
+    """MB of all engines with their contexts: as they were measured, else as they are predicted."""
+    from bevlite.deploy.limits import measured_memory
+
+    if report.kind != "predicted":
+        return measured_memory([row.measured for row in report.modules if row.measured is not None])
+    known = [row.memory_mb for row in report.modules if row.memory_mb is not None]
+    return sum(known) if len(known) == len(report.modules) else None
+
+
+def power_of(report: LatencyReport) -> float | None:
+    """W of the module while the engine runs that draws most; None for a prediction."""
+    from bevlite.deploy.limits import measured_power
+
+    return measured_power([row.measured for row in report.modules if row.measured is not None])

@@ -50,7 +50,7 @@ def no_winner(view: StudyView) -> str:
     """Why there is no winner: nothing may fit, or nothing that was tried does."""
     pool = view.pool
     if pool is not None and not pool.rows and not view.outcome.records:
-        return nothing_fits(pool, view.outcome.budget_ms)
+        return nothing_fits(pool, view.config.constraints)
     return no_feasible(view.outcome, view.label)
 
 

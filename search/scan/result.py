@@ -33,8 +33,8 @@ class ScanConditions:
 
 @dataclass(frozen=True)
 class ScanRow:
-    """One variant: what was chosen, its predicted latency in ms with the ends of its interval, and the hash of its
-    network."""
+    """One variant: what was chosen, its predicted latency in ms with the ends of its interval, the hash of its network,
+    and the MB of its engines (None where an older cache does not know)."""
 
     params: Params
     latency_ms: float
@@ -43,6 +43,7 @@ class ScanRow:
     gflops: float
     modules: Mapping[str, float]
     network: str = ""
+    memory_mb: float | None = None
 
     def verdict(self, budget_ms: float) -> Verdict:
         """Whether it keeps a budget in ms."""

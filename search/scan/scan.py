@@ -84,7 +84,7 @@ def scan(
 def _conditions(search: ResolvedSearch) -> ScanConditions:
     choice = search.config.device
     return ScanConditions(
-        budget_ms=search.config.constraints.budget_ms,
+        budget_ms=search.config.constraints.most_ms,
         device=search.device.name,
         power_mode=search.device.mode(choice.power_mode)[0],
         tensorrt=choice.tensorrt,
@@ -97,6 +97,7 @@ def _row(work: _Work, reports: Iterable[LatencyReport]) -> ScanRow:
     from bevlite.export.of_variant import steps_of  # imports torch
 
     modules = [module for report in reports for module in report.modules]
+    known = [module.memory_mb for module in modules if module.memory_mb is not None]
     # In the order in which a whole report sums.
     parts: list[ModuleRow | PipelineStep] = [*modules, *steps_of(work.variant)]
     return ScanRow(
@@ -107,4 +108,5 @@ def _row(work: _Work, reports: Iterable[LatencyReport]) -> ScanRow:
         gflops=sum(module.gflops for module in modules),
         modules={module.name: module.latency_ms for module in modules},
         network=work.variant.network_hash,
+        memory_mb=sum(known) if len(known) == len(modules) else None,
     )

@@ -27,14 +27,15 @@ class Parent:
 
 @dataclass(frozen=True)
 class Scanned:
-    """A network of the space with its predicted latency in ms, the ends of its interval, and its hash without the
-    precision plan."""
+    """A network of the space with its predicted latency in ms, the ends of its interval, its hash without the precision
+    plan, and the MB that its engines are predicted to take (None where that is not known)."""
 
     params: Params
     latency_ms: float
     lower_ms: float
     upper_ms: float
     network: str = ""
+    memory_mb: float | None = None
 
 
 class Backend(Protocol):

@@ -134,7 +134,10 @@ class LocalBackend:
 
 def as_scanned(found: ScanResult) -> tuple[list[Scanned], int]:
     """What a study keeps of a scan, and how many combinations are no network."""
-    rows = [Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network) for row in found.rows]
+    rows = [
+        Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network, row.memory_mb)
+        for row in found.rows
+    ]
     return rows, len(found.invalid) + len(found.failed)
 
 

@@ -17,6 +17,7 @@ from bevlite.locks import FileLock
 from search.config import ResolvedSearch
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import FEWEST
+from search.space.constraints import Limits
 from search.space.neighbours import neighbours
 from search.space.pareto import front
 from search.space.space import Params
@@ -73,23 +74,36 @@ class StudyPool:
         return Pool([row.params for row in self.rows], median, _fits(median, lower, upper, budget_ms))
 
 
+def _excess(row: Scanned, limits: Limits) -> float:
+    """How far a network is over the limits by what is predicted, relative (of the latency its lower end); 0: within."""
+    memory_mb, most_mb = row.memory_mb, limits.max_memory_mb
+    over_memory = memory_mb / most_mb - 1 if memory_mb is not None and most_mb is not None else 0.0
+    return max(row.lower_ms / limits.most_ms - 1, over_memory)
+
+
 def _fits(median: Any, lower: Any, upper: Any, budget_ms: float) -> Any:
     """The chance that a latency is within a budget, by its band."""
     return ndtr(np.log(budget_ms / median) / np.maximum(np.log(upper / lower) / BAND, 1e-6))
 
 
-def nothing_fits(pool: StudyPool, budget_ms: float) -> str:
-    """What to say where no network may fit: the nearest, and the budget that would let them be tried."""
+def nothing_fits(pool: StudyPool, limits: Limits) -> str:
+    """What to say where no network may fit: the nearest, and the limits that would let the first of them be tried."""
     if not pool.nearest:
         return f"none of {pool.invalid} combinations is a network; accepted: choices that fit together"
-    lines = [f"none of the {pool.over} networks that were scanned may fit {budget_ms:g} ms. The nearest:"]
+    most = f"{limits.most_ms:g} ms" + (f" and {limits.max_memory_mb:g} MB" if limits.max_memory_mb is not None else "")
+    lines = [f"none of the {pool.over} networks that were scanned may fit {most}. The nearest:"]
     for row in pool.nearest:
         chosen = " ".join(f"{name}={value}" for name, value in row.params.items())
-        lines.append(f"  predicted {row.latency_ms:.1f} ms [{row.lower_ms:.1f}, {row.upper_ms:.1f}]  {chosen}")
+        memory = f", {row.memory_mb:.0f} MB" if row.memory_mb is not None and limits.max_memory_mb is not None else ""
+        lines.append(f"  predicted {row.latency_ms:.1f} ms [{row.lower_ms:.1f}, {row.upper_ms:.1f}]{memory}  {chosen}")
     least = pool.nearest[0]
+    needs = []
+    if least.lower_ms > limits.most_ms:
+        needs.append(f"with a budget of {least.lower_ms:.1f} ms, and surely does with {least.upper_ms:.1f}")
+    if limits.max_memory_mb is not None and (least.memory_mb or 0.0) > limits.max_memory_mb:
+        needs.append(f"with a limit of {least.memory_mb:.0f} MB")
     lines.append(
-        f"The first may fit with a budget of {least.lower_ms:.1f} ms, and surely does with {least.upper_ms:.1f}; "
-        "or widen the space: fewer channels, smaller images, fewer pillars"
+        f"The first may fit {', and '.join(needs)}; or widen the space: fewer channels, smaller images, fewer pillars"
     )
     return "\n".join(lines)
 
@@ -118,7 +132,7 @@ def pool_of(
 
 
 def _scanned(search: ResolvedSearch, backend: Backend, say: Say) -> StudyPool:
-    say(f"scanning the space for what fits {search.config.constraints.budget_ms:g} ms")
+    say(f"scanning the space for what fits {search.config.constraints.most_ms:g} ms")
     scanned, invalid = backend.scan(search, LARGEST)
     pool = what_may_fit(search, scanned, invalid)
     rest = "the others are never tried" if pool.listed else "more of the space is looked at around the best"
@@ -134,10 +148,11 @@ def what_may_fit(search: ResolvedSearch, scanned: Sequence[Scanned], invalid: in
         scanned: networks with their latencies.
         invalid: combinations that are none.
     """
-    rows = tuple(row for row in scanned if row.lower_ms <= search.config.constraints.budget_ms)
+    limits = search.config.constraints
+    rows = tuple(row for row in scanned if _excess(row, limits) <= 0)
     size = search.space.size()
     listed = size is not None and len(scanned) + invalid >= size
-    nearest = () if rows else tuple(sorted(scanned, key=lambda row: row.lower_ms)[:NEAREST])
+    nearest = () if rows else tuple(sorted(scanned, key=lambda row: _excess(row, limits))[:NEAREST])
     return StudyPool(rows, len(scanned) - len(rows), invalid, listed, nearest=nearest)
 
 
@@ -162,10 +177,10 @@ def _wider(
         around = neighbours(search.space, record.params, len(ended) * 1_000 + record.number)
         found = [params for params in around if params_key(params) not in seen]
         new |= {params_key(params): params for params in found[:WIDENED]}
-    budget_ms = search.config.constraints.budget_ms
     scanned, invalid = backend.scan(search, LARGEST, list(new.values())) if new else ((), 0)
     known = {(row.network, row.latency_ms) for row in pool.rows if row.network}  # in INT8 it is another row
-    rows = tuple(row for row in scanned if row.lower_ms <= budget_ms and (row.network, row.latency_ms) not in known)
+    may_fit = (row for row in scanned if _excess(row, search.config.constraints) <= 0)
+    rows = tuple(row for row in may_fit if (row.network, row.latency_ms) not in known)
     say(f"{len(rows)} networks more that may fit, of {len(new)} around the best {len(best)}")
     over = pool.over + len(scanned) - len(rows)
     return StudyPool((*pool.rows, *rows), over, pool.invalid + invalid, False, len(ended))
@@ -207,7 +222,7 @@ def next_job(
     tried = dict.fromkeys([*(place for place in known if place not in paused), *left_out], True)
     if len(tried) >= len(pool.rows):
         return None
-    budget_ms = search.config.constraints.budget_ms
+    budget_ms = search.config.constraints.most_ms
     results = [result for record in records for result in _results(record, budget_ms)]
     epochs = search.config.fidelity.epochs
     elsewhere = {

@@ -47,7 +47,7 @@ def run_to_the_winner(
     combinations = f"{size} combinations" if size is not None else "very many combinations"
     say(
         f"study {folder}: {len(search.space.choices)} choices ({combinations}), "
-        f"budget {search.config.constraints.budget_ms:g} ms on {search.config.device.title}, "
+        f"budget {search.config.constraints.most_ms:g} ms on {search.config.device.title}, "
         f"{search.config.trials} {'full trainings' if search.config.sampler == MODEL else 'trials'}"
     )
     unchecked = why_unchecked(search.config.device.check)

@@ -74,7 +74,7 @@ class Study:
     @property
     def outcome(self) -> Outcome:
         """What all trials so far amount to."""
-        return Outcome(tuple(self.records), self.search.config.constraints.budget_ms)
+        return Outcome(tuple(self.records), self.search.config.constraints.most_ms)
 
     @property
     def busy_elsewhere(self) -> bool:

@@ -91,7 +91,7 @@ def load_study(folder: Path) -> StudyView:
     config = load_config(file, SearchConfig)
     records = records_of(open_for_reading(folder, config.storage), config.fidelity.epochs)
     shown = tuple(record for record in records if record.state != "waiting")
-    outcome, race = Outcome(shown, config.constraints.budget_ms), read_race(folder)
+    outcome, race = Outcome(shown, config.constraints.most_ms), read_race(folder)
     # A race of other trials than would run now, or of a search that has none any more, has had its time.
     if race is None or {record.number for record in outcome.contenders(config.race.networks)} != set(race.scores):
         return StudyView(folder, config, outcome)

@@ -61,11 +61,13 @@ class ModuleRow(Interval):
 
     `kernels` stand costliest first: all `kernel_count` of them, or as many as the device was asked to keep. Of a
     measured module `latency_ms` is the median, and the interval that of the median; `measured` holds all the rest.
+    `memory_mb` is that of weights and activations where it is predicted; of a measurement see `measured`.
     """
 
     identity: str = ""
     kernel_count: int = 0
     gflops: Amount = 0.0
+    memory_mb: Amount | None = None
     kernels: tuple[Kernel, ...] = ()
     measured: Measured | None = None
 

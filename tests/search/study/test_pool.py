@@ -188,6 +188,4 @@ def test_a_pool_of_a_space_that_is_not_listed_follows_the_best(tmp_path: Path) -
     wider = [call for call in backend.calls if call.startswith("scan of")]
     assert len(wider) == sum("networks more that may fit" in line for line in said) >= 1
     first = {json.dumps(row.params, sort_keys=True) for row in pool.rows[: few - pool.over]}
-    assert {
-        json.dumps(record.params, sort_keys=True) for record in study.records
-    } - first  # some of them were tried
+    assert {json.dumps(record.params, sort_keys=True) for record in study.records} - first  # some of them were tried
