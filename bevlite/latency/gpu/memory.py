@@ -28,13 +28,13 @@ def engine_memory_mb(graph: Graph, fused: FusedGraph, precision: str) -> float:
 
 
 def _weights(fused: FusedGraph, each: int) -> int:
-    sizes: dict[str, int] = {}
-    for group in fused.groups:
-        for name, tensor in group.inputs.items():
-            if name in fused.constants:
-                size = tensor.numel if _in_int8(group, tensor) else _bytes(tensor, each)
-                sizes[name] = max(size, sizes.get(name, 0))
-    return sum(sizes.values())
+    """Kernel by kernel: each has its weights in an order of its own, shared ones too."""
+    return sum(
+        tensor.numel if _in_int8(group, tensor) else _bytes(tensor, each)
+        for group in fused.groups
+        for name, tensor in group.inputs.items()
+        if name in fused.constants
+    )
 
 
 def _in_int8(group: Group, tensor: Tensor) -> bool:

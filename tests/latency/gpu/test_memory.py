@@ -52,10 +52,10 @@ def test_a_shortcut_is_held_until_it_is_added() -> None:
     assert found == 2 * (3 * WEIGHTS + 3 * MAP)
 
 
-def test_outputs_live_to_the_end_and_a_shared_weight_is_held_once() -> None:
+def test_outputs_live_to_the_end_and_each_kernel_has_its_weights() -> None:
     nodes = [conv("x", "a", "early"), conv("early", "a", "1"), conv("1", "a", "2"), conv("2", "a", "y")]
     found = memory(model(nodes, {"a": (8, 8, 3, 3)}, ["early", "y"]))
-    assert found == 2 * (WEIGHTS + 3 * MAP)
+    assert found == 2 * (4 * WEIGHTS + 3 * MAP)
 
 
 def test_a_network_holds_at_least_its_weights() -> None:
