@@ -259,6 +259,7 @@ def model_sampler(
     from search.model.sampler import ModelSampler
     from search.study.local_backend import as_scanned
     from search.study.pool import nothing_fits, what_may_fit
+    from search.study.proposals import arrays_of
 
     search = _load(config, overrides, budget_ms, None, need_data=False)
     found = scan_space(config, budget_ms=budget_ms, count=count, seed=seed, cache=cache, overrides=overrides)
@@ -267,7 +268,7 @@ def model_sampler(
     if not pool.rows:
         raise NothingFound(nothing_fits(pool, search.config.constraints))
     return ModelSampler(
-        search.space, pool.arrays(limit), budget_ms=limit, goal=search.config.goal, seed=seed,
+        search.space, arrays_of(pool, limit), budget_ms=limit, goal=search.config.goal, seed=seed,
         startup_trials=search.startup_trials,
     )  # fmt: skip
 

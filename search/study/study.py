@@ -24,7 +24,8 @@ from search.space.space import Params
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
-from search.study.pool import Next, drawn_job, next_job, pool_of
+from search.study.pool import pool_of
+from search.study.proposals import Next, drawn_job, next_job
 from search.study.records import TrialRecord, spent
 from search.study.sampling import params_key, sampler_for
 from search.study.store import BY_HAND, Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of

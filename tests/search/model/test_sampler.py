@@ -11,6 +11,7 @@ import pytest
 from search.model.proposal import Pool
 from search.model.sampler import ModelSampler
 from search.study.pool import StudyPool, what_may_fit
+from search.study.proposals import arrays_of
 from tests.search.fakes import FakeBackend, accuracy, load
 
 
@@ -18,7 +19,7 @@ def sampler_of(folder: Path, budget_ms: float = 60.0) -> tuple[ModelSampler, Stu
     search = load(folder)
     pool = what_may_fit(search, *FakeBackend(folder).scan(search, 100))
     worth = [accuracy(search.space.build(search.base, params, "x"), 4) for params in pool.params]
-    return ModelSampler(search.space, pool.arrays(budget_ms), budget_ms=budget_ms, startup_trials=4), pool, worth
+    return ModelSampler(search.space, arrays_of(pool, budget_ms), budget_ms=budget_ms, startup_trials=4), pool, worth
 
 
 def test_an_objective_of_ones_own(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from search.report.report import render
 from search.report.words import gain_lines, status_lines, why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of, read_pool
+from search.study.proposals import arrays_of
 from search.study.study import Study
 from search.study.view import load_study
 from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
@@ -43,7 +44,7 @@ def test_it_finds_the_best_of_what_fits(tmp_path: Path) -> None:
     study, backend = run_study(tmp_path, MODEL)
     space, base = study.search.space, study.search.base
     pool = pool_of(study.search, study.folder, backend, lambda _: None)
-    chances = pool.arrays(60.0).fits
+    chances = arrays_of(pool, 60.0).fits
     worth = {
         json.dumps(row.params, sort_keys=True): chance * accuracy(space.build(base, row.params, "x"), 4)
         for row, chance in zip(pool.rows, chances, strict=True)
@@ -147,7 +148,7 @@ def test_nothing_fits(tmp_path: Path) -> None:
 
 def test_the_chance_to_fit_follows_the_band() -> None:
     rows = tuple(Scanned({}, median, 0.8 * median, 1.25 * median) for median in (40.0, 60.0, 70.0))
-    fits = StudyPool(rows, 0, 0).arrays(60.0).fits
+    fits = arrays_of(StudyPool(rows, 0, 0), 60.0).fits
     assert fits[1] == pytest.approx(0.5) and fits[0] > 0.99 and 0.0 < fits[2] < 0.1
     assert np.all(np.diff(fits) < 0)
 
