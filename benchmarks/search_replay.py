@@ -13,8 +13,9 @@ budget, accuracies that saturate and interact, each training with noise of its o
 training. `--lies` is how far networks differ in how fast they learn: 0 and early ranks are those of the end. Cost is
 counted in full trainings. A search is done when what it has trained to the end dominates 98 % of the area that the best
 networks within the budget dominate.
-Every sampler is given the same knowledge of what fits: one of Optuna's is asked again, for nothing and some times,
-until it proposes a network within the budget that was not trained; then chance decides. Each starts in its own way. The
+Every sampler is given the same knowledge of what fits: as a search has them (`sampler: tpe`), the network that fits and
+is nearest to a proposal of Optuna's is trained; by itself, a sampler is asked again, for nothing and some times, until
+it proposes a network within the budget that was not trained, and then chance decides. Each starts in its own way. The
 first row is what one needs who knows all accuracies, and takes what adds most each time.
 """
 
@@ -36,7 +37,9 @@ from scipy.stats import spearmanr
 
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import TRUST, trusted
-from search.space.space import Params, Space
+from search.space.ranked import Ranked
+from search.space.samplers import make_sampler
+from search.study.sampling import nearest
 
 HERE = Path(__file__).resolve().parent
 SHARE = 0.98
@@ -135,8 +138,32 @@ def chance(table: Table, seed: int, train: Train) -> None:
         train(int(number))
 
 
-def by_optuna(make: Callable[[int], optuna.samplers.BaseSampler], ordered: bool) -> Search:
-    """A sampler of Optuna, for accuracy and latency; with `ordered` it gets values that are numbers as ranks."""
+def by_optuna(name: str) -> Search:
+    """A sampler of Optuna as `sampler: NAME` has it: what fits and is nearest to its proposal is trained."""
+
+    def search(table: Table, seed: int, train: Train) -> None:
+        """Train what stands for its proposals."""
+        ranked, free = Ranked(table.space), np.flatnonzero(table.latency_ms <= table.budget_ms).tolist()
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler(name, seed, START))
+        kept = optuna.create_study(directions=["maximize", "minimize"])  # what was trained, in values
+        while free:
+            asked = study.ask()
+            place = nearest(
+                table.space, [table.params[i] for i in free], ranked.suggest(asked), seed * 1000 + len(free)
+            )
+            number = free.pop(place)
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)  # what is trained may be another one
+            kept.enqueue_trial(table.params[number])
+            trained = kept.ask()
+            table.space.sample(trained)
+            kept.tell(trained, [train(number), float(table.latency_ms[number])])
+            study.add_trial(ranked.seen(kept.get_trials(deepcopy=False)[-1]))
+
+    return search
+
+
+def alone(make: Callable[[int], optuna.samplers.BaseSampler]) -> Search:
+    """A sampler of Optuna by itself, to whom values are names: asked again some times, then chance decides."""
 
     def search(table: Table, seed: int, train: Train) -> None:
         """Train what the sampler proposes."""
@@ -147,53 +174,23 @@ def by_optuna(make: Callable[[int], optuna.samplers.BaseSampler], ordered: bool)
         while done != fits:
             for _ in range(ASKED):
                 trial = study.ask()
-                number = places[json.dumps(_chosen(table.space, trial, ordered), sort_keys=True)]
+                number = places[json.dumps(table.space.sample(trial), sort_keys=True)]
                 if number in fits and number not in done:
                     break
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 number = int(rng.choice(sorted(fits - done)))
-                study.enqueue_trial(_given(table, number, ordered))
+                study.enqueue_trial(table.params[number])
                 trial = study.ask()
-                _chosen(table.space, trial, ordered)
+                table.space.sample(trial)
             done.add(number)
             study.tell(trial, [train(number), float(table.latency_ms[number])])
 
     return search
 
 
-def _chosen(space: Space, trial: optuna.Trial, ordered: bool) -> Params:
-    if not ordered:
-        return space.sample(trial)
-    found: Params = {}
-    for name, choice in space.choices.items():
-        options = choice.options
-        if not space.active(choice, found):
-            continue
-        if all(isinstance(value, (int, float)) for value in options):
-            found[name] = options[trial.suggest_int(name, 0, len(options) - 1)]
-        else:
-            found[name] = trial.suggest_categorical(name, options)
-    return found
-
-
-def _given(table: Table, number: int, ordered: bool) -> Params:
-    """What a network chose, as `_chosen` asks for it."""
-    found = dict(table.params[number])
-    if ordered:
-        for name, value in found.items():
-            options = table.space.choices[name].options
-            if all(isinstance(option, (int, float)) for option in options):
-                found[name] = options.index(value)
-    return found
-
-
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START)
-
-
-def _multivariate(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, multivariate=True, group=True)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, multivariate=False)
 
 
 def _nsga2(seed: int) -> optuna.samplers.BaseSampler:
@@ -202,9 +199,11 @@ def _nsga2(seed: int) -> optuna.samplers.BaseSampler:
 
 SEARCHES: dict[str, Search] = {
     "chance, of what fits": chance,
-    "NSGA-II": by_optuna(_nsga2, ordered=False),
-    "TPE, each choice by itself": by_optuna(_tpe, ordered=False),
-    "TPE, together, ordered": by_optuna(_multivariate, ordered=True),
+    "NSGA-II by itself": alone(_nsga2),
+    "TPE by itself, each choice alone": alone(_tpe),
+    "`sampler: nsga2`": by_optuna("nsga2"),
+    "`sampler: tpe`": by_optuna("tpe"),
+    "`sampler: gp`": by_optuna("gp"),
     "model, full trainings": model,
     "model, pausing (`sampler: model`)": pausing,
 }

@@ -15,7 +15,7 @@ from search.config import ResolvedSearch
 from search.model.encoding import Encoding
 from search.space.ranked import Ranked
 from search.space.samplers import MODEL, make_sampler
-from search.space.space import Params
+from search.space.space import Params, Space
 from search.study.store import DIRECTIONS
 
 
@@ -58,10 +58,21 @@ def draw(
     free = [params for params in pool if params_key(params) not in taken]
     if not free:
         return None
-    ranked, encoding = Ranked(search.space), Encoding(search.space)
+    ranked = Ranked(search.space)
     scratch = optuna.create_study(directions=DIRECTIONS, sampler=sampler_for(search, len(known)))
     scratch.add_trials([ranked.seen(trial) for trial in known])
-    proposed = ranked.suggest(scratch.ask())
+    return free[nearest(search.space, free, ranked.suggest(scratch.ask()), seed_of(search, len(known)))]
+
+
+def nearest(space: Space, free: Sequence[Params], proposed: Params, seed: int) -> int:
+    """Which of some networks is nearest to a proposal, by what was chosen (numbers by rank); chance where several are.
+
+    Args:
+        space: whose choices the parameters are.
+        free: the networks; at least one.
+        proposed: what a sampler proposes.
+        seed: of chance.
+    """
+    encoding = Encoding(space)
     apart = np.abs(encoding.chosen(free) - encoding.chosen([proposed])).sum(axis=1)
-    nearest = np.flatnonzero(apart <= apart.min() + 1e-9)
-    return free[int(np.random.default_rng(seed_of(search, len(known))).choice(nearest))]
+    return int(np.random.default_rng(seed).choice(np.flatnonzero(apart <= apart.min() + 1e-9)))
