@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ def run_command(
     import signal
 
     from search.api import run_search
+    from search.report.live import watching
     from search.report.words import best_line, gain_lines
     from search.study.workers import interrupt
     from search.terminal import make_console, speaker
@@ -48,20 +50,21 @@ def run_command(
     say = speaker(console)
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        view = run_search(
-            config,
-            out,
-            budget_ms=budget_ms,
-            trials=trials,
-            data=data,
-            devices=devices,
-            workers=workers,
-            hours=hours,
-            gpus=gpus,
-            replay=replay,
-            overrides=overrides,
-            say=say,
-        )
+        with watching(out, console):
+            view = run_search(
+                config,
+                out,
+                budget_ms=budget_ms,
+                trials=trials,
+                data=data,
+                devices=devices,
+                workers=workers,
+                hours=hours,
+                gpus=gpus,
+                replay=replay,
+                overrides=overrides,
+                say=say,
+            )
     except KeyboardInterrupt:
         again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
         typer.echo(f"stopped; nothing that was finished is lost. Go on with: {again}", err=True)
@@ -76,11 +79,25 @@ def run_command(
 
 
 @app.command("status")
-def status_command(study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP)) -> None:
+def status_command(
+    study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
+    watch: bool = typer.Option(False, "--watch", help="Keep it on the terminal, with a table, until Ctrl-C."),
+) -> None:
     """How far a study is."""
+    import time
+
     from search.api import search_status
     from search.report.words import status_lines
+    from search.terminal import make_console
 
+    console = make_console()
+    if watch and console.is_terminal:
+        from search.report.live import watching
+
+        search_status(study)  # one that is none is said at once
+        with suppress(KeyboardInterrupt), watching(study, console):
+            while True:
+                time.sleep(1)
     for line in status_lines(search_status(study)):
         typer.echo(line)
 

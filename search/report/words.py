@@ -17,12 +17,7 @@ def status_lines(view: StudyView) -> list[str]:
     """How far a study is, what runs, and what is best so far."""
     config, outcome = view.config, view.outcome
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items()) or "no trials"
-    lines = [f"{view.folder}: {len(outcome.records)} of {config.trials} trials ({counts})"]
-    if config.sampler == MODEL:
-        full = spent(outcome.records, config.fidelity.rungs) / config.fidelity.epochs
-        lines = [
-            f"{view.folder}: {len(outcome.records)} trials ({counts}); {full:.1f} of {config.trials} full trainings"
-        ]
+    lines = [f"{view.folder}: {spent_words(view)} ({counts})"]
     for record in outcome.records:
         if record.state == "running":
             at_work = view.is_at_work(record)
@@ -30,6 +25,15 @@ def status_lines(view: StudyView) -> list[str]:
             lines.append(f"trial {record.number} {words} (epoch {record.last_epoch} done)  {record.params_text}")
     lines.append(f"budget {outcome.budget_ms:g} ms, {config.device.title}; accuracy on {outcome.where}")
     return [*lines, best_line(view)]
+
+
+def spent_words(view: StudyView) -> str:
+    """How many trials there are of how many; of the model, what was spent of what may be."""
+    config, records = view.config, view.outcome.records
+    if config.sampler != MODEL:
+        return f"{len(records)} of {config.trials} trials"
+    full = spent(records, config.fidelity.rungs) / config.fidelity.epochs
+    return f"{len(records)} trials; {full:.1f} of {config.trials} full trainings"
 
 
 def best_line(view: StudyView) -> str:

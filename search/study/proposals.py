@@ -44,12 +44,14 @@ class Next:
     """What is worked on next, and why, in words: a paused trial by its number, or a network that is new.
 
     over: what is to be gained anywhere is less than what a training differs from another of the same network.
+    gain: what the model expects it to add; None where it does not know enough yet, or is not asked.
     """
 
     params: Params
     words: str
     trial: int | None = None
     over: str = ""
+    gain: float | None = None
 
 
 def next_job(
@@ -114,7 +116,9 @@ def next_job(
         else ""
     )
     waiting = paused.get(found.number)
-    return Next(pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over)
+    return Next(
+        pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over, found.gain
+    )
 
 
 def drawn_job(

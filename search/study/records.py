@@ -31,7 +31,7 @@ class TrialRecord:
 
     What runs in INT8 is worth what it is worth once it is quantized (`quantized`). `inherited` is the trial whose
     weights it started from, pruned, and `trained_in` the one that trained its network. `unexpected`: it failed by what
-    says nothing of its network.
+    says nothing of its network. `gain`: what the model expected it to add when it was last taken up.
 
     `latency` is the one that counts. Of a measured trial `engines` is the plain sum of its engines, and `whole` the
     network as one engine, where it was measured so; `whole_problem` says why it cannot be.
@@ -57,6 +57,7 @@ class TrialRecord:
     inherited: int | None = None
     trained_in: int | None = None
     unexpected: bool = False
+    gain: float | None = None
 
     @property
     def score(self) -> dict[str, Any] | None:
@@ -175,6 +176,7 @@ def read_record(trial: FrozenTrial, full_epochs: int, wholes: Mapping[str, Mappi
         inherited=attrs.get("inherited"),
         trained_in=attrs.get("trained_in"),
         unexpected=bool(attrs.get("unexpected")),
+        gain=attrs.get("gain"),
     )
 
 

@@ -268,8 +268,9 @@ class Study:
             self._said_over = True
             self._say(f"it may end here: {found.over}")
         if found.trial is not None:
-            return self._go_on(trials[found.trial], found.words)
-        self.study.enqueue_trial(found.params, user_attrs={"proposed": found.words} if found.words else None)
+            return self._go_on(trials[found.trial], found)
+        said = {"proposed": found.words, "gain": found.gain} if found.words else None
+        self.study.enqueue_trial(found.params, user_attrs=said)
         return self._ask(trials)
 
     def _is_too_large(self, params: Params) -> bool:
@@ -285,14 +286,15 @@ class Study:
         self._too_large.add(params_key(params))
         return True
 
-    def _go_on(self, trial: FrozenTrial, words: str) -> Job:
+    def _go_on(self, trial: FrozenTrial, found: Next) -> Job:
         """Take a paused trial; nobody else can, who would have to hold the lock of asking."""
         lock = FileLock(trial_lock(self.folder, trial.number))
         lock.acquire()
         going = optuna.Trial(self.study, trial._trial_id)
         going.set_user_attr("host", platform.node())
         going.set_user_attr("paused", False)
-        return Job(going, lock, f"goes on   {words}")
+        going.set_user_attr("gain", found.gain)
+        return Job(going, lock, f"goes on   {found.words}")
 
     def _adopt(self, trial: FrozenTrial) -> FileLock | None:
         """The lock of a running trial whose process is gone; None while it lives.

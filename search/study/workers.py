@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ from search.config import ResolvedSearch
 from search.study.backend import Backend
 from search.study.gpus import chosen_gpus, gpus_of
 from search.study.study import Study
-from search.terminal import Say, make_console, speaker
+from search.terminal import Say
 
 REPLACED = 3
 """Times that a worker which was killed is replaced, on average over all of them."""
@@ -41,21 +41,26 @@ def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     gpus = chosen_gpus(None) if gpus is None else gpus
     running: dict[int, SpawnProcess] = {}
+    heard: list[Connection] = []
     ended: list[str] = []
 
     def begin(index: int) -> None:
-        work = (study.search, study.folder, study.backend, study.until)
+        hears, tells = context.Pipe(duplex=False)
+        work = (study.search, study.folder, study.backend, study.until, tells)
         worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
         with environment(_share(index, count, devices, gpus)), _interrupt_ignored():
             worker.start()
+        tells.close()  # the worker's end of it is its own: when it is gone, so is the line
         running[index] = worker
+        heard.append(hears)
 
     try:
         for index in range(count):
             begin(index)
         say(f"{count} workers, each with {_threads(count)} of {_cores()} cores")
         while running:
-            wait([worker.sentinel for worker in running.values()])
+            wait([*(worker.sentinel for worker in running.values()), *heard])
+            _pass_on(heard, say)
             for index, worker in [(i, w) for i, w in running.items() if not w.is_alive()]:
                 worker.join()
                 del running[index]
@@ -71,6 +76,8 @@ def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str
             worker.terminate()
         for worker in running.values():
             worker.join()
+    while heard:
+        _pass_on(heard, say)
     if ended and study.unfinished:
         raise BevliteError(
             f"{study.folder}: ended before its time: {', '.join(sorted(ended))}; the same command goes on"
@@ -79,13 +86,25 @@ def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str
         say(f"ended before its time: {', '.join(sorted(ended))}; the other workers did its work")
 
 
-def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None) -> None:
-    """The whole of one worker process."""
+def _pass_on(heard: list[Connection], say: Say) -> None:
+    """Say what workers have said; of one that is gone nothing more will come."""
+    for line in heard[:]:
+        while line.poll():
+            try:
+                say(line.recv())
+            except (EOFError, OSError):
+                line.close()
+                heard.remove(line)
+                break
+
+
+def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None, tells: Connection) -> None:
+    """The whole of one worker process; each has a line of its own, which dies with it and blocks nobody."""
     signal.signal(signal.SIGTERM, interrupt)
     _end_with_parent()
     name = multiprocessing.current_process().name
     try:
-        Study(search, folder, backend, speaker(make_console()), until).run()
+        Study(search, folder, backend, tells.send, until).run()
     except KeyboardInterrupt:
         sys.exit(130)
     except (BevliteError, OSError) as error:
