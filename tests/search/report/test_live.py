@@ -34,7 +34,7 @@ def test_front_and_what_waits(tmp_path: Path) -> None:
         assert f"{record.accuracy:.4f}" in row and "4/4" in row
     paused = [record for record in view.outcome.records if record.state == "paused"]
     paused.sort(key=lambda record: -(record.last_accuracy or 0))
-    assert [int(n) for n in re.findall(r"^(\d+)\s+paused", text, re.M)] == [record.number for record in paused[:5]]
+    assert [int(n) for n in re.findall(r"^(\d+)\s+│ paused", text, re.M)] == [record.number for record in paused[:5]]
     assert len(paused) > 0
     epochs = spent(view.outcome.records, (1, 2, 4))
     assert lines(view)[0].startswith(f"{len(view.outcome.records)} trials; {epochs / 4:.1f} of 12 full trainings (")
