@@ -37,9 +37,9 @@ from scipy.stats import spearmanr
 
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import TRUST, trusted
-from search.space.ranked import Ranked
+from search.space.ranked import NOTED, Ranked
 from search.space.samplers import make_sampler
-from search.study.sampling import nearest
+from search.study.sampling import nearest, notes_of
 
 HERE = Path(__file__).resolve().parent
 SHARE = 0.98
@@ -153,7 +153,7 @@ def by_optuna(name: str) -> Search:
             )
             number = free.pop(place)
             study.tell(asked, state=optuna.trial.TrialState.FAIL)  # what is trained may be another one
-            kept.enqueue_trial(table.params[number])
+            kept.enqueue_trial(table.params[number], user_attrs={NOTED: notes_of(asked)})
             trained = kept.ask()
             table.space.sample(trained)
             kept.tell(trained, [train(number), float(table.latency_ms[number])])

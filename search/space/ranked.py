@@ -10,6 +10,9 @@ from optuna.trial import FrozenTrial
 
 from search.space.space import Choice, Params, Space
 
+NOTED = "noted"
+"""User attribute of a trial: what the sampler noted of the proposal that it stands for, such as a generation."""
+
 
 class Ranked:
     """Translates between the values of a study and the ranks that a sampler sees.
@@ -53,7 +56,7 @@ class Ranked:
             params=params,
             distributions=distributions,
             user_attrs=trial.user_attrs,
-            system_attrs=trial.system_attrs,
+            system_attrs={**trial.system_attrs, **trial.user_attrs.get(NOTED, {})},
             intermediate_values=trial.intermediate_values,
             trial_id=trial._trial_id,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Next:
 
     over: what is to be gained anywhere is less than what a training differs from another of the same network.
     gain: what the model expects it to add; None where it does not know enough yet, or is not asked.
+    noted: what a sampler of Optuna noted of its proposal.
     """
 
     params: Params
@@ -52,6 +53,7 @@ class Next:
     trial: int | None = None
     over: str = ""
     gain: float | None = None
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
 
 def next_job(
@@ -125,8 +127,8 @@ def drawn_job(
     search: ResolvedSearch, pool: StudyPool, trials: Sequence[FrozenTrial], without: Collection[str] = ()
 ) -> Next | None:
     """The network that a sampler of Optuna is nearest to proposing; None where none is left."""
-    params = draw(search, trials, pool.params, without)
-    return Next(params, "") if params is not None else None
+    found = draw(search, trials, pool.params, without)
+    return Next(found.params, "", noted=found.noted) if found is not None else None
 
 
 def _results(record: TrialRecord, budget_ms: float) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,17 @@ def params_key(params: Mapping[str, Any]) -> str:
     return json.dumps(dict(params), sort_keys=True)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A network that stands for a proposal, and what the sampler noted of that."""
+
+    params: Params
+    noted: dict[str, Any]
+
+
 def draw(
     search: ResolvedSearch, trials: Iterable[FrozenTrial], pool: Sequence[Params], without: Collection[str] = ()
-) -> Params | None:
+) -> Drawn | None:
     """The network of the pool that is nearest to what the sampler proposes; None where all were tried.
 
     What it proposes may be over the budget, no network at all, or one that was tried: the nearest one that may fit and
@@ -61,7 +70,14 @@ def draw(
     ranked = Ranked(search.space)
     scratch = optuna.create_study(directions=DIRECTIONS, sampler=sampler_for(search, len(known)))
     scratch.add_trials([ranked.seen(trial) for trial in known])
-    return free[nearest(search.space, free, ranked.suggest(scratch.ask()), seed_of(search, len(known)))]
+    asked = scratch.ask()
+    place = nearest(search.space, free, ranked.suggest(asked), seed_of(search, len(known)))
+    return Drawn(free[place], notes_of(asked))
+
+
+def notes_of(asked: optuna.Trial) -> dict[str, Any]:
+    """What a sampler noted of its proposal, for the trial that stands for it."""
+    return dict(asked.storage.get_trial(asked._trial_id).system_attrs)
 
 
 def nearest(space: Space, free: Sequence[Params], proposed: Params, seed: int) -> int:

@@ -19,6 +19,7 @@ from bevlite.locks import FileLock
 from search.config import ResolvedSearch, data_fingerprint
 from search.latency.log import NoLatency
 from search.latency.summary import LatencySummary
+from search.space.ranked import NOTED
 from search.space.samplers import MODEL
 from search.space.space import Params
 from search.study.backend import Backend
@@ -269,7 +270,7 @@ class Study:
             self._say(f"it may end here: {found.over}")
         if found.trial is not None:
             return self._go_on(trials[found.trial], found)
-        said = {"proposed": found.words, "gain": found.gain} if found.words else None
+        said = {"proposed": found.words, "gain": found.gain} if found.words else {NOTED: dict(found.noted)}
         self.study.enqueue_trial(found.params, user_attrs=said)
         return self._ask(trials)
 

@@ -8,11 +8,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from search.space.neighbours import neighbours
-from search.space.ranked import Ranked
+from search.space.ranked import NOTED, Ranked
 from search.space.space import Space
 from search.study.sampling import draw, params_key
 from search.study.store import DIRECTIONS
-from tests.search.fakes import SEARCH, load
+from tests.search.fakes import SEARCH, load, run_study
 
 SPACE = Space.model_validate(
     {
@@ -61,8 +61,8 @@ def test_what_stands_for_a_proposal_is_near_free_and_in_the_pool(tmp_path: Path)
     search = load(tmp_path, SEARCH.replace("sampler: tpe", "sampler: random"))
     every = [params for params in search.space.combinations() or () if params["camera"] != "r50"]
     study, tried = optuna.create_study(directions=DIRECTIONS), []
-    while (params := draw(search, study.trials, every, [params_key(every[0])])) is not None:
-        study.enqueue_trial(params)
+    while (found := draw(search, study.trials, every, [params_key(every[0])])) is not None:
+        study.enqueue_trial(found.params)
         trial = study.ask()
         tried.append(params_key(search.space.sample(trial)))
         study.tell(trial, [0.5, 20.0])
@@ -81,3 +81,12 @@ def test_neighbours_differ_by_one_choice() -> None:
     without = next(one for one in found if one["camera"] == "none")
     back = next(one for one in neighbours(SPACE, without, 0) if one["camera"] == "large")
     assert back["channels"] in (32, 64, 256)  # what a change makes possible is drawn
+
+
+def test_generations_go_on_with_what_stands_for_proposals(tmp_path: Path) -> None:
+    """NSGA-II notes which generation a proposal belongs to; without it all of a search is its first one."""
+    text = SEARCH.replace("sampler: tpe", "sampler: nsga2").replace("min_trials: 4", "min_trials: 40")
+    study, _ = run_study(tmp_path, text, trials=13)
+    noted = [trial.user_attrs[NOTED] for trial in study.study.trials]
+    generations = [next(value for key, value in one.items() if key.endswith(":generation")) for one in noted[1:]]
+    assert generations[:3] == [0, 0, 0] and max(generations) >= 2 and generations == sorted(generations)
