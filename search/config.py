@@ -67,6 +67,9 @@ class SearchConfig(Config):
     known: str | None = Field(
         default=None, description="a folder of what trainings gave, shared by searches of the same data and recipe"
     )
+    disk_gb: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="what the study folder may take, in GB; no limit without"
+    )
     storage: str | None = Field(default=None, description="database URL; by default SQLite in the folder")
 
     @field_validator("sampler")

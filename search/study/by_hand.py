@@ -17,6 +17,7 @@ from search.space.space import Choice, Params
 from search.study.backend import Backend
 from search.study.curves import ELSEWHERE
 from search.study.records import TrialRecord
+from search.study.room import REMOVED, was_removed
 from search.study.sampling import params_key
 from search.study.store import BY_HAND, open_for_run, quiet_optuna, records_of
 from search.study.view import trial_folder
@@ -113,4 +114,9 @@ def weights_of(folder: Path, record: TrialRecord) -> Path:
         raise BevliteError(f"trial {record.number}: was not trained ({record.state}); accepted: a trial that was")
     # What was quantized lies in its own run; other networks where they were trained.
     own = record.quantized is not None or record.trained_in is None
-    return trial_folder(folder, record.number if own else int(record.trained_in or 0))
+    run = trial_folder(folder, record.number if own else int(record.trained_in or 0))
+    if was_removed(run):
+        raise BevliteError(
+            f"trial {record.number}: {(run / REMOVED).read_text().strip()}; accepted: one that has weights"
+        )
+    return run

@@ -11,8 +11,10 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 
 from search.config import ResolvedSearch
+from search.model.encoding import Encoding
 from search.model.proposal import Pool, Result, first, propose
 from search.model.rungs import FEWEST
+from search.model.surrogate import Surrogate
 from search.space.space import Params
 from search.study.curves import Curve
 from search.study.pool import StudyPool
@@ -121,6 +123,43 @@ def next_job(
     return Next(
         pool.rows[found.number].params, words, waiting.number if waiting is not None else None, over, found.gain
     )
+
+
+def chances_to_win(search: ResolvedSearch, records: Sequence[TrialRecord]) -> dict[int, float]:
+    """How likely each trial with a result is, or would become, better than the best (of a front: than what is as fast).
+
+    What the model believes of networks counts, not single trainings, and how likely each keeps the budget. Empty before
+    two trials have ended.
+    """
+    budget_ms = search.config.constraints.most_ms
+    known = [record for record in records if record.rungs and record.latency_ms is not None]
+    results = [result for record in known for result in _results(record, budget_ms)]
+    ended = [record for record in known if record.state == "completed"]
+    if len(ended) < 2:
+        return {}
+    encoding, model = Encoding(search.space), Surrogate(search.config.seed)
+    model.fit(
+        encoding.rows([one.params for one in results], [one.latency_ms for one in results]),
+        np.array([one.trained for one in results]),
+        np.array([one.accuracy for one in results]),
+    )
+    mean, deviation = model.predict(
+        encoding.rows([record.params for record in known], [record.latency_ms or 0.0 for record in known])
+    )
+    fits = {record.number: _results(record, budget_ms)[-1].fits for record in known}
+    believed = {record.number: float(value) for record, value in zip(known, mean, strict=True)}
+    found = {}
+    for record, middle, spread in zip(known, mean, deviation, strict=True):
+        others = [
+            believed[one.number]
+            for one in ended
+            if one.number != record.number
+            and fits[one.number] >= min(0.5, fits[record.number])
+            and (search.config.goal == "best" or (one.latency_ms or 0.0) <= (record.latency_ms or 0.0))
+        ]
+        above = ndtr((middle - max(others)) / max(spread, 1e-9)) if others else 1.0
+        found[record.number] = float(fits[record.number] * above)
+    return found
 
 
 def drawn_job(

@@ -6,6 +6,7 @@ import errno
 import platform
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
 from search.study.pool import pool_of
-from search.study.proposals import Next, drawn_job, next_job
+from search.study.proposals import Next, chances_to_win, drawn_job, next_job
 from search.study.records import TrialRecord, spent
+from search.study.room import GB, NEVER, clear
 from search.study.sampling import params_key, sampler_for
 from search.study.store import BY_HAND, Heartbeat, OpenStudy, keep_whole, open_for_run, quiet_optuna, records_of
 from search.study.trial import TrialRunner
@@ -65,7 +67,7 @@ class Study:
             self._open: OpenStudy = open_for_run(folder, search)
         self.study = self._open.study
         self._surprises = 0
-        self._said_over = False
+        self._said_over = self._said_full = False
         self._too_large: set[str] = set()
 
     @property
@@ -128,7 +130,39 @@ class Study:
                     self._run(job)
             finally:
                 job.lock.release()
+            self._make_room()
             self.measure_winner()
+
+    @quiet_optuna()
+    def _make_room(self) -> None:
+        """Keep within the limit of the disk; a paused trial whose weights went has ended."""
+        most_gb, config = self.search.config.disk_gb, self.search.config
+        if most_gb is None:
+            return
+        with self._ask_lock:
+            records, outcome = self.records, self.outcome
+            would_win = outcome.contenders(max(1, config.race.networks)) + (
+                outcome.pareto if config.goal == "front" else []
+            )
+            keep = [n for record in would_win for n in (record.number, record.trained_in) if n is not None]
+            cleared = clear(self.folder, records, most_gb, keep, lambda: chances_to_win(self.search, records))
+            self.give_up(cleared.given_up)
+        if cleared.removed:
+            self._say(f"disk_gb   weights of trials {', '.join(map(str, cleared.removed))} went: they can hardly win")
+        if cleared.left > most_gb * GB and not self._said_full:
+            self._said_full = True
+            self._say(f"disk_gb   {cleared.left / GB:.2f} GB of {most_gb:g} are taken, and all of it may still win")
+
+    @quiet_optuna()
+    def give_up(self, paused: Sequence[int]) -> None:
+        """End paused trials whose weights are gone."""
+        trials = self.study.get_trials(deepcopy=False)
+        for number in paused:
+            trial = optuna.Trial(self.study, trials[number]._trial_id)
+            trial.set_user_attr("paused", False)
+            trial.set_user_attr("reason", f"its chance to win is below {NEVER:.0%}, and disk_gb is reached")
+            trial.set_user_attr("state", "stopped")
+            self.study.tell(trial, state=TrialState.PRUNED)
 
     def measure_winner(self, wait: bool = False) -> None:
         """Measure the winner so far as a whole network; when another one wins by that, this one too.

@@ -23,6 +23,7 @@ from search.space.samplers import MODEL
 from search.study.backend import Backend, Parent
 from search.study.curves import ELSEWHERE, Curves
 from search.study.records import State, TrialRecord
+from search.study.room import was_removed
 from search.study.store import records_of
 from search.study.view import trial_folder
 from search.terminal import Say
@@ -186,7 +187,8 @@ class TrialRunner:
         """The score of a rung from another trial of the same network: training does not see the precision plan."""
         for record in records_of(self.study, self.search.config.fidelity.epochs):
             same = record.network_hash == variant.network_hash and record.number != self.trial.number
-            if same and epoch in record.rungs and record.inherited == self.record.inherited:
+            gone = runs_in_int8(variant) and was_removed(self._folder_of(record.number))  # it would need the weights
+            if same and epoch in record.rungs and record.inherited == self.record.inherited and not gone:
                 rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): record.rungs[epoch]}
                 self.trial.set_user_attr("rungs", rungs)
                 self.trial.set_user_attr(
