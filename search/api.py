@@ -110,15 +110,22 @@ def run_search(
 
 
 def resume_search(
-    study: PathLike, *, trials: int | None = None, devices: int = 1, workers: int = 1, say: Say | None = None
+    study: PathLike,
+    *,
+    trials: int | None = None,
+    devices: int = 1,
+    workers: int | None = None,
+    hours: float | None = None,
+    gpus: str | None = None,
+    say: Say | None = None,
 ) -> StudyView:
     """Go on with a study, from the search file in its folder; arguments, result and errors are those of `run_search`.
 
     Raises:
         BevliteError: the folder holds no study.
     """
-    view = load_study(Path(study))
-    return run_search(view.search_file, study, trials=trials, devices=devices, workers=workers, say=say)
+    file = load_study(Path(study)).search_file
+    return run_search(file, study, trials=trials, devices=devices, workers=workers, hours=hours, gpus=gpus, say=say)
 
 
 def search_status(study: PathLike) -> StudyView:
@@ -245,7 +252,8 @@ def model_sampler(
         study.optimize(lambda trial: my_score(sampler.space.sample(trial)), n_trials=30)
 
     Args:
-        config: the search file; of it space, base, device, goal and startup_trials count.
+        config: the search file; of it space, base, device, goal, trials, startup_trials and the limits of latency and
+            memory count.
         budget_ms: end-to-end latency in ms, in place of the file's.
         count: how many networks are scanned at most.
         seed: of the scan's draw and of the proposals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ class ModelSampler(BaseSampler):
 
     The first objective of the study is what is maximised; further ones, such as the latency, are recorded and not
     learnt from: the pool knows the latencies. Trials under way count with what is expected of them, so a study may run
-    in parallel. A search of its own (`bevlite search run`) does more: it pauses trials and learns from their rungs.
+    in several threads; of several processes two may propose one network at the same moment. A search of its own
+    (`bevlite search run`) does more: it pauses trials and learns from their rungs.
 
     Args:
         space: whose choices the networks are.
@@ -40,6 +42,15 @@ class ModelSampler(BaseSampler):
     ) -> None:  # fmt: skip
         self.space, self.pool = space, pool
         self._budget_ms, self._goal, self._seed, self._startup = budget_ms, goal, seed, max(2, startup_trials)
+        self._one_by_one = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: with a lock of its own."""
+        return {key: value for key, value in self.__dict__.items() if key != "_one_by_one"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From another process."""
+        self.__dict__ |= state | {"_one_by_one": threading.Lock()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """None: a network is chosen as a whole, before its objective asks."""
@@ -57,8 +68,10 @@ class ModelSampler(BaseSampler):
         Raises:
             ValueError: every network of the pool was tried.
         """
-        params = dict(self.pool.params[self._next(study, trial.number)])
-        study._storage.set_trial_system_attr(trial._trial_id, CHOSEN, params)
+        with self._one_by_one:
+            params = dict(self.pool.params[self._next(study, trial.number)])
+            queued = trial.system_attrs.get("fixed_params", {})  # what a person asked for, by enqueue_trial
+            study._storage.set_trial_system_attr(trial._trial_id, CHOSEN, {**params, **queued})
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -9,8 +9,8 @@ from search.study.store import open_for_reading
 from search.study.view import StudyView
 
 
-def show_on_dashboard(view: StudyView, figures: Mapping[str, Any]) -> bool:
-    """Leave figures with the study, where optuna-dashboard finds them; whether it is installed.
+def show_on_dashboard(view: StudyView, figures: Mapping[str, Any]) -> None:
+    """Leave figures with the study, where optuna-dashboard finds them; nothing where that is not installed.
 
     Args:
         view: the study.
@@ -19,9 +19,8 @@ def show_on_dashboard(view: StudyView, figures: Mapping[str, Any]) -> bool:
     try:
         from optuna_dashboard import save_plotly_graph_object
     except ImportError:
-        return False
+        return
     study = open_for_reading(view.folder, view.config.storage)
     for name, figure in figures.items():
         if figure is not None:
             save_plotly_graph_object(study, figure, graph_object_id=name)
-    return True

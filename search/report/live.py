@@ -92,8 +92,9 @@ def seen(folder: Path) -> RenderableType:
     """The overview of a study as it is now, or why there is none."""
     try:
         return overview(load_study(folder))
-    except BevliteError as error:  # it is only being made
-        return Text(str(error), style="dim")
+    except Exception as error:  # only being made, or its database is away: the search itself says what it is
+        text = str(error) if isinstance(error, BevliteError) else type(error).__name__
+        return Text(text, style="dim")
 
 
 def _cells(record: TrialRecord, front: list[TrialRecord]) -> list[str]:

@@ -39,10 +39,12 @@ def _others(choice: Choice, value: Any) -> list[Any]:
         factor = (choice.high / choice.low) ** STEP
         moved = [value / factor, value * factor]
     else:
+        step = choice.step or 0.0
         far = (choice.high - choice.low) * STEP
+        far = max(step, round(far / step) * step) if step else far
         moved = [value - far, value + far]
     if choice.whole:
-        moved = [round(one) for one in moved]
+        moved = [min(round(moved[0]), value - 1), max(round(moved[1]), value + 1)]
     return [one for one in moved if one != value and choice.contains(one)]
 
 

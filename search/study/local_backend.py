@@ -133,12 +133,12 @@ class LocalBackend:
 
 
 def as_scanned(found: ScanResult) -> tuple[list[Scanned], int]:
-    """What a study keeps of a scan, and how many combinations are no network."""
+    """What a study keeps of a scan, and how many combinations are no network, or none of their own."""
     rows = [
         Scanned(row.params, row.latency_ms, row.lower_ms, row.upper_ms, row.network, row.memory_mb)
         for row in found.rows
     ]
-    return rows, len(found.invalid) + len(found.failed)
+    return rows, len(found.invalid) + len(found.failed) + found.same_network
 
 
 def _inherited(variant: Variant, parent: Parent) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ class StudyPool:
     rows: networks whose lower end of the latency is within the budget. over, invalid: how many are not, and how many
     combinations are no network. listed: whether that is all of the space. widened: trials that had ended when
     neighbours of the best were last added. nearest: of those that cannot fit the fastest, where none may.
+    outside: neighbours (`params_key`) that were looked at and cannot fit, so that none is looked at twice.
     """
 
     rows: tuple[Scanned, ...]
@@ -47,6 +48,7 @@ class StudyPool:
     listed: bool = True
     widened: int = 0
     nearest: tuple[Scanned, ...] = ()
+    outside: tuple[str, ...] = ()
 
     @property
     def params(self) -> list[Params]:
@@ -102,8 +104,29 @@ def pool_of(
             made = _wider(search, known, backend, say, records)
         else:
             return known
-        write_atomic(folder / FILE, json.dumps({**asdict(made), "rows": [asdict(row) for row in made.rows]}) + "\n")
+        write_atomic(folder / FILE, _text(made))
     return made
+
+
+def widened(
+    search: ResolvedSearch, folder: Path, backend: Backend, say: Say, records: Sequence[TrialRecord]
+) -> StudyPool | None:
+    """The pool with neighbours of the best so far, where all of it was tried; None where there is no more.
+
+    Nothing comes of it before a trial has ended, or when none has since the last time.
+    """
+    with FileLock(folder / ".pool.lock"):
+        known = read_pool(folder)
+        ended = sum(record.eligible for record in records)
+        if known is None or known.listed or ended <= known.widened:
+            return None
+        made = _wider(search, known, backend, say, records)
+        write_atomic(folder / FILE, _text(made))
+    return made if len(made.rows) > len(known.rows) else None
+
+
+def _text(pool: StudyPool) -> str:
+    return json.dumps({**asdict(pool), "rows": [asdict(row) for row in pool.rows]}) + "\n"
 
 
 def _scanned(search: ResolvedSearch, backend: Backend, say: Say) -> StudyPool:
@@ -146,7 +169,7 @@ def _wider(
         best = [ended[index] for index in front(points)]
     else:
         best = sorted(ended, key=lambda record: -(record.accuracy or 0.0))[:AROUND]
-    seen = {params_key(params) for params in pool.params}
+    seen = {params_key(params) for params in pool.params} | set(pool.outside)
     new: dict[str, Params] = {}
     for record in best:
         around = neighbours(search.space, record.params, len(ended) * 1_000 + record.number)
@@ -157,8 +180,10 @@ def _wider(
     may_fit = (row for row in scanned if _excess(row, search.config.constraints) <= 0)
     rows = tuple(row for row in may_fit if (row.network, row.latency_ms) not in known)
     say(f"{len(rows)} networks more that may fit, of {len(new)} around the best {len(best)}")
+    fits = {params_key(row.params) for row in rows}
+    outside = (*pool.outside, *(key for key in new if key not in fits))
     over = pool.over + len(scanned) - len(rows)
-    return StudyPool((*pool.rows, *rows), over, pool.invalid + invalid, False, len(ended))
+    return StudyPool((*pool.rows, *rows), over, pool.invalid + invalid, False, len(ended), outside=outside)
 
 
 def read_pool(folder: Path) -> StudyPool | None:
@@ -166,8 +191,10 @@ def read_pool(folder: Path) -> StudyPool | None:
     try:
         held = json.loads((folder / FILE).read_text(encoding="utf-8"))
         rows = tuple(Scanned(**row) for row in held["rows"])
-        listed, widened = bool(held.get("listed", True)), int(held.get("widened", 0))
+        over, invalid = int(held["over"]), int(held["invalid"])
+        listed = held.get("listed", len(rows) + over + invalid < LARGEST)  # one of before does not say so
         nearest = tuple(Scanned(**row) for row in held.get("nearest", ()))
-        return StudyPool(rows, int(held["over"]), int(held["invalid"]), listed, widened, nearest)
+        outside = tuple(map(str, held.get("outside", ())))
+        return StudyPool(rows, over, invalid, bool(listed), int(held.get("widened", 0)), nearest, outside)
     except (OSError, ValueError, KeyError, TypeError):
         return None

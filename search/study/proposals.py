@@ -128,13 +128,13 @@ def next_job(
 def chances_to_win(search: ResolvedSearch, records: Sequence[TrialRecord]) -> dict[int, float]:
     """How likely each trial with a result is, or would become, better than the best (of a front: than what is as fast).
 
-    What the model believes of networks counts, not single trainings, and how likely each keeps the budget. Empty before
-    two trials have ended.
+    What the model believes of networks counts, not single trainings. A trial is compared with those that keep all
+    limits and floors, and the budget as surely as it does: no other stands in its way. Empty before two have ended.
     """
     budget_ms = search.config.constraints.most_ms
     known = [record for record in records if record.rungs and record.latency_ms is not None]
     results = [result for record in known for result in _results(record, budget_ms)]
-    ended = [record for record in known if record.state == "completed"]
+    ended = [record for record in known if record.eligible]
     if len(ended) < 2:
         return {}
     encoding, model = Encoding(search.space), Surrogate(search.config.seed)
@@ -146,7 +146,6 @@ def chances_to_win(search: ResolvedSearch, records: Sequence[TrialRecord]) -> di
     mean, deviation = model.predict(
         encoding.rows([record.params for record in known], [record.latency_ms or 0.0 for record in known])
     )
-    fits = {record.number: _results(record, budget_ms)[-1].fits for record in known}
     believed = {record.number: float(value) for record, value in zip(known, mean, strict=True)}
     found = {}
     for record, middle, spread in zip(known, mean, deviation, strict=True):
@@ -154,12 +153,16 @@ def chances_to_win(search: ResolvedSearch, records: Sequence[TrialRecord]) -> di
             believed[one.number]
             for one in ended
             if one.number != record.number
-            and fits[one.number] >= min(0.5, fits[record.number])
+            and _sure(one, budget_ms) >= _sure(record, budget_ms)
             and (search.config.goal == "best" or (one.latency_ms or 0.0) <= (record.latency_ms or 0.0))
         ]
-        above = ndtr((middle - max(others)) / max(spread, 1e-9)) if others else 1.0
-        found[record.number] = float(fits[record.number] * above)
+        found[record.number] = float(ndtr((middle - max(others)) / max(spread, 1e-9))) if others else 1.0
     return found
+
+
+def _sure(record: TrialRecord, budget_ms: float) -> int:
+    """How surely it keeps the budget, as the choice of the winner has it: by its upper end, its median, or neither."""
+    return sum((end or np.inf) <= budget_ms for end in (record.latency_ms, record.upper_ms))
 
 
 def drawn_job(

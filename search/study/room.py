@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +35,8 @@ class Cleared:
 
 
 def clear(
-    folder: Path, records: Sequence[TrialRecord], most_gb: float, keep: Sequence[int],
-    chances: Callable[[], Mapping[int, float]],
+    folder: Path, records: Sequence[TrialRecord], most_gb: float, keep: Collection[int],
+    chances: Callable[[], Mapping[int, float]], give_up: Callable[[int], None],
 ) -> Cleared:  # fmt: skip
     """Remove files of trials until a study takes no more than it may, the least useful first.
 
@@ -44,8 +47,9 @@ def clear(
         folder: of the study.
         records: its trials.
         most_gb: what it may take, in GB (1e9 bytes).
-        keep: numbers of trials that are never touched: those that would win now.
+        keep: numbers of trials that are never touched: those that would win now, and those that others start from.
         chances: asked only where the first two steps are not enough.
+        give_up: ends a paused trial, before its weights go: one that is killed in between leaves none without them.
     """
     held, freed = used(folder), 0
     removed: list[int] = []
@@ -62,17 +66,24 @@ def clear(
         if record.number in keep or not _weighs(run):
             continue
         freed += used(run / "checkpoints")
-        shutil.rmtree(run / "checkpoints", ignore_errors=True)
-        write_atomic(run / REMOVED, "its weights had to go: disk_gb, and it could hardly win any more\n")
-        removed.append(record.number)
         if record.state == "paused":
+            give_up(record.number)
             given_up.append(record.number)
+        write_atomic(run / REMOVED, "its weights had to go: disk_gb, and it could hardly win any more\n")
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        removed.append(record.number)
     return Cleared(freed, tuple(removed), tuple(given_up), held - freed)
 
 
 def used(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    """Bytes of all files below a folder; what another process removes meanwhile counts nothing."""
+    found = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(root, name))
+                found += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return found
 
 
 def was_removed(run: Path) -> bool:

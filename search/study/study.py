@@ -6,7 +6,6 @@ import errno
 import platform
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from search.space.space import Params
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
-from search.study.pool import pool_of
+from search.study.pool import pool_of, widened
 from search.study.proposals import Next, chances_to_win, drawn_job, next_job
 from search.study.records import TrialRecord, spent
 from search.study.room import GB, NEVER, clear
@@ -144,9 +143,11 @@ class Study:
             would_win = outcome.contenders(max(1, config.race.networks)) + (
                 outcome.pareto if config.goal == "front" else []
             )
-            keep = [n for record in would_win for n in (record.number, record.trained_in) if n is not None]
-            cleared = clear(self.folder, records, most_gb, keep, lambda: chances_to_win(self.search, records))
-            self.give_up(cleared.given_up)
+            keep = {n for one in would_win for n in (one.number, one.trained_in, one.inherited) if n is not None}
+            keep |= {record.inherited for record in records if record.inherited is not None}
+            cleared = clear(
+                self.folder, records, most_gb, keep, lambda: chances_to_win(self.search, records), self.give_up
+            )
         if cleared.removed:
             self._say(f"disk_gb   weights of trials {', '.join(map(str, cleared.removed))} went: they can hardly win")
         if cleared.left > most_gb * GB and not self._said_full:
@@ -154,15 +155,12 @@ class Study:
             self._say(f"disk_gb   {cleared.left / GB:.2f} GB of {most_gb:g} are taken, and all of it may still win")
 
     @quiet_optuna()
-    def give_up(self, paused: Sequence[int]) -> None:
-        """End paused trials whose weights are gone."""
-        trials = self.study.get_trials(deepcopy=False)
-        for number in paused:
-            trial = optuna.Trial(self.study, trials[number]._trial_id)
-            trial.set_user_attr("paused", False)
-            trial.set_user_attr("reason", f"its chance to win is below {NEVER:.0%}, and disk_gb is reached")
-            trial.set_user_attr("state", "stopped")
-            self.study.tell(trial, state=TrialState.PRUNED)
+    def give_up(self, number: int) -> None:
+        """End a paused trial whose weights go."""
+        trial = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
+        trial.set_user_attr("reason", f"its chance to win is below {NEVER:.0%}, and disk_gb is reached")
+        trial.set_user_attr("state", "stopped")
+        self.study.tell(trial, state=TrialState.PRUNED)
 
     def measure_winner(self, wait: bool = False) -> None:
         """Measure the winner so far as a whole network; when another one wins by that, this one too.
@@ -275,6 +273,7 @@ class Study:
         asked = self.study.ask()
         lock = FileLock(trial_lock(self.folder, asked.number))
         lock.acquire()
+        self.search.space.sample(asked)  # whoever asks next has to see what is chosen here
         asked.set_user_attr("host", platform.node())
         if "proposed" in asked.user_attrs:
             self._say(f"trial {asked.number:<3d} proposed  {asked.user_attrs['proposed']}")
@@ -290,6 +289,9 @@ class Study:
                 found = next_job(self.search, pool, records, curves, self._too_large)
             else:
                 found = drawn_job(self.search, pool, trials, self._too_large)
+            if found is None and (wider := widened(self.search, self.folder, self.backend, self._say, records)):
+                pool = wider
+                continue
             if found is None:
                 self._say(f"all {len(pool.rows)} networks that may fit have been tried" if pool.rows else "none fits")
             if found is None or found.trial is not None or not self._is_too_large(found.params):
@@ -350,8 +352,8 @@ class Study:
 
 
 def _begun(trials: list[FrozenTrial]) -> set[tuple[int, bool]]:
-    """What is new, queued or worked on: none of it may be proposed beside."""
-    return {(trial.number, bool(trial.user_attrs.get("paused"))) for trial in trials if not trial.state.is_finished()}
+    """Trials, and whether each waits at a rung: what is new, goes on or has ended while it waited changes it."""
+    return {(t.number, bool(t.user_attrs.get("paused")) and not t.state.is_finished()) for t in trials}
 
 
 def may_pass(error: Exception) -> bool:

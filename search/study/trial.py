@@ -23,7 +23,7 @@ from search.space.samplers import MODEL
 from search.study.backend import Backend, Parent
 from search.study.curves import ELSEWHERE, Curves
 from search.study.records import State, TrialRecord
-from search.study.room import was_removed
+from search.study.room import REMOVED, was_removed
 from search.study.store import records_of
 from search.study.view import trial_folder
 from search.terminal import Say
@@ -187,7 +187,9 @@ class TrialRunner:
         """The score of a rung from another trial of the same network: training does not see the precision plan."""
         for record in records_of(self.study, self.search.config.fidelity.epochs):
             same = record.network_hash == variant.network_hash and record.number != self.trial.number
-            gone = runs_in_int8(variant) and was_removed(self._folder_of(record.number))  # it would need the weights
+            source = record.number if record.trained_in is None else record.trained_in
+            # What runs in INT8 needs the weights.
+            gone = runs_in_int8(variant) and source != ELSEWHERE and was_removed(self._folder_of(source))
             if same and epoch in record.rungs and record.inherited == self.record.inherited and not gone:
                 rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): record.rungs[epoch]}
                 self.trial.set_user_attr("rungs", rungs)
@@ -224,6 +226,7 @@ class TrialRunner:
     def _train_to(self, variant: Variant, epoch: int) -> None:
         self.trial.set_user_attr("trained_in", self.trial.number)
         self.backend.train(variant, self.search.recipe, self.folder, epoch, self._parent())
+        (self.folder / REMOVED).unlink(missing_ok=True)  # of an earlier training, which a kill cut short
         score = self._score(variant, draws=epoch == self.search.config.fidelity.epochs)
         rungs = {**self.trial.user_attrs.get("rungs", {}), str(epoch): score.as_json()}
         self.trial.set_user_attr("rungs", rungs)
@@ -256,7 +259,8 @@ class TrialRunner:
             return
         for record in records_of(self.study, self.search.config.fidelity.epochs):
             trained = record.state == "completed" and record.inherited is None
-            if trained and record.network_hash == whole.network_hash and record.trained_in == record.number:
+            here = record.trained_in == record.number and not was_removed(self._folder_of(record.number))
+            if trained and here and record.network_hash == whole.network_hash:
                 self.trial.set_user_attr("inherited", record.number)
                 self._event("inherits", f"starts from what is left of trial {record.number}")
                 return

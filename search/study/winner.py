@@ -16,11 +16,9 @@ from search.space.compression import runs_in_int8
 from search.space.objectives import Score
 from search.study.backend import Backend, Parent
 from search.study.by_hand import weights_of
-from search.study.curves import ELSEWHERE
 from search.study.outcome import Outcome, budget_words
 from search.study.race import RaceResult, race_folder, run_race
 from search.study.records import TrialRecord
-from search.study.room import was_removed
 from search.study.view import StudyView, winner_name
 from search.terminal import Say
 
@@ -94,7 +92,7 @@ def finish_winner(
     if raced is not None and raced.is_dir():
         _copy_run(raced, run)
         write_atomic(run / "variant.yaml", to_yaml(variant))
-    elif recipe == search.recipe and _has_weights(record, run_of):
+    elif recipe == search.recipe and _has_weights(folder, record):
         say(f"winner    trial {record.number}: its {recipe.epochs} epochs are the final training")
         _copy_run(weights_of(folder, record), run)
         write_atomic(run / "variant.yaml", to_yaml(variant))  # of a trial with another precision plan, perhaps
@@ -128,11 +126,13 @@ def _race(
     )  # fmt: skip
 
 
-def _has_weights(record: TrialRecord, run_of: Callable[[int], Path]) -> bool:
+def _has_weights(folder: Path, record: TrialRecord) -> bool:
     """Whether they are in this study, and were not removed for want of room."""
-    if record.trained_in == ELSEWHERE:
+    try:
+        weights_of(folder, record)
+    except BevliteError:
         return False
-    return not was_removed(run_of(record.number if record.trained_in is None else record.trained_in))
+    return True
 
 
 def _parent(search: ResolvedSearch, record: TrialRecord, run_of: Callable[[int], Path]) -> Parent | None:

@@ -76,8 +76,9 @@ def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str
             worker.terminate()
         for worker in running.values():
             worker.join()
-    while heard:
-        _pass_on(heard, say)
+    _pass_on(heard, say)  # what they said last
+    for line in heard:  # loader processes of a worker that was killed may still hold its end
+        line.close()
     if ended and study.unfinished:
         raise BevliteError(
             f"{study.folder}: ended before its time: {', '.join(sorted(ended))}; the same command goes on"
@@ -99,7 +100,7 @@ def _pass_on(heard: list[Connection], say: Say) -> None:
 
 
 def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None, tells: Connection) -> None:
-    """The whole of one worker process; each has a line of its own, which dies with it and blocks nobody."""
+    """The whole of one worker process; each has a line of its own: one that is killed blocks nobody."""
     signal.signal(signal.SIGTERM, interrupt)
     _end_with_parent()
     name = multiprocessing.current_process().name

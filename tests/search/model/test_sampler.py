@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_what_runs_beside_is_not_proposed_again(tmp_path: Path) -> None:
     asked = [study.ask() for _ in range(8)]  # none of them has ended
     chosen = [str(sampler.space.sample(trial)) for trial in asked]
     assert len(set(chosen)) == 8
+
+
+def test_threads_and_what_a_person_queues(tmp_path: Path) -> None:
+    """Four at once: twelve networks, none twice; and what was asked for is what is tried."""
+    sampler, _, _ = sampler_of(tmp_path)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(lambda trial: len(str(sampler.space.sample(trial))) / 100, n_trials=12, n_jobs=4)
+    assert len({str(trial.params) for trial in study.trials}) == 12
+    wanted = {"camera": "none", "fusion.channels": 256}
+    study.enqueue_trial(wanted)
+    assert sampler.space.sample(study.ask()) == wanted
+    assert pickle.loads(pickle.dumps(sampler)).pool.params == sampler.pool.params
 
 
 def test_a_pool_that_is_empty_and_a_choice_that_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search.report.live import lines, overview, seconds_left, watching
 from search.study.records import spent
-from search.study.view import load_study
+from search.study.view import StudyView, load_study
 from tests.search.fakes import SEARCH, run_study
 
 MODEL = SEARCH.replace("sampler: tpe", "sampler: model").replace("startup_trials: 4", "startup_trials: 8")
@@ -24,9 +24,13 @@ def shown(thing: object) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_front_and_what_waits(tmp_path: Path) -> None:
-    study, _ = run_study(tmp_path, MODEL)
-    view = load_study(study.folder)
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
+    study, _ = run_study(tmp_path_factory.mktemp("study"), MODEL)
+    return load_study(study.folder)
+
+
+def test_front_and_what_waits(view: StudyView) -> None:
     text = shown(overview(view))
     best = sorted(view.outcome.pareto, key=lambda record: -(record.accuracy or 0))[:5]
     for record in best:
@@ -41,10 +45,8 @@ def test_front_and_what_waits(tmp_path: Path) -> None:
     assert f"front: {len(view.outcome.pareto)} networks" in lines(view)[1]
 
 
-def test_the_time_that_is_left(tmp_path: Path) -> None:
+def test_the_time_that_is_left(view: StudyView) -> None:
     """As much again for the other half of what may be spent."""
-    study, _ = run_study(tmp_path, MODEL)
-    view = load_study(study.folder)
     config = view.config.model_copy(update={"trials": 24})
     seconds = sum(record.seconds for record in view.outcome.records)
     half = view.__class__(view.folder, config, view.outcome)
@@ -53,12 +55,11 @@ def test_the_time_that_is_left(tmp_path: Path) -> None:
     assert seconds_left(view.__class__(view.folder, config, view.outcome.__class__((), 60.0))) is None
 
 
-def test_on_a_terminal_alone(tmp_path: Path) -> None:
-    study, _ = run_study(tmp_path)
+def test_on_a_terminal_alone(view: StudyView, tmp_path: Path) -> None:
     for terminal, words in ((True, "front: "), (False, "")):
         file = io.StringIO()
         console = Console(file=file, force_terminal=terminal, width=160)
-        with watching(study.folder, console):
+        with watching(view.folder, console):
             console.print("a line that is said")
             time.sleep(1.2 if terminal else 0)
         assert "a line that is said" in file.getvalue() and words in file.getvalue()

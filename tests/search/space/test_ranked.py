@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
+import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from search.space.neighbours import neighbours
@@ -90,3 +92,17 @@ def test_generations_go_on_with_what_stands_for_proposals(tmp_path: Path) -> Non
     noted = [trial.user_attrs[NOTED] for trial in study.study.trials]
     generations = [next(value for key, value in one.items() if key.endswith(":generation")) for one in noted[1:]]
     assert generations[:3] == [0, 0, 0] and max(generations) >= 2 and generations == sorted(generations)
+
+
+@pytest.mark.parametrize(
+    ("choice", "value", "found"),
+    [
+        ({"low": 0.0, "high": 1.0, "step": 0.25}, 0.5, [0.25, 0.75]),
+        ({"low": 1, "high": 4, "log": True}, 2, [1, 3]),
+        ({"low": 0.0, "high": 10.0}, 0.0, [1.0]),
+        ({"low": 1.0, "high": 1024.0, "log": True}, 4.0, [2.0, 8.0]),
+    ],
+)
+def test_neighbours_in_ranges_that_are_not_listed(choice: dict[str, Any], value: float, found: list[float]) -> None:
+    space = Space.model_validate({"choices": {"one": choice}})
+    assert sorted(params["one"] for params in neighbours(space, {"one": value}, 0)) == pytest.approx(found)

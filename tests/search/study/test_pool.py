@@ -17,7 +17,7 @@ from search.report.report import render
 from search.report.words import gain_lines, status_lines, why_lines
 from search.study.backend import Scanned
 from search.study.pool import StudyPool, pool_of, read_pool
-from search.study.proposals import arrays_of
+from search.study.proposals import Next, arrays_of
 from search.study.study import Study
 from search.study.view import load_study
 from tests.search.fakes import SEARCH, FakeBackend, accuracy, load, run_study
@@ -190,3 +190,46 @@ def test_a_pool_of_a_space_that_is_not_listed_follows_the_best(tmp_path: Path) -
     assert len(wider) == sum("networks more that may fit" in line for line in said) >= 1
     first = {json.dumps(row.params, sort_keys=True) for row in pool.rows[: few - pool.over]}
     assert {json.dumps(record.params, sort_keys=True) for record in study.records} - first  # some of them were tried
+
+
+def test_a_small_part_of_a_large_space_is_not_all(tmp_path: Path) -> None:
+    """Where all that was scanned is tried, more is looked at, before as many are trained as a sampler starts with."""
+    text = MODEL.replace("fusion.channels: [128, 192, 256]", "lidar.pillars.max_pillars: {low: 10000, high: 19000}")
+    backend = FakeBackend(tmp_path)
+    search = load(tmp_path, text)
+    whole, backend.scan = backend.scan, lambda search, most, among=None: whole(search, min(most, 3), among)  # type: ignore[method-assign]
+    study = Study(search, tmp_path / "study", backend, lambda _: None)
+    study.run()
+    assert len(study.records) >= 12
+
+
+def test_what_is_chosen_is_known_before_anybody_else_may_ask(tmp_path: Path) -> None:
+    study = Study(load(tmp_path, MODEL), tmp_path / "study", FakeBackend(tmp_path), lambda _: None)
+    job = study._next()
+    assert job is not None
+    (trial,) = study.study.trials
+    assert trial.params in [row.params for row in pool_of(study.search, study.folder, study.backend, print).rows]
+    job.lock.release()
+
+
+def test_a_paused_trial_that_ends_meanwhile_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker gives it up between the proposal and the lock: it is thought about again."""
+    text = MODEL.replace("startup_trials: 4", "startup_trials: 8")
+    study, backend = run_study(tmp_path, text)
+    waiting = [record for record in study.records if record.state == "paused"]
+    more = Study(study.search.with_trials(20), study.folder, backend, lambda _: None)
+    propose, asked = more._propose, list[int]()
+
+    def meanwhile(trials: list[Any]) -> Any:
+        found = propose(trials) if asked else Next(waiting[0].params, "it waits", waiting[0].number)
+        if not asked:
+            more.give_up(waiting[0].number)
+        asked.append(1)
+        return found
+
+    monkeypatch.setattr(more, "_propose", meanwhile)
+    job = more._next()
+    assert job is not None and job.trial.number != waiting[0].number and len(asked) == 2
+    job.lock.release()

@@ -83,11 +83,21 @@ def test_then_weights_of_what_can_hardly_win(ran: Callable[[float], Ran]) -> Non
 
 
 def test_what_may_win_stays_whatever_it_takes(ran: Callable[[float], Ran]) -> None:
-    study, _, said = ran(0.001)
+    study, _, _ = ran(0.001)
     records = study.records
-    nothing = clear(study.folder, records, 0.000_01, [], lambda: dict.fromkeys(range(len(records)), 0.5))
+    likely = dict.fromkeys(range(len(records)), 0.5)
+    nothing = clear(study.folder, records, 0.000_01, [], lambda: likely, lambda number: pytest.fail(f"trial {number}"))
     assert nothing.removed == () and nothing.left == used(study.folder)
-    assert sum("all of it may still win" in line for line in said) <= 1  # said once
+
+
+def test_a_limit_that_cannot_be_kept_is_said_once(tmp_path: Path) -> None:
+    said = list[str]()
+    search = load(tmp_path, MODEL + "disk_gb: 0.00001\n", trials=1)
+    study = Study(search, tmp_path / "study", Heavy(tmp_path), said.append)
+    study.run()
+    study._make_room()
+    assert len(study.records) == 1 and weights(study, 0)
+    assert sum("all of it may still win" in line for line in said) == 1
 
 
 def test_a_paused_trial_that_went_has_ended(tmp_path: Path) -> None:
@@ -96,9 +106,9 @@ def test_a_paused_trial_that_went_has_ended(tmp_path: Path) -> None:
     study.run()
     waiting = [record for record in study.records if record.state == "paused"]
     assert waiting
-    cleared = clear(study.folder, study.records, 1e-9, [], lambda: {record.number: 0.0 for record in waiting})
+    never = {record.number: 0.0 for record in waiting}
+    cleared = clear(study.folder, study.records, 1e-9, [], lambda: never, study.give_up)
     assert sorted(cleared.given_up) == [record.number for record in waiting]
-    study.give_up(cleared.given_up)
     assert {study.records[record.number].state for record in waiting} == {"stopped"}
 
 
