@@ -24,6 +24,7 @@ from search.space.objectives import Goal, Objectives
 from search.space.race import Race
 from search.space.samplers import MODEL, sampler_class
 from search.space.space import Space
+from search.space.storage import without_password
 
 if TYPE_CHECKING:  # imports torch
     from bevlite.variant import Variant
@@ -144,6 +145,8 @@ class ResolvedSearch:
             "recipe_overrides": {},
             "data": as_dict(self.data) | {"root": str(Path(self.data.root).resolve())},
         }
+        if self.config.storage is not None:
+            data["storage"] = without_password(self.config.storage)
         data["space"] = {name: _compact(choice) for name, choice in data["space"].items()}
         return to_yaml(data)
 

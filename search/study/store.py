@@ -20,6 +20,7 @@ from bevlite.config import stable_hash, write_atomic
 from bevlite.errors import BevliteError, ConfigError
 from search.config import ResolvedSearch, differences
 from search.latency.summary import LatencySummary
+from search.space.storage import hidden, without_password
 from search.study.correction import corrected
 from search.study.curves import trained_by
 from search.study.records import TrialRecord, read_record
@@ -57,8 +58,12 @@ def storage_of(folder: Path, url: str | None) -> RDBStorage:
         )
     except Exception as error:  # SQLAlchemy and its drivers raise many kinds
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = url or folder / "study.db"
-        raise BevliteError(f"{where}: cannot be opened as a study database ({text})") from None
+        if url is None:
+            raise BevliteError(f"{folder / 'study.db'}: cannot be opened as a study database ({text})") from None
+        raise BevliteError(
+            f"{without_password(url)}: cannot be opened as a study database ({hidden(text, url)}); a password is in no "
+            "file of the study: accepted by ~/.pgpass or PGPASSWORD"
+        ) from None
 
 
 def study_name(folder: Path, url: str | None) -> str:

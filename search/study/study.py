@@ -22,6 +22,7 @@ from search.latency.summary import LatencySummary
 from search.space.ranked import NOTED
 from search.space.samplers import MODEL
 from search.space.space import Params
+from search.space.storage import hidden
 from search.study.backend import Backend
 from search.study.curves import Curves
 from search.study.outcome import Outcome
@@ -209,7 +210,8 @@ class Study:
         except BevliteError:
             raise  # not the fault of this trial: it stays open
         except StorageInternalError as error:
-            raise BevliteError(f"{self.folder}: the database failed ({error}); start again to go on") from None
+            said = hidden(str(error), self.search.config.storage or "")
+            raise BevliteError(f"{self.folder}: the database failed ({said}); start again to go on") from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
                 raise
