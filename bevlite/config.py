@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, ErrorDetails
 
 from bevlite.bounds import set_bounds
 from bevlite.errors import ConfigError
+from bevlite.plain_yaml import LARGEST, PlainYamlError, load_plain, short
 
 
 class Config(BaseModel):
@@ -38,19 +39,6 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=BaseModel)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,19 +63,21 @@ def read_yaml(path: str | os.PathLike[str], _stack: tuple[Path, ...] = ()) -> di
         ConfigError: the file is missing, is not a mapping, is not YAML, or its `_base_` chain has a cycle.
     """
     file = Path(path)
-    if file.resolve() in _stack:
-        raise ConfigError(f"{file}: _base_: the files name each other in a circle; accepted: a chain with an end")
+    shown = short(str(file))
     try:
+        if file.resolve() in _stack:
+            raise ConfigError(f"{shown}: _base_: the files name each other in a circle; accepted: a chain with an end")
+        if file.is_file() and file.stat().st_size > 4 * LARGEST:
+            raise ConfigError(f"{shown}: found {file.stat().st_size} bytes; accepted: at most {LARGEST} characters")
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; accepted: the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error}); accepted: a UTF-8 YAML file") from None
+        raise ConfigError(f"{shown}: no such file; accepted: the path of a YAML file") from None
+    except (OSError, ValueError, RuntimeError) as error:  # no text, NUL in a name, links in a circle
+        raise ConfigError(f"{shown}: cannot be read ({short(str(error))}); accepted: a UTF-8 YAML file") from None
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds no objects
-    except (yaml.YAMLError, ValueError) as error:  # a date with a 13th month, a number of 5000 digits
-        line = " ".join(str(error).split())
-        raise ConfigError(f"{file}: not valid YAML ({line})") from None
+        data = load_plain(text)
+    except PlainYamlError as error:
+        raise ConfigError(f"{file}: not valid YAML ({error})") from None
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -112,11 +102,11 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
     for setting in overrides:
         key, equals, text = setting.partition("=")
         if not equals or not key or any(not part for part in key.split(".")):
-            raise ConfigError(f"--set {setting}: found no KEY=VALUE; accepted: a.b=c")
+            raise ConfigError(f"--set {short(setting)}: found no KEY=VALUE; accepted: a.b=c")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(f"--set {setting}: found a value that is not YAML; accepted: a.b=c") from None
+            value = load_plain(text)
+        except PlainYamlError:
+            raise ConfigError(f"--set {short(setting)}: found a value that is not YAML; accepted: a.b=c") from None
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bevlite.config import to_yaml, write_atomic
 from bevlite.errors import BevliteError, ConfigError
 from bevlite.locks import FileLock
+from bevlite.plain_yaml import PlainYamlError, load_plain
 from search.config import ResolvedSearch
 from search.space.space import Choice, Params
 from search.study.backend import Backend
@@ -55,8 +54,8 @@ def _value(choice: Choice, text: str) -> Any:
         if str(option) == text:
             return option
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return load_plain(text)
+    except PlainYamlError:
         return text
 
 
