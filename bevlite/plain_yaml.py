@@ -57,9 +57,10 @@ def _measure(text: str) -> None:
     counts = [0]
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, AliasEvent):
-            if event.anchor in open_anchors:
-                raise PlainYamlError(f"found *{short(event.anchor)} inside of itself; accepted: values with an end")
-            counts[-1] += sizes.get(event.anchor, 1)
+            name = event.anchor or ""
+            if name in open_anchors:
+                raise PlainYamlError(f"found *{short(name)} inside of itself; accepted: values with an end")
+            counts[-1] += sizes.get(name, 1)
         elif isinstance(event, CollectionEndEvent):
             size, anchor = counts.pop() + 1, open_anchors.pop()
             if anchor is not None:
