@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -243,10 +245,20 @@ def stable_hash(content: BaseModel | Mapping[str, Any] | list[Any], length: int 
     return hashlib.sha256(canonical.encode()).hexdigest()[:length]
 
 
+STALE_S = 600.0
+"""After which a temporary file is what a killed write left: no write takes that long."""
+_swept: set[Path] = set()
+"""Files beside which this process has looked for such."""
+
+
 def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a whole file or none: to a temporary name beside it, then rename."""
+    """Write a whole file or none: to a temporary name beside it, then rename.
+
+    What earlier writes of the same file have left that were killed is removed.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -260,3 +272,16 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
         if isinstance(error, OSError):
             error.filename = str(target)  # a full disk does not say which file it was
         raise
+
+
+def _sweep(target: Path) -> None:
+    if target in _swept:
+        return
+    _swept.add(target)
+    prefix = f".{target.name}."
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and len(entry.name) == len(prefix) + 8:  # as mkstemp names them
+                with suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
+                        os.unlink(entry.path)

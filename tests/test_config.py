@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,14 @@ def test_write_atomic_leaves_the_old_file_or_the_new(tmp_path: Path, monkeypatch
         write_atomic(file, b"new")
     assert file.read_text() == "old"
     assert [p.name for p in file.parent.iterdir()] == ["file.txt"]
+
+
+def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path) -> None:
+    names = (".run.json.abcd1234", ".run.json.efgh5678", ".other.json.abcd1234")
+    old, young, other = (tmp_path / name for name in names)
+    for file in (old, young, other):
+        file.write_bytes(bytes(1000))
+    for file in (old, other):
+        os.utime(file, (time.time() - 3600, time.time() - 3600))
+    write_atomic(tmp_path / "run.json", "{}")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted((other.name, young.name, "run.json"))
