@@ -25,10 +25,9 @@ demo: $(VENV)/.installed
 test: lint
 	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py). Many of them wait for
-# others most of the time: three at once keep two cores busy.
+# Boards over ssh with all their faults, databases, workers, whole trainings (see tests/speeds.py).
 test-slow: $(VENV)/.installed
-	$(TESTING) $(BIN)/python -m pytest -n 3 --dist worksteal -m slow
+	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-all: test test-slow
 

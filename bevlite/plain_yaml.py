@@ -93,6 +93,7 @@ class _Loader(_SAFE):
     """A safe loader that knows no dates, and whose keys are texts that stand once (YAML would keep the last)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node, its keys looked at first (raises PlainYamlError)."""
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

@@ -133,7 +133,7 @@ def chances_to_win(search: ResolvedSearch, records: Sequence[TrialRecord]) -> di
     """
     budget_ms = search.config.constraints.most_ms
     known = [record for record in records if record.rungs and record.latency_ms is not None]
-    results = [result for record in known for result in _results(record, budget_ms)]
+    results = sorted((r for record in known for r in _results(record, budget_ms)), key=lambda one: one.trained)
     ended = [record for record in known if record.eligible]
     if len(ended) < 2:
         return {}

@@ -26,9 +26,8 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Cleared:
-    """What went: bytes, trials whose weights are gone, those of them that were waiting, and the bytes that are left."""
+    """What went: trials whose weights are gone, those of them that were waiting, and the bytes that are left."""
 
-    freed: int
     removed: tuple[int, ...]
     given_up: tuple[int, ...]
     left: int
@@ -51,28 +50,28 @@ def clear(
         chances: asked only where the first two steps are not enough.
         give_up: ends a paused trial, before its weights go: one that is killed in between leaves none without them.
     """
-    held, freed = used(folder), 0
+    left = used(folder)
     removed: list[int] = []
     given_up: list[int] = []
     for file in _states(folder, records):
-        if held - freed <= most_gb * GB:
+        if left <= most_gb * GB:
             break
-        freed += file.stat().st_size
+        left -= file.stat().st_size
         file.unlink()
     for record in _in_order(records, chances):
-        if held - freed <= most_gb * GB:
+        if left <= most_gb * GB:
             break
         run = trial_folder(folder, record.number)
         if record.number in keep or not _weighs(run):
             continue
-        freed += used(run / "checkpoints")
+        left -= used(run / "checkpoints")
         if record.state == "paused":
             give_up(record.number)
             given_up.append(record.number)
         write_atomic(run / REMOVED, "its weights had to go: disk_gb, and it could hardly win any more\n")
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
         removed.append(record.number)
-    return Cleared(freed, tuple(removed), tuple(given_up), held - freed)
+    return Cleared(tuple(removed), tuple(given_up), left)
 
 
 def used(folder: Path) -> int:
