@@ -29,7 +29,9 @@ test: lint
 test-slow: $(VENV)/.installed
 	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-test-all: test test-slow
+# Both in one go, as CI runs them: one collection, and no core waits for the last test of the fast ones.
+test-all: lint
+	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

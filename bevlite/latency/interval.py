@@ -41,7 +41,7 @@ def interval(features: Sequence[KernelFeatures], kernels: Sequence[KernelCost], 
             low, high = c.windowed_band, max(above, c.windowed_band)
             reason = f"windowed attention: no trustworthy Orin row; +-{c.windowed_band:.0%}"
         lower += kernel.latency_us * (1 - low)
-        upper += kernel.latency_us * (1 + high)
+        upper += kernel.latency_us * (1 + high) + kernel.possible_us
         if reason:
             count, spent = reasons.get(reason, (0, 0.0))
             reasons[reason] = count + 1, spent + kernel.latency_us

@@ -63,11 +63,15 @@ class KernelFeatures:
     """It brings together values of different threads: a reduction, a Softmax, a normalisation."""
     anchors: float = 0.0
     """Candidates of an EfficientNMS plugin."""
+    repeats: int = 1
+    """How often it runs in one frame."""
+    possible_flops: float = 0.0
+    """Of an operator that the model does not know: what it may have to compute."""
 
     @property
     def flops(self) -> float:
-        """Floating point operations of the products (two a multiply-add)."""
-        return sum(p.flops for p in self.products)
+        """Floating point operations of the products (two a multiply-add), of all its runs."""
+        return self.repeats * sum(p.flops for p in self.products)
 
 
 def kernel_features(graph: Graph, fused: FusedGraph, precision: Precision) -> list[KernelFeatures]:
@@ -121,9 +125,11 @@ class Reader:
         loop = recurrent_work(self.graph, group.anchor)
         work = list(loop.products) if loop is not None else work
         precision = self._kernel_precision(group, work)
-        uncertain = UNCERTAIN_OPS.get(op, "")
-        if op != NMS_PLUGIN and (op not in KNOWN_OPS or group.anchor.domain):
-            uncertain = f"operator {op} is unknown to the model: only its memory traffic counts"
+        uncertain = UNCERTAIN_OPS.get(op, "") or group.anchor.inside
+        unknown = op != NMS_PLUGIN and (op not in KNOWN_OPS or bool(group.anchor.domain))
+        if unknown:
+            uncertain = f"operator {op} is unknown to the model: its memory traffic counts, and the interval goes up to " \
+                "what it may compute"
         return KernelFeatures(
             name=group.anchor.name,
             op="Attention" if group.attention else op,
@@ -144,7 +150,15 @@ class Reader:
             ),
             reduces=not work and any(node.op in self.reducing for node in group.nodes),
             anchors=self._anchors(group),
+            repeats=group.anchor.repeats,
+            possible_flops=self._possible_flops(group) if unknown else 0.0,
         )
+
+    def _possible_flops(self, group: Group) -> float:
+        """What an unknown operator may compute: each value from a whole axis of what goes in, twice, as attention does."""
+        axes = [size for name in group.anchor.inputs if name for size in self.graph.tensor(name).shape]
+        written = sum(self.graph.tensor(name).numel for name in group.anchor.outputs if name)
+        return 4.0 * written * max(axes, default=1)
 
     def products(self, group: Group) -> list[Product]:
         """The matrix products of a kernel."""

@@ -187,6 +187,8 @@ class Fusion:
             return None
         host = self.groups[max(producers)]
         kind = host.anchor.op
+        if (node.repeats, node.inside) != (host.anchor.repeats, host.anchor.inside):
+            return None  # a body and what is around it are kernels of their own
         if kind in UNCERTAIN_OPS or kind == "Concat":
             return None
         if node.op in MOVE_OPS:

@@ -32,6 +32,8 @@ class KernelCost:
     precision: Precision
     bound: Bound
     uncertain: str = ""
+    possible_us: float = 0.0
+    """Of an operator that the model does not know: what it may take beyond that, without tensor cores."""
 
 
 def kernel_costs(
@@ -53,6 +55,7 @@ def kernel_costs(
             precision=kernel.precision,
             bound=BOUNDS[int(times.bound[i])],
             uncertain=kernel.uncertain,
+            possible_us=kernel.repeats * kernel.possible_flops / top.fma_flop_per_us,
         )
         for i, kernel in enumerate(kernels)
     ]

@@ -41,6 +41,7 @@ class KernelTable:
 
     def __init__(self, kernels: Sequence[KernelFeatures]) -> None:
         self.size = len(kernels)
+        self.repeats = np.array([k.repeats for k in kernels], dtype=np.float64)
         self.launches = np.array([k.launches for k in kernels], dtype=np.float64)
         self.anchors = np.array([k.anchors for k in kernels], dtype=np.float64)
         self.reduces = np.array([k.reduces for k in kernels], dtype=np.float64)
@@ -71,7 +72,8 @@ class KernelTable:
         launch, compute, memory = launch * factor, compute * factor, memory * factor
         body = self.body(compute, memory, c)
         bound = np.where(launch > body, 0, np.where(compute >= memory, 1, 2))
-        return KernelTimes(launch + body, launch, compute, memory, traffic, bound)
+        n = self.repeats
+        return KernelTimes((launch + body) * n, launch * n, compute * n, memory * n, traffic * n, bound)
 
     def launch_share(self, c: Coefficients) -> float | Array:
         """What a launch costs, as a share of the board's figure."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from bevlite.errors import BevliteError
+from bevlite.latency.onnx.control_flow import inlined, inside_of, repeats_of
 from bevlite.latency.onnx.folding import infer_shapes
 from bevlite.latency.onnx.shapes import example_setting
+from bevlite.latency.onnx.spelled_out import spelled_out
 
 MAX_KEPT_ELEMENTS = 4096
 """Integer constants up to this size keep their values; no shape or index list of a network is longer."""
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one ONNX file holds."""
+LARGEST_TENSOR = 2**31 - 1
+"""Elements of a tensor that TensorRT takes."""
 FLOAT_TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _INTEGER_TYPES = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT8}
 _BYTES: dict[int, int] = {
@@ -75,6 +80,10 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    repeats: int = 1
+    """How often it runs in one frame: more than once in the body of a loop."""
+    inside: str = ""
+    """What it was taken out of: a branch, or the body of a loop."""
 
     def attribute(self, key: str, default: Any) -> Any:
         """The attribute's value, or the default that ONNX gives it."""
@@ -171,21 +180,54 @@ def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     """Turn an ONNX file into typed nodes with static shapes.
 
+    Of a branch the dearer side stands in its place, the body of a loop once, with how often it runs; operators that the
+    standard defines by others are spelled out.
+
     Raises:
-        BevliteError: missing or corrupt file, a dynamic input (named with its dimension), a data-dependent
-            shape, or a tensor whose shape cannot be inferred.
+        BevliteError: missing or corrupt file, no nodes, nodes in a circle, a dynamic input (named with its dimension), a
+            data-dependent shape or trip count, a tensor whose shape cannot be inferred or that no board can hold.
     """
     model, name = load_model(source)
+    if not model.graph.node:
+        raise BevliteError(f"{name}: has no nodes; accepted: a network")
     slim = strip_weights(model)
     constants = {t.name for t in slim.graph.initializer}
     _require_static_inputs(slim.graph, constants, name)
+    _sort(slim.graph, name)
+    slim = spelled_out(inlined(slim, name), name)
     try:
         slim = infer_shapes(slim)
     except Exception as error:  # onnx raises several C++ error types; all of them mean an invalid graph
         line = " ".join(str(error).split())[:160]
         raise BevliteError(f"{name}: shape inference failed ({line}); accepted: a valid ONNX graph") from None
     _require_shapes(slim, name)
-    return _typed(slim, name)
+    graph = _typed(slim, name)
+    for tensor in graph.tensors.values():
+        if tensor.numel > LARGEST_TENSOR and not tensor.constant:
+            size = f"{tensor.numel:,} elements ({' x '.join(map(str, tensor.shape))})"
+            raise BevliteError(f"{name}: tensor '{tensor.name}' has {size}; accepted: at most 2^31 - 1")
+    return graph
+
+
+def _sort(graph: onnx.GraphProto, name: str) -> None:
+    """Put the nodes into an order in which each reads what is there, as parsers do."""
+    made: dict[str, int] = {}
+    for position, node in enumerate(graph.node):
+        made |= dict.fromkeys(filter(None, node.output), position)
+    before = {i: {made[source] for source in node.input if source in made} for i, node in enumerate(graph.node)}
+    if all(source < position for position, sources in before.items() for source in sources):
+        return
+    try:
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError as error:
+        names = [graph.node[i].name or graph.node[i].op_type for i in error.args[1][:3]]
+        raise BevliteError(
+            f"{name}: its nodes form a circle ({' after '.join(names)}); accepted: a graph whose nodes follow each other"
+        ) from None
+    nodes = [graph.node[position] for position in order]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _require_shapes(model: onnx.ModelProto, name: str) -> None:
@@ -261,7 +303,8 @@ def _node(proto: onnx.NodeProto, position: int) -> Node:
             attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     name = proto.name or f"{proto.op_type}_{position}"
-    return Node(name, proto.op_type, domain, tuple(proto.input), tuple(proto.output), attributes)
+    inputs, outputs = tuple(proto.input), tuple(proto.output)
+    return Node(name, proto.op_type, domain, inputs, outputs, attributes, repeats_of(proto), inside_of(proto))
 
 
 def _require_static_inputs(graph: onnx.GraphProto, constants: set[str], name: str) -> None:

@@ -20,7 +20,7 @@ POINTWISE_OPS = _names(
     GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min
     Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus
     Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor BatchNormalization Shrink
-    Atan
+    Atan Acos Acosh Asin Asinh Atanh Cosh Sinh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
     """
 )
 """One value in, one value out: chains of these become one kernel, or the tail of another."""
@@ -42,12 +42,12 @@ REDUCE_OPS = _names(
 NORM_OPS = _names(
     """
     Softmax LogSoftmax LayerNormalization InstanceNormalization GroupNormalization RMSNormalization
-    LpNormalization
+    LpNormalization Hardmax
     """
 )
-POOL_OPS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"})
-COPY_OPS = _names("Transpose Concat Slice Split Pad Tile Expand DepthToSpace SpaceToDepth")
-MOVE_OPS = COPY_OPS - {"Concat"}
+POOL_OPS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN", "LpPool", "GlobalLpPool"})
+COPY_OPS = _names("Transpose Concat Slice Split Pad Tile Expand DepthToSpace SpaceToDepth Trilu ReverseSequence")
+MOVE_OPS = COPY_OPS - {"Concat", "Trilu", "ReverseSequence"}
 """Copies that an elementwise kernel can do on its way."""
 RESIZE_OPS = frozenset({"Resize", "Upsample"})
 QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -62,11 +62,9 @@ UNCERTAIN_OPS = {
     "GridSample": "GridSample is reported as unusually slow on Orin (TensorRT#4246)",
     "ScatterND": "scattered writes were not measured",
     "ScatterElements": "scattered writes were not measured",
+    "TensorScatter": "scattered writes were not measured",
     "TopK": "TopK was not measured",
     "CumSum": "CumSum becomes a loop in TensorRT",
-    "Loop": "loops are not modelled",
-    "If": "branches are not modelled",
-    "Scan": "loops are not modelled",
     "NonMaxSuppression": "NMS depends on the data",
     "DeformConv": "DeformConv was not measured",
 }

@@ -38,14 +38,14 @@ def test_eight_workers_share_two_boards(tmp_path: Path) -> None:
     if shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
         pytest.skip("needs the OpenSSH server (Debian: openssh-server); CI installs it")
     with serve(programs) as url:
-        found = run_scale(tmp_path, measurements=14, workers=8, boards=2, storage=url)
+        found = run_scale(tmp_path, measurements=10, workers=8, boards=2, storage=url)
     # Nothing lost: every trial ended with a latency, and all that these are made of is in the log.
-    assert len(found.records) == 14 and {record.state for record in found.records} == {"completed"}
+    assert len(found.records) == 10 and {record.state for record in found.records} == {"completed"}
     logged = {row.latency_ms for entry in found.entries for row in entry.report.modules}
     assert all(set(r.engines.modules.values()) <= logged for r in found.records if r.engines)
     assert all(record.engines is not None for record in found.records)
     # Nothing doubled: one lease and one entry for each measurement.
-    assert max(Counter(entry.identity for entry in found.entries).values()) == 1 and len(found.entries) >= 15
+    assert max(Counter(entry.identity for entry in found.entries).values()) == 1 and len(found.entries) >= 11
     assert sum(len(spans) for spans in found.leases.values()) == len(found.entries)
     # Nothing mixed up: each figure is of the engine of its own graph, on the board that the report names.
     log = tmp_path / "study" / "latency"
