@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from bevlite.config import Config, load_config, stable_hash
 from bevlite.errors import ConfigError
 
-PREDICTOR_VERSION = "0.3-kernels"
+PREDICTOR_VERSION = "0.4-kernels"
 """Changes whenever the same graph and coefficients would get another prediction."""
 
 SHIPPED = Path(__file__).parent / "calibrations" / "orin.yaml"

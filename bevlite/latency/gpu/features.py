@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Literal
 
-from onnx import TensorProto
-
-from bevlite.latency.gpu.fusion import FusedGraph, Group, takes_int8
+from bevlite.latency.gpu.fusion import FusedGraph, Group, is_reformatted, takes_int8
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
 from bevlite.latency.gpu.recurrent import recurrent_work
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
@@ -90,7 +88,7 @@ def _reformats(graph: Graph) -> list[KernelFeatures]:
     found = []
     for name in graph.inputs:
         tensor = graph.tensor(name)
-        if len(tensor.shape) != 4 or tensor.elem_type != TensorProto.FLOAT:
+        if not is_reformatted(tensor):
             continue
         padded = tensor.numel / tensor.shape[1] * ceil(tensor.shape[1] / CHANNEL_ALIGNMENT) * CHANNEL_ALIGNMENT
         traffic: tuple[Traffic, ...] = (("read", 4.0 * tensor.numel), ("write", 2.0 * padded))
@@ -128,8 +126,10 @@ class Reader:
         uncertain = UNCERTAIN_OPS.get(op, "") or group.anchor.inside
         unknown = op != NMS_PLUGIN and (op not in KNOWN_OPS or bool(group.anchor.domain))
         if unknown:
-            uncertain = f"operator {op} is unknown to the model: its memory traffic counts, and the interval goes up to " \
+            uncertain = (
+                f"operator {op} is unknown to the model: its memory traffic counts, and the interval goes up to "
                 "what it may compute"
+            )
         return KernelFeatures(
             name=group.anchor.name,
             op="Attention" if group.attention else op,

@@ -87,8 +87,9 @@ def _evaluate(
 ) -> Array | None:
     if node.op_type not in _FOLDABLE or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
         return None
-    if node.op_type in ("Shape", "Size") and node.input[0] in shapes and not node.attribute:
-        shape = np.array(shapes[node.input[0]], dtype=np.int64)
+    if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
+        part = {attribute.name: attribute.i for attribute in node.attribute}
+        shape = np.array(shapes[node.input[0]], dtype=np.int64)[part.get("start", 0) : part.get("end")]
         return shape if node.op_type == "Shape" else np.array(shape.prod(), dtype=np.int64)
     inputs = [name for name in node.input if name]
     if not all(name in values for name in inputs):

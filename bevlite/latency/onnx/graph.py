@@ -102,6 +102,8 @@ class Graph:
     integers: Mapping[str, tuple[int, ...]]
     opset: int
     consumers: Mapping[str, tuple[int, ...]] = field(repr=False)
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    """Constants of one float whose value is known: scales of Q/DQ nodes are among them."""
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name (raises BevliteError when its shape could not be found)."""
@@ -194,7 +196,8 @@ def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     constants = {t.name for t in slim.graph.initializer}
     _require_static_inputs(slim.graph, constants, name)
     _sort(slim.graph, name)
-    slim = spelled_out(inlined(slim, name), name)
+    written = spelled_out(inlined(slim, name), name)
+    slim = written if written is slim else strip_weights(written)
     try:
         slim = infer_shapes(slim)
     except Exception as error:  # onnx raises several C++ error types; all of them mean an invalid graph
@@ -244,9 +247,12 @@ def _typed(model: onnx.ModelProto, name: str) -> Graph:
     constants = {t.name for t in model.graph.initializer}
     tensors: dict[str, Tensor] = {}
     integers: dict[str, tuple[int, ...]] = {}
+    scalars: dict[str, float] = {}
     for tensor in model.graph.initializer:
         tensors[tensor.name] = Tensor(tensor.name, tuple(tensor.dims), tensor.data_type, constant=True)
         _keep_integers(tensor, tensor.name, integers)
+        if tensor.data_type in FLOAT_TYPES and prod(tensor.dims) == 1 and _has_floats(tensor):
+            scalars[tensor.name] = float(numpy_helper.to_array(tensor).reshape(-1)[0])
     for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
         if info.name not in tensors:
             shape = _static_shape(info)
@@ -268,6 +274,7 @@ def _typed(model: onnx.ModelProto, name: str) -> Graph:
         integers=integers,
         opset=next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0),
         consumers={key: tuple(value) for key, value in consumers.items()},
+        scalars=scalars,
     )
 
 
@@ -362,6 +369,12 @@ def _without_values(tensor: onnx.TensorProto) -> onnx.TensorProto:
     if _keeps_values(tensor):
         return tensor
     return TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+
+
+def _has_floats(tensor: onnx.TensorProto) -> bool:
+    """Whether the values are there: weights of stripped files have none."""
+    stored = tensor.raw_data or tensor.float_data or tensor.int32_data or tensor.double_data
+    return bool(stored) and tensor.data_location != TensorProto.EXTERNAL
 
 
 def _keep_integers(tensor: onnx.TensorProto, name: str, into: dict[str, tuple[int, ...]]) -> None:

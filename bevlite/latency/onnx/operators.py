@@ -49,6 +49,7 @@ POOL_OPS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxP
 COPY_OPS = _names("Transpose Concat Slice Split Pad Tile Expand DepthToSpace SpaceToDepth Trilu ReverseSequence")
 MOVE_OPS = COPY_OPS - {"Concat", "Trilu", "ReverseSequence"}
 """Copies that an elementwise kernel can do on its way."""
+GATHER_OPS = frozenset({"Gather", "GatherElements", "GatherND", "GridSample"})
 RESIZE_OPS = frozenset({"Resize", "Upsample"})
 QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 

@@ -103,7 +103,9 @@ class _Attention:
         scores = self._add("Mul", [scores, self._constant("scale", np.float32(self._scale(width)))], "scaled")
         if self._options.get("softcap", 0.0):
             cap = self._constant("cap", np.float32(self._options["softcap"]))
-            scores = self._add("Mul", [self._add("Tanh", [self._add("Div", [scores, cap], "over")], "tanh"), cap], "capped")
+            scores = self._add(
+                "Mul", [self._add("Tanh", [self._add("Div", [scores, cap], "over")], "tanh"), cap], "capped"
+            )
         if inputs[3]:
             # A mask of truth values is as many bytes less to read; which ones are added does not matter to the time.
             scores = self._add("Add", [scores, self._add("Cast", [inputs[3]], "mask", to=TensorProto.FLOAT)], "masked")
