@@ -12,12 +12,17 @@ from typing import Literal, NamedTuple
 
 from bevlite.errors import BevliteError, ExportError
 
-VERSIONS = ("8.5", "8.6", "10.3", "10.16", "11.1")
-"""The versions that count: JetPack 5.1, 6.0, 6.1 to 6.2, 7.2, and 7.2.2 (11.4, known as 11.1)."""
+VERSIONS = ("8.5", "8.6", "10.3", "10.16", "11.1", "11.4")
+"""The versions that count: JetPack 5.1, 6.0, 6.1 to 6.2, 7.2, the last one whose sources are public, and 7.2.2."""
+RELEASED = {8: (4, 6), 10: (0, 16), 11: (0, None)}
+"""First and last minor version of each major one; of the newest there may be more."""
+FIRST = {"11.4": (11, 2)}
+"""What is said of a version and holds from an earlier one on: from 11.2 on there is 5-D GridSample."""
 OLDEST = VERSIONS[0]
 TENSORRT_8 = tuple(version for version in VERSIONS if version.startswith("8."))
 LATER = tuple(version for version in VERSIONS if version not in TENSORRT_8)
 """The versions of one generation, and those after it: their parsers differ."""
+BEFORE_11_2 = tuple(version for version in VERSIONS if version not in FIRST)
 
 Emission = Literal["weak", "strong"]
 EMISSIONS: tuple[Emission, ...] = ("weak", "strong")
@@ -46,12 +51,30 @@ def parse_version(tensorrt: str) -> Version:
     """`10.3` or `8.5.2` as (major, minor), `11` as (11, 0).
 
     Raises:
-        BevliteError: not a version.
+        BevliteError: not a version, or one that was never released.
     """
     parts = _numbers(tensorrt)
     if not 1 <= len(parts) <= 4:
         raise BevliteError(f"--tensorrt: found '{tensorrt}'; accepted: a version such as 8.5, 10.3 or 11.4")
-    return parts[0], parts[1] if len(parts) > 1 else 0
+    version = parts[0], parts[1] if len(parts) > 1 else 0
+    if len(parts) > 1 and not _was_released(version):
+        raise BevliteError(f"--tensorrt: found {tensorrt}, which there is not; accepted: {_nearest(version)}")
+    return version
+
+
+def _was_released(version: Version) -> bool:
+    if version[0] not in RELEASED:
+        return version[0] < min(RELEASED)  # older ones are told to be too old
+    _, last = RELEASED[version[0]]
+    return last is None or version[1] <= last
+
+
+def _nearest(version: Version) -> str:
+    """The versions that count before and after one."""
+    counted = [parts for key in VERSIONS if (parts := _numbers(key))]
+    below = [f"{a}.{b}" for a, b in counted if (a, b) < version][-1:]
+    above = [f"{a}.{b}" for a, b in counted if (a, b) > version][:1]
+    return " or ".join(below + above)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -70,13 +93,8 @@ def without_patch(tensorrt: str) -> str:
     return ".".join(tensorrt.split(".")[:2])
 
 
-def short_version(tensorrt: str) -> str:
-    """`11` for every 11.x, which are known as one; others as they are."""
-    return "11" if tensorrt.split(".")[0] == "11" else tensorrt
-
-
 def version_key(version: str) -> str:
-    """The version that counts for a version: the newest known one that is not newer (11.4 and 11: 11.1).
+    """The version that counts for a version: the newest known one that is not newer (10.7: 10.3; 11.2 and 11: 11.4).
 
     Raises:
         ExportError: not a version, or older than 8.5.
@@ -85,7 +103,7 @@ def version_key(version: str) -> str:
     if not parts:
         raise ExportError(f"TensorRT version: found '{version}'; accepted: such as {', '.join(VERSIONS)}")
     wanted = (parts[0], parts[1] if len(parts) > 1 else 10_000)  # "11" is the newest 11.x
-    known = [key for key in VERSIONS if _numbers(key) <= wanted]
+    known = [key for key in VERSIONS if FIRST.get(key, _numbers(key)) <= wanted]
     if not known:
         raise ExportError(f"TensorRT version: found '{version}'; accepted: {OLDEST} and later")
     # 10.0 to 10.2 would fall back to 8.6, whose parser is another one.

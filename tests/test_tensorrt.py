@@ -43,13 +43,23 @@ def test_a_version_is_read() -> None:
             parse_version(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "nearest"), [("9.0", "8.6 or 10.3"), ("8.7", "8.6 or 10.3"), ("10.17", "10.16 or 11.1"), ("12.0", "11.4")]
+)
+def test_a_version_that_there_is_not_is_refused_with_the_nearest(text: str, nearest: str) -> None:
+    with pytest.raises(BevliteError, match=f"--tensorrt: found {text}, which there is not; accepted: {nearest}$"):
+        parse_version(text)
+
+
 def test_versions_in_order() -> None:
     assert (*TENSORRT_8, *LATER) == VERSIONS and [is_oldest(v) for v in VERSIONS] == [True] + [False] * len(
         VERSIONS[1:]
     )
     found = oldest_first({"a": "10.16.2", "b": "8.6.2", "c": "10.3.0"})
     assert list(found) == ["b", "c", "a"]
-    assert [version_key(text) for text in ("8.5.2", "10.0", "10.15", "11")] == ["8.5", "10.3", "10.3", "11.1"]
+    assert [version_key(text) for text in ("8.5.2", "10.0", "10.15", "11", "11.1", "11.3")] == [
+        "8.5", "10.3", "10.3", "11.4", "11.1", "11.4",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -58,7 +68,7 @@ def test_versions_in_order() -> None:
      (has_new_dla, "11.4")],
 )  # fmt: skip
 def test_what_came_with_a_version(knows, since: str) -> None:  # type: ignore[no-untyped-def]
-    texts = ("7.2", "8.5", "8.6", "9.3", "10.0", "10.7", "10.8", "10.16", "11.0", "11.1", "11.3", "11.4", "12.0")
+    texts = ("7.2", "8.5", "8.6", "10.0", "10.7", "10.8", "10.16", "11.0", "11.1", "11.3", "11.4", "11.5")
     assert [text for text in texts if knows(parse_version(text))] == list(texts[texts.index(since) :])
 
 

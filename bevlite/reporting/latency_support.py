@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bevlite.tensorrt import short_version
-
 if TYPE_CHECKING:  # the room `export` stands above this one
     from bevlite.export.check.operators import OperatorFinding
 
@@ -62,6 +60,6 @@ def support(findings: Mapping[str, Iterable[OperatorFinding]], versions: Iterabl
             key = (finding.op, reason, finding.remedy)
             row = rows.setdefault(key, SupportRow(*key))
             row.nodes.add(f"{module}: {finding.node}" if len(findings) > 1 else finding.node)
-            row.verdicts[short_version(finding.version)] = WORDS[finding.severity]
+            row.verdicts[finding.version] = WORDS[finding.severity]
     worst_first = sorted(rows.values(), key=lambda row: list(WORDS.values()).index(row.worst))
-    return Support(tuple(short_version(version) for version in wanted), tuple(worst_first))
+    return Support(tuple(wanted), tuple(worst_first))

@@ -32,7 +32,7 @@ def test_worst_first_and_a_warning_does_not_spoil_a_version() -> None:
     ]
     result = support({"m": found}, ("8.5", "8.6", "10.3", "11.1"))
     assert [row.worst for row in result.rows] == ["refused", "runs wrongly", "warning"]
-    assert result.versions == ("8.5", "8.6", "10.3", "11") and result.clean == ("10.3", "11")
+    assert result.versions == ("8.5", "8.6", "10.3", "11.1") and result.clean == ("10.3", "11.1")
 
 
 def test_only_the_versions_asked_for() -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from onnx import TensorProto
 
 from bevlite.export.check.context import Context, Problem
-from bevlite.tensorrt import LATER, TENSORRT_8
+from bevlite.tensorrt import TENSORRT_8
 
 _KNOWN = {"FLOAT", "FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT32", "INT64", "BOOL", "DOUBLE", "INT4"}
 _FP8 = ("FLOAT8", "FLOAT4")
@@ -88,7 +88,7 @@ def _type_problems(word: str, *, inside: bool, by: str) -> Iterator[tuple[Litera
     elif word in ("BFLOAT16", "INT4"):
         yield "error", f"is {word}, which TensorRT 8 does not have", "use FP16 or FP32", TENSORRT_8
     elif word == "UINT8" and inside and by != "QuantizeLinear":
-        yield "error", "is UINT8, which is for inputs and outputs of the network alone", "cast to a float type", LATER
+        yield "error", "is UINT8, which is for inputs and outputs of the network alone", "cast to a float type", ()
 
 
 def _circle(context: Context) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto
 
 from bevlite.export.check.context import Context, Problem, attribute
-from bevlite.tensorrt import LATER, OLDEST, TENSORRT_8
+from bevlite.tensorrt import BEFORE_11_2, LATER, OLDEST, TENSORRT_8
 
 TOPK_LIMIT = 3840
 FP16_MAX = 65504
@@ -24,7 +24,7 @@ def _grid_sample(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         reason = f"mode '{mode}' of opset 20 is not recognised and runs as nearest (TensorRT#4646)"
         yield Problem("silent_wrong", reason, "export at opset 16 to 19, where it is called bilinear or bicubic")
     if len(c.shapes.get(node.input[0], ())) == 5:
-        yield Problem("error", "5-D (volumetric) GridSample fails (TensorRT#3207)", "sample slices in 4-D")
+        yield Problem("error", "5-D (volumetric) GridSample fails (TensorRT#3207)", "sample slices in 4-D", BEFORE_11_2)
 
 
 def _scatter_nd(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -146,11 +146,37 @@ def _reduce_mean(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("silent_wrong" if declared else "warning", reason, remedy)
 
 
-def _max_pool(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.output) > 1 and node.output[1]:
+def _pool(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]:
         yield Problem("error", "the output Indices is not supported", "do not use the indices")
-    if any(d != 1 for d in attribute(node, "dilations", [])):
-        yield Problem("error", "dilations are not supported", "pool without dilation", LATER)
+    if any(d != 1 for d in attribute(node, "dilations", [])):  # asserted in the importers of 8.5, 8.6 and 10.1
+        yield Problem("error", "dilations are not supported", "pool without dilation")
+
+
+def _norm_of_order(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if attribute(node, "p", 2) not in {1, 2}:
+        yield Problem("error", f"p = {attribute(node, 'p', 2)} is not supported", "use 1 or 2")
+
+
+def _arg_max(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if attribute(node, "select_last_index", 0):
+        yield Problem("error", "select_last_index is not supported", "turn the axis around before it")
+
+
+def _roi_align(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if attribute(node, "sampling_ratio", 0) < 0:
+        yield Problem("error", "its sampling ratio is negative", "give 0 or more")
+
+
+def _lstm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if attribute(node, "input_forget", 0):
+        yield Problem("error", "input_forget is not supported", "train it without")
+
+
+def _constant(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    found = {a.name for a in node.attribute} & {"sparse_value", "value_string", "value_strings"}
+    if found:
+        yield Problem("error", f"{found.pop()} is not supported", "give its values as a dense tensor")
 
 
 def _resize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -248,7 +274,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
         (_reduce_axes,),
     ),
     "ReduceMean": (_reduce_mean, _reduce_axes),
-    "MaxPool": (_max_pool,),
+    "MaxPool": (_pool,),
+    "AveragePool": (_pool,),
+    "LpPool": (_norm_of_order,),
+    "LpNormalization": (_norm_of_order,),
+    "ArgMax": (_arg_max,),
+    "ArgMin": (_arg_max,),
+    "RoiAlign": (_roi_align,),
+    "LSTM": (_lstm,),
+    "Constant": (_constant,),
     "Resize": (_resize,),
     "LayerNormalization": (_layer_norm,),
     "BatchNormalization": (_batch_norm,),

@@ -19,8 +19,9 @@ import onnx
 from bevlite.export.check.context import Context, build_context, inner_contexts
 from bevlite.export.check.graph_rules import graph_problems
 from bevlite.export.check.operator_rules import RULES
+from bevlite.export.check.type_rules import type_problems
 from bevlite.latency.onnx.graph import load_model
-from bevlite.tensorrt import VERSIONS, version_key
+from bevlite.tensorrt import TENSORRT_8, VERSIONS, version_key
 
 Severity = Literal["error", "silent_wrong", "warning"]
 
@@ -102,7 +103,15 @@ def _opset_findings(context: Context, version: str, key: str) -> list[OperatorFi
         return []
     reason = f"opset {context.opset} is outside what the parser documents ({low} to {high})"
     remedy = f"export at opset {17 if high >= 17 else high}"
-    return [OperatorFinding("error", version, "", "", reason, remedy)]
+    if context.opset < low:
+        return [OperatorFinding("error", version, "", "", reason, remedy)]
+    # Parsers read what they know of later opsets. In 18 axes of reductions became inputs, which 8.x does not look at.
+    risky = [node for node in context.nodes if node.op_type.startswith("Reduce") and any(node.input[1:])]
+    if key in TENSORRT_8 and risky:
+        node = risky[0]
+        said = f"{reason}, and the axes of {node.op_type} are an input since 18, which it does not read"
+        return [OperatorFinding("error", version, node.name, node.op_type, said, remedy)]
+    return [OperatorFinding("warning", version, "", "", f"{reason}: what it knows of it is read", remedy)]
 
 
 def _node_findings(context: Context, node: onnx.NodeProto, version: str, key: str) -> list[OperatorFinding]:
@@ -122,7 +131,7 @@ def _node_findings(context: Context, node: onnx.NodeProto, version: str, key: st
         return [OperatorFinding("error", version, node.name, node.op_type, reason, remedy)]
     return [
         OperatorFinding(problem.severity, version, node.name, node.op_type, problem.reason, problem.remedy)
-        for rule in RULES.get(node.op_type, ())
+        for rule in (*RULES.get(node.op_type, ()), type_problems)
         for problem in rule(context, node)
         if problem.applies(key)
     ]

@@ -126,10 +126,8 @@ class Reader:
         uncertain = UNCERTAIN_OPS.get(op, "") or group.anchor.inside
         unknown = op != NMS_PLUGIN and (op not in KNOWN_OPS or bool(group.anchor.domain))
         if unknown:
-            uncertain = (
-                f"operator {op} is unknown to the model: its memory traffic counts, and the interval goes up to "
-                "what it may compute"
-            )
+            known = "its memory traffic counts, and the interval goes up to what it may compute"
+            uncertain = f"operator {op} is unknown to the model: {known}"
         return KernelFeatures(
             name=group.anchor.name,
             op="Attention" if group.attention else op,
@@ -155,7 +153,7 @@ class Reader:
         )
 
     def _possible_flops(self, group: Group) -> float:
-        """What an unknown operator may compute: each value from a whole axis of what goes in, twice, as attention does."""
+        """What an unknown operator may compute: each value from a whole axis of what goes in, twice, as attention."""
         axes = [size for name in group.anchor.inputs if name for size in self.graph.tensor(name).shape]
         written = sum(self.graph.tensor(name).numel for name in group.anchor.outputs if name)
         return 4.0 * written * max(axes, default=1)

@@ -177,9 +177,9 @@ class Fusion:
     def _is_taken_in(self, node: Node, source: str) -> bool:
         """Whether a Q or DQ node goes into the kernel before or behind it, or takes back what the other one did.
 
-        A result is quantised in the store of its kernel if nobody reads it in float; one that is read in both forms, and
-        what comes into the engine in 16 bits, by a kernel of its own. It is dequantised where it is read, by products in INT8
-        and by elementwise work; whatever else reads it needs it in float in memory.
+        A result is quantised in the store of its kernel if nobody reads it in float; one that is read in both forms,
+        and what comes into the engine in 16 bits, by a kernel of its own. It is dequantised where it is read: by
+        products in INT8, elementwise work, reductions and copies; what else reads it needs it in float in memory.
         """
         if node.op == "QuantizeLinear":
             if source in self.quantizer:  # the same values for another reader

@@ -186,8 +186,8 @@ def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     standard defines by others are spelled out.
 
     Raises:
-        BevliteError: missing or corrupt file, no nodes, nodes in a circle, a dynamic input (named with its dimension), a
-            data-dependent shape or trip count, a tensor whose shape cannot be inferred or that no board can hold.
+        BevliteError: missing or corrupt file, no nodes, nodes in a circle, a dynamic input (named with its dimension),
+            a data-dependent shape or trip count, a tensor whose shape cannot be inferred or that no board can hold.
     """
     model, name = load_model(source)
     if not model.graph.node:
@@ -225,7 +225,7 @@ def _sort(graph: onnx.GraphProto, name: str) -> None:
     except CycleError as error:
         names = [graph.node[i].name or graph.node[i].op_type for i in error.args[1][:3]]
         raise BevliteError(
-            f"{name}: its nodes form a circle ({' after '.join(names)}); accepted: a graph whose nodes follow each other"
+            f"{name}: its nodes form a circle ({' after '.join(names)}); accepted: nodes that follow each other"
         ) from None
     nodes = [graph.node[position] for position in order]
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]

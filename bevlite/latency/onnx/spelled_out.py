@@ -66,8 +66,8 @@ def _without_attention(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         except (IndexError, KeyError, ValueError, ZeroDivisionError):
             found = ", ".join(str(list(shapes[source])) for source in node.input[:3])
             raise BevliteError(
-                f"{name}: node '{label}' (Attention) has queries, keys and values of {found}; accepted: "
-                "[batch, heads, tokens, channels], or [batch, tokens, heads x channels] with q_num_heads and kv_num_heads"
+                f"{name}: node '{label}' (Attention) has queries, keys and values of {found}; accepted: [batch, heads, "
+                "tokens, channels], or [batch, tokens, heads x channels] with q_num_heads and kv_num_heads"
             ) from None
     return result
 

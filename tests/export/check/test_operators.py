@@ -15,7 +15,7 @@ from bevlite.tensorrt import VERSIONS, version_key
 from tests.latency.graphs import conv_relu, integers, model, weight
 
 node = helper.make_node
-OLD, NEW = ("8.5", "8.6"), ("10.3", "10.16", "11.1")
+OLD, NEW = ("8.5", "8.6"), ("10.3", "10.16", "11.1", "11.4")
 Shapes = dict[str, "tuple[int | str, ...]"]
 
 
@@ -45,7 +45,7 @@ def test_a_plain_convolution_is_clean() -> None:
 @pytest.mark.parametrize(
     ("version", "key"),
     [("8.5.2", "8.5"), ("8.6", "8.6"), ("10.0", "10.3"), ("10.3.0", "10.3"), ("10.7", "10.3"),
-     ("10.16.2", "10.16"), ("11", "11.1"), ("11.4", "11.1"), ("11.0", "10.16")],
+     ("10.16.2", "10.16"), ("11", "11.4"), ("11.4", "11.4"), ("11.1", "11.1"), ("11.0", "10.16")],
 )  # fmt: skip
 def test_version_to_column(version: str, key: str) -> None:
     assert version_key(version) == key
@@ -73,8 +73,8 @@ def test_layer_normalization_needs_8_6() -> None:
 
 def test_opset_ranges() -> None:
     x: Shapes = {"x": (1, 4)}
-    assert severities(single("Relu", x, opset=18), "opset") == every("error", OLD)
-    assert severities(single("Relu", x, opset=21), "opset") == every("error", (*OLD, "10.3"))
+    assert severities(single("Relu", x, opset=18), "opset") == every("warning", OLD)
+    assert severities(single("Relu", x, opset=21), "opset") == every("warning", (*OLD, "10.3"))
     assert severities(single("Relu", x, opset=7), "opset") == every("error", NEW)
 
 
@@ -86,7 +86,38 @@ def test_grid_sample() -> None:
         assert severities(m, "nearest") == every("silent_wrong")
     assert severities(single("GridSample", flat, opset=20), "nearest") == every("silent_wrong")  # the default
     volume: Shapes = {"x": (1, 8, 4, 16, 16), "g": (1, 2, 4, 4, 3)}
-    assert severities(single("GridSample", volume, opset=20, mode="nearest"), "5-D") == every("error")
+    assert severities(single("GridSample", volume, opset=20, mode="nearest"), "5-D") == every(
+        "error", ("8.5", "8.6", "10.3", "10.16", "11.1")
+    )
+
+
+def test_reductions_of_later_opsets_are_at_risk_on_8() -> None:
+    """Their axes became an input in opset 18, which the importers of 8.5 and 8.6 do not look at."""
+    m = model([node("ReduceMean", ["x", "axes"], ["y"])], {"x": (1, 4, 8, 8)}, ["y"], [integers("axes", 1)], 18)
+    assert severities(m, "axes of ReduceMean are an input since 18") == every("error", OLD)
+    assert severities(m, "opset") == every("error", OLD)
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "refused"),
+    [("TopK", TensorProto.INT64, ("8.5",)), ("TopK", TensorProto.INT32, ("8.5",)), ("TopK", TensorProto.FLOAT, ()),
+     ("Relu", TensorProto.INT32, (*OLD, *NEW)), ("Relu", TensorProto.INT64, OLD),
+     ("ArgMax", TensorProto.INT64, ("8.5",)),
+     ("DepthToSpace", TensorProto.BOOL, (*OLD, *NEW)), ("Add", TensorProto.INT64, ())],
+)  # fmt: skip
+def test_types_that_an_importer_refuses(op: str, kind: int, refused: tuple[str, ...]) -> None:
+    names, options = {"TopK": (["x", "k"], {}), "Add": (["x", "x"], {}), "DepthToSpace": (["x"], {"blocksize": 2})}.get(
+        op, (["x"], {})
+    )
+    m = model([node(op, names, ["y"], **options)], {"x": (1, 4, 8, 8)}, ["y"], [integers("k", 3)], 17, (), kind)
+    m.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64 if op == "ArgMax" else kind
+    assert severities(m, "which the importer refuses") == every("error", refused)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pooling_is_never_dilated(op: str) -> None:
+    m = single(op, {"x": (1, 4, 16, 16)}, opset=19, kernel_shape=[3, 3], dilations=[2, 2])
+    assert severities(m, "dilations") == every("error")
 
 
 def scatter(op: str, **attributes: object) -> onnx.ModelProto:
@@ -196,7 +227,7 @@ def test_the_float_bias_that_onnx_runtime_quantises() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "versions"),
-    [(TensorProto.INT16, VERSIONS), (TensorProto.UINT8, NEW), (TensorProto.BFLOAT16, OLD),
+    [(TensorProto.INT16, VERSIONS), (TensorProto.UINT8, VERSIONS), (TensorProto.BFLOAT16, OLD),
      (TensorProto.FLOAT8E4M3FN, VERSIONS), (TensorProto.STRING, VERSIONS), (TensorProto.INT32, ())],
 )  # fmt: skip
 def test_types_inside_the_graph(kind: int, versions: tuple[str, ...]) -> None:
@@ -241,7 +272,7 @@ def test_plugins_that_tensorrt_ships_and_others() -> None:
 
 def test_attention_in_fp32_has_no_kernel() -> None:
     maps: Shapes = {name: (1, 2, 16, 32) for name in "qkv"}
-    assert severities(single("Attention", maps, opset=23), "no kernel") == every("error", ("10.16", "11.1"))
+    assert severities(single("Attention", maps, opset=23), "no kernel") == every("error", ("10.16", "11.1", "11.4"))
     half = model([node("Attention", [*"qkv"], ["y"])], maps, ["y"], opset=23, input_type=TensorProto.FLOAT16)
     assert severities(half, "no kernel") == {}
 
@@ -273,7 +304,7 @@ def test_table_joins_versions_and_puts_errors_first() -> None:
     findings = check_model(scatter("ScatterND", reduction="add"))
     table = findings_table(findings)
     assert [(row[0], row[1]) for row in table] == [
-        ("error", "10.3, 10.16, 11.1"),
+        ("error", "10.3, 10.16, 11.1, 11.4"),
         ("silent_wrong", "8.5, 8.6"),
     ]
     assert has_errors(findings) and has_errors(findings, "8.5")

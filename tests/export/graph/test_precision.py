@@ -125,12 +125,13 @@ def test_patterns() -> None:
 def test_one_answer_to_which_graph_for_which_board() -> None:
     assert {v: form_for(v) for v in VERSIONS} == {
         "8.5": Form("weak", 16), "8.6": WEAK, "10.3": STRONG, "10.16": STRONG, "11.1": STRONG,
+            "11.4": STRONG,
     }  # fmt: skip
     assert form_for("10.3", "fp32") == form_for("11.4", {"a": "fp32", "b": "fp32"}) == WEAK
     assert form_for("10.3", {"a": "fp32", "b": "fp16"}) == STRONG
     assert versions_of("weak") == ("8.5", "8.6") and versions_of("weak", "fp32") == VERSIONS
     assert versions_of("strong", "fp32") == () and versions_of(None) == VERSIONS
-    assert version_key("10.0.1") == "10.3" and version_key("11.4.1") == "11.1"
+    assert version_key("10.0.1") == "10.3" and version_key("11.4.1") == "11.4"
     with pytest.raises(ExportError, match=r"TensorRT version: found '7\.2'; accepted: 8\.5 and later"):
         form_for("7.2")
 
