@@ -52,9 +52,16 @@ def _inputs(context: Context) -> Iterator[Problem]:
         if prod(max(d.dim_value, 1) for d in kind.shape.dim) > LARGEST_INPUT:
             yield Problem("error", f"{where} has over 2^31 - 1 elements", "make it smaller", node=info.name)
         word = TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else ""
-        if word and word not in _KNOWN and not word.startswith(_FP8):
-            yield Problem("error", f"{where} is {word}, which TensorRT does not have", "use INT32 or a float type",
-                          node=info.name)  # fmt: skip
+        if word.startswith(_FP8):
+            reason = f"{where} is {word}, which an Orin (compute capability 8.7) has no hardware for"
+            yield Problem("error", reason, "use INT8 or FP16", node=info.name)
+        elif word == "INT4" or (word and word not in _KNOWN):
+            reason = (
+                f"{where} is {word}, which no engine takes"
+                if word == "INT4"
+                else f"{where} is {word}, which TensorRT does not have"
+            )
+            yield Problem("error", reason, "use INT32 or a float type", node=info.name)
         readers = context.consumers.get(info.name, ())
         if kind.elem_type == TensorProto.UINT8 and any(n.op_type != "Cast" for n in readers):
             reason = f"{where} is UINT8 and read by {', '.join(sorted({n.op_type for n in readers}))}"
@@ -73,7 +80,10 @@ def _types(context: Context) -> Iterator[Problem]:
             word = TensorProto.DataType.Name(kind)
             if kind == TensorProto.UNDEFINED or word in seen:
                 continue
-            found = list(_type_problems(word, inside=name not in ends, by=node.op_type))
+            inside = name not in ends
+            found = list(_type_problems(word, inside=inside, by=node.op_type))
+            if word == "INT4" and not inside:
+                found.append(("error", "is INT4, which no engine gives", "use INT32 or a float type", ()))
             seen |= {word} if found else set()
             for severity, reason, remedy, versions in found:
                 where = f"'{name}', written by {node.name or node.op_type},"

@@ -15,6 +15,8 @@ from bevlite.export.check.context import Context, Problem, attribute
 from bevlite.tensorrt import BEFORE_11_2, LATER, OLDEST, TENSORRT_8
 
 TOPK_LIMIT = 3840
+SELECT_LAST_SINCE = 12
+_WHOLE = (TensorProto.INT32, TensorProto.INT64)
 FP16_MAX = 65504
 
 
@@ -159,8 +161,49 @@ def _norm_of_order(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
 
 
 def _arg_max(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if attribute(node, "select_last_index", 0):
-        yield Problem("error", "select_last_index is not supported", "turn the axis around before it")
+    if attribute(node, "select_last_index", 0) and c.opset < SELECT_LAST_SINCE:
+        yield Problem("error", f"select_last_index came with opset {SELECT_LAST_SINCE}", "export at a later opset")
+
+
+def _mod(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if not attribute(node, "fmod", 0) and c.types.get(node.input[0]) not in (*_WHOLE, TensorProto.UNDEFINED, None):
+        yield Problem("error", "Mod of other numbers than INT32 and INT64 needs fmod", "set fmod to 1", LATER)
+
+
+def _constant_axes(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    """Of Squeeze and Unsqueeze."""
+    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1]):
+        yield Problem("error", "its axes are no constant", "give the axes as an initializer")
+
+
+def _one_hot(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if len(node.input) > 1 and not _is_known(c, node.input[1]):
+        yield Problem("error", "its depth is no constant", "give the depth as an initializer")
+
+
+def _range(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    kind = c.types.get(node.input[0], TensorProto.UNDEFINED)
+    if kind in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        yield Problem("error", f"Range of {TensorProto.DataType.Name(kind)} is not supported", "use FP32 or INT32")
+    elif not all(_is_known(c, name) for name in node.input):
+        yield Problem("error", "its limits are no constants, and so its size is not known", "give them as initializers")
+
+
+def _tensor_scatter(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if attribute(node, "mode", "linear") != "linear":
+        yield Problem("error", f"mode '{attribute(node, 'mode', '')}' is not supported", "use linear")
+    if len(c.shapes.get(node.input[0], (0,) * 4)) != 4:
+        yield Problem("error", "the cache has to have 4 axes", "give it a batch and a head axis")
+
+
+def _stft(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if len(node.input) > 1 and node.input[1] not in c.constants:
+        yield Problem("error", "its step is no constant", "give the step as an initializer")
+
+
+def _upsample(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+    if len(node.input) > 1 and not _is_known(c, node.input[1]):
+        yield Problem("error", "its scales are no constant", "give the scales as an initializer")
 
 
 def _roi_align(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -195,15 +238,18 @@ def _resize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("error", f"'{loose[0]}' is no constant", "give scales or sizes as an initializer")
 
 
-def _is_known(c: Context, name: str) -> bool:
-    """Whether a tensor is known when an engine is built: a constant, or arithmetic on constants and shapes."""
+def _is_known(c: Context, name: str, unfolded: frozenset[str] = frozenset()) -> bool:
+    """Whether a tensor is known when an engine is built: a constant, or arithmetic on constants and shapes.
+
+    `unfolded` are operators that the importer does not compute itself.
+    """
     waiting, seen = [name], set()
     while waiting:
         one = waiting.pop()
         node = c.producers.get(one)
         if one in c.constants or one in seen or not one:
             continue
-        if node is None:
+        if node is None or node.op_type in unfolded:
             return False
         seen.add(one)
         waiting += [] if node.op_type in ("Shape", "Size") else list(node.input)
@@ -211,7 +257,7 @@ def _is_known(c: Context, name: str) -> bool:
 
 
 def _reduce_axes(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1]):
+    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1], frozenset({"Range"})):
         yield Problem("error", "its axes are no constant", "give the axes as an initializer")
 
 
@@ -222,14 +268,25 @@ def _batch_norm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
 
 def _dropout(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     mode = c.values.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    remedy = "export the network in evaluation mode (network.eval())"
+    if len(node.input) > 2 and node.input[2] and node.input[2] not in c.constants:
+        yield Problem("error", "its training mode is no constant", remedy, LATER)
     if mode is not None and np.any(mode):
-        remedy = "export the network in evaluation mode (network.eval())"
         yield Problem("error", "it is in training mode", remedy, LATER)
         yield Problem("silent_wrong", "it is in training mode, and runs as if it were not", remedy, TENSORRT_8)
 
 
 def _attention(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if c.types.get(node.input[0]) == TensorProto.FLOAT:
+    if any(node.output[1:]):
+        yield Problem("error", "only the first output is supported", "keep keys and values outside of it")
+    if attribute(node, "softmax_precision", 0):
+        yield Problem("error", "softmax_precision is not supported", "leave it out")
+    if attribute(node, "softcap", 0.0):
+        yield Problem("error", "softcap is not supported", "leave it out, or export at opset 17, where it decomposes")
+    if c.shapes.get(node.input[1]) != c.shapes.get(node.input[2]):
+        yield Problem("error", "keys and values of different shapes are not supported", "export at opset 17")
+    plain = len(c.shapes.get(node.input[0], ())) == 3 and not any(node.input[3:])
+    if c.types.get(node.input[0]) == TensorProto.FLOAT and not plain:
         reason = "attention in FP32 has no kernel, and is not taken apart"
         yield Problem("error", reason, "export it in FP16, or at opset 17, where it decomposes")
 
@@ -276,13 +333,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "ReduceMean": (_reduce_mean, _reduce_axes),
     "MaxPool": (_pool,),
     "AveragePool": (_pool,),
-    "LpPool": (_norm_of_order,),
+    "LpPool": (_norm_of_order, _pool),
     "LpNormalization": (_norm_of_order,),
     "ArgMax": (_arg_max,),
     "ArgMin": (_arg_max,),
     "RoiAlign": (_roi_align,),
     "LSTM": (_lstm,),
     "Constant": (_constant,),
+    "Mod": (_mod,),
+    "Squeeze": (_constant_axes,),
+    "Unsqueeze": (_constant_axes,),
+    "OneHot": (_one_hot,),
+    "Range": (_range,),
+    "TensorScatter": (_tensor_scatter,),
+    "STFT": (_stft,),
+    "Upsample": (_upsample,),
     "Resize": (_resize,),
     "LayerNormalization": (_layer_norm,),
     "BatchNormalization": (_batch_norm,),

@@ -45,6 +45,8 @@ def type_problems(context: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("error", reason, remedy, TENSORRT_8)
     if word in refused or (word == "INT64" and node.op_type in ("MatMul", "Gemm", "PRelu")):
         yield Problem("error", reason, remedy, LATER)
+    if node.op_type == "Clip" and word == "INT8":
+        yield Problem("error", reason, remedy)
     if node.op_type == "Hardmax" and word in (*_INTEGERS, "INT8", "BOOL"):
         yield Problem("error", reason, remedy, LATER)
     if node.op_type in _NO_BOOLS and word == "BOOL":
