@@ -8,8 +8,8 @@ from math import prod
 from typing import cast
 
 from bevlite.latency.gpu.features import KernelFeatures, Precision, Reader, Traffic
-from bevlite.latency.gpu.fusion import Group
 from bevlite.latency.gpu.gemm import Product
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Node
 from bevlite.latency.onnx.operators import POOL_OPS
 

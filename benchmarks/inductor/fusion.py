@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import cast
 
-from bevlite.latency.gpu.fusion import FusedGraph, Fusion, Group, Rules
+from bevlite.latency.gpu.fusion import FusedGraph, Fusion, Rules
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import CONV_OPS, COPY_OPS, NORM_OPS, POINTWISE_OPS, REDUCE_OPS, RESIZE_OPS
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from bevlite.latency.gpu.fusion import Group
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import POINTWISE_OPS
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bevlite.api.networks import run_path
@@ -103,6 +104,7 @@ def measure(
     out: PathLike | None = None,
     samples: int = 8,
     end_to_end: bool = True,
+    shapes: Sequence[str] = (),
     require_measured: bool = False,
     say: Say | None = None,
 ) -> LatencyReport:
@@ -115,6 +117,7 @@ def measure(
         out: the report; None for `latency/<device>.json` of a run, or beside the first file.
         samples: of a run, samples that whole frames are timed on.
         end_to_end: of a run, time whole frames through all engines as well.
+        shapes: sizes of dynamic inputs of ONNX files, `NAME=1x3x224x224`.
         require_measured: refuse a report that is emulated or predicted, after it was written.
         say: where news go.
 
@@ -124,11 +127,16 @@ def measure(
     Raises:
         BevliteError: a run that is not exported, a fault of the device, a report that is not measured.
     """
-    with opened(name, say) as device:
+    from bevlite.devices.shaped import shaped
+
+    with opened(name, say) as device, TemporaryDirectory(prefix="bevlite-") as folder:
         from bevlite.deploy.measure import measure, report_file
 
         files = _files(sources)
-        report = measure(device, files, precision, samples=samples if end_to_end else 0, say=say or (lambda text: None))
+        static = shaped(files, shapes, Path(folder)) if shapes else files
+        report = measure(
+            device, static, precision, samples=samples if end_to_end else 0, say=say or (lambda text: None)
+        )
         report.write(Path(out) if out is not None else report_file(device, files))
     if require_measured and report.kind != "measured":
         raise BevliteError(f"the report is {report.kind}: it counts for nothing where a measured one is required")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import typer
 
@@ -87,6 +88,9 @@ def run(
     end_to_end: bool = typer.Option(
         True, "--end-to-end/--no-end-to-end", help="Of a run: time whole frames through all engines as well."
     ),
+    shapes: list[str] = typer.Option(
+        [], "--shape", metavar="[NAME=]1x3x224x224", help="Sizes of a dynamic input of an ONNX file."
+    ),
     require_measured: bool = typer.Option(
         False, "--require-measured", help="Exit code 3 when the report is emulated or predicted."
     ),
@@ -94,11 +98,13 @@ def run(
     """Build and measure ONNX files or a run's modules on a device, and write the report."""
     from bevlite.api.opened import opened
     from bevlite.cli.device_text import show_report
+    from bevlite.devices.shaped import shaped
 
-    with opened(name, say) as device:
+    with opened(name, say) as device, TemporaryDirectory(prefix="bevlite-") as folder:
         from bevlite.deploy.measure import measure, report_file  # seconds, which a wrong name need not wait for
 
-        report = measure(device, sources, precision, samples=samples if end_to_end else 0, say=say)
+        files = shaped(sources, shapes, Path(folder)) if shapes else sources
+        report = measure(device, files, precision, samples=samples if end_to_end else 0, say=say)
         target = out or report_file(device, sources)
     report.write(target)
     show_report(report)

@@ -115,9 +115,17 @@ def _register_predict(group: typer.Typer) -> None:
             found = predict_on_dla(network, board, precision)
             show_dla(found.dla, found.gpu, _console())
             return
-        from bevlite.export.prediction import predict_request
+        from bevlite.export.prediction import operator_findings, predict_request
 
-        predicted = predict_request(network, board, check=asked)
+        try:
+            predicted = predict_request(network, board, check=asked)
+        except BevliteError:  # what speaks against the file is worth knowing most where it cannot be priced
+            from bevlite.reporting.latency_text import show_support
+
+            rows = support(operator_findings(network, board), network.versions)
+            if any(row.op for row in rows.rows):
+                show_support(rows, _console())
+            raise
         report, int8 = predicted.report, predicted.int8
         rows = support(predicted.findings, network.versions)
         if json_path is not None:

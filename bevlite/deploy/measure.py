@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bevlite.deploy.whole_frames import SAMPLES, time_frames_of_run
 from bevlite.devices.board_device import BoardDevice
 from bevlite.devices.contract import Device
 from bevlite.devices.pool import BoardPool
+from bevlite.devices.predicted import PredictedDevice
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
+from bevlite.export.check.operators import check_model
 from bevlite.export.of_run import inputs_of_run, request_of_run
 from bevlite.run_folder import Run
 
@@ -40,13 +42,28 @@ def measure(
     modules = {path.stem: path for path in sources}
     if len(modules) < len(sources):
         raise BevliteError("device run: found two files of one name; accepted: ONNX files of different names")
-    return device.measure(modules, (), precision or "fp16")
+    report = device.measure(modules, (), precision or "fp16")
+    if isinstance(device, PredictedDevice):  # nobody else would say that the board refuses them
+        report = report.model_copy(update={"notes": (*_refused(modules, device), *report.notes)})
+    return report
 
 
 def report_file(device: Device, sources: Sequence[Path]) -> Path:
     """Where the report of a measurement is kept by default: in the run, or beside the first file."""
     first = sources[0]
     return (first / "latency" if len(sources) == 1 and first.is_dir() else first.parent) / f"{device.name}.json"
+
+
+def _refused(modules: Mapping[str, Path], device: PredictedDevice) -> list[str]:
+    """What the TensorRT of a predicted board does not take, or runs wrongly."""
+    said: dict[str, None] = {}
+    for name, path in modules.items():
+        for finding in check_model(path, (device.tensorrt,)):
+            if finding.severity != "warning":
+                verb = "does not take" if finding.severity == "error" else "runs wrongly"
+                what = f"{name}: TensorRT {device.tensorrt} {verb} {finding.op or finding.node or 'the file'}"
+                said[f"{what}: {finding.reason}; {finding.remedy}"] = None
+    return list(said)
 
 
 def _measure_run(

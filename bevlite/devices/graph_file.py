@@ -15,8 +15,15 @@ from bevlite.devices.contract import Inputs
 from bevlite.devices.external_weights import has_external_weights, with_weights
 from bevlite.devices.state import Kind
 from bevlite.errors import ExportError
-from bevlite.latency.onnx.graph import load_model
+from bevlite.latency.onnx.graph import LARGEST_TENSOR, load_model
+from bevlite.latency.onnx.shapes import example_setting
 
+NUMBERS = frozenset(
+    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.BOOL,
+     TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+     TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64}
+)  # fmt: skip
+"""Element types that arrays have."""
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -50,10 +57,18 @@ class GraphFile:
         for value in model.graph.input:
             if value.name in weights:
                 continue
-            inputs[value.name] = _kind(value)
-            if not all(inputs[value.name][1]):
-                raise ExportError(f"{path}: input '{value.name}' has no static shape; accepted: static shapes")
-        outputs = {value.name: _kind(value) for value in model.graph.output}
+            inputs[value.name] = _kind(value, path, "input")
+            shape = inputs[value.name][1]
+            if not all(size > 0 for size in shape):
+                raise ExportError(
+                    f"{path}: input '{value.name}' has no static shape ({list(shape)}); accepted: static shapes, for "
+                    f"example with {example_setting(value)}"
+                )
+            if prod(shape) > LARGEST_TENSOR:
+                raise ExportError(
+                    f"{path}: input '{value.name}' has {prod(shape):,} elements; accepted: at most 2^31 - 1"
+                )
+        outputs = {value.name: _kind(value, path, "output") for value in model.graph.output}
         return cls(path, content, _sha256(content), inputs, outputs, _carries_half(model), _quantized(model))
 
     def complete(self, given: Inputs) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -85,9 +100,14 @@ class GraphFile:
         return found, made_up
 
 
-def _kind(value: onnx.ValueInfoProto) -> Kind:
+def _kind(value: onnx.ValueInfoProto, path: Path, what: str) -> Kind:
     """Type and shape; 0 where the file does not say a size."""
     kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or kind.elem_type not in NUMBERS:
+        known = kind.elem_type in TensorProto.DataType.values()
+        word = TensorProto.DataType.Name(kind.elem_type) if known else f"type {kind.elem_type}"
+        found = word if value.type.HasField("tensor_type") else "no tensor"
+        raise ExportError(f"{path}: {what} '{value.name}': found {found}; accepted: a tensor of numbers")
     return np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), tuple(d.dim_value for d in kind.shape.dim)
 
 

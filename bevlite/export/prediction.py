@@ -55,7 +55,7 @@ def predict_request(request: Request, board: PredictedDevice, *, check: bool = F
     report = latency_of(request, board)
     found = witnesses(request.modules, tensorrt=board.tensorrt, origins=request.origins) if check else {}
     report = report.model_copy(update={"notes": (*report.notes, *notes(found.values()))})
-    return Predicted(request, report, _findings(request, board), _int8(request, board), found)
+    return Predicted(request, report, operator_findings(request, board), _int8(request, board), found)
 
 
 def latency_of(request: Request, board: PredictedDevice) -> LatencyReport:
@@ -64,7 +64,12 @@ def latency_of(request: Request, board: PredictedDevice) -> LatencyReport:
     return report.model_copy(update={"notes": request.notes + report.notes})
 
 
-def _findings(request: Request, board: PredictedDevice) -> dict[str, list[OperatorFinding]]:
+def operator_findings(request: Request, board: PredictedDevice) -> dict[str, list[OperatorFinding]]:
+    """What speaks against each module, for the versions that were asked for and that of the board.
+
+    Raises:
+        BevliteError: a module that is no ONNX model.
+    """
     versions = tuple(dict.fromkeys((*request.versions, version_key(board.tensorrt))))
     emission = request.form.emission if request.form else None
     return {

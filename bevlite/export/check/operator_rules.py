@@ -24,7 +24,9 @@ def _grid_sample(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     mode = attribute(node, "mode", "linear" if c.opset >= 20 else "bilinear")
     if mode in ("linear", "cubic"):
         reason = f"mode '{mode}' of opset 20 is not recognised and runs as nearest (TensorRT#4646)"
-        yield Problem("silent_wrong", reason, "export at opset 16 to 19, where it is called bilinear or bicubic")
+        # From 11.2 on there is 5-D GridSample, which only opset 20 has, and so its words are read.
+        remedy = "export at opset 16 to 19, where it is called bilinear or bicubic"
+        yield Problem("silent_wrong", reason, remedy, BEFORE_11_2)
     if len(c.shapes.get(node.input[0], ())) == 5:
         yield Problem("error", "5-D (volumetric) GridSample fails (TensorRT#3207)", "sample slices in 4-D", BEFORE_11_2)
 

@@ -21,8 +21,9 @@ from bevlite.latency.coefficients import NotNegative, Positive, Share
 from bevlite.latency.device import DeviceConfig, Dla
 from bevlite.latency.dla.placement import Placement
 from bevlite.latency.gpu.features import Precision
-from bevlite.latency.gpu.fusion import Group, fuse
+from bevlite.latency.gpu.fusion import fuse
 from bevlite.latency.gpu.gemm import products
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Graph, Tensor
 from bevlite.tensorrt import Version, has_dla, has_new_dla
 

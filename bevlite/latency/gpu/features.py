@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Literal
 
-from bevlite.latency.gpu.fusion import FusedGraph, Group, is_reformatted, takes_int8
+from bevlite.latency.gpu.fusion import FusedGraph, takes_int8
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
+from bevlite.latency.gpu.placed import Group, is_reformatted
 from bevlite.latency.gpu.recurrent import recurrent_work
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import (

@@ -8,55 +8,27 @@ and go into the kernels around them; where none takes them in they are kernels o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from onnx import TensorProto
-
-from bevlite.latency.onnx.graph import Graph, Node, Tensor
+from bevlite.latency.gpu.placed import Group, Placed
+from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import (
     COMMUTING_OPS,
     CONV_OPS,
     COPY_OPS,
-    GATHER_OPS,
     GEMM_OPS,
     LINEAR_OPS,
     MOVE_OPS,
-    NORM_OPS,
     POINTWISE_OPS,
-    POOL_OPS,
     QUANTIZE_OPS,
     REDUCE_OPS,
-    RESIZE_OPS,
     UNCERTAIN_OPS,
     VIEW_OPS,
 )
 from bevlite.tensorrt import Version, fuses_attention, fuses_gemm_epilogues
 
-STORES_INT8 = frozenset().union(
-    GEMM_OPS, POINTWISE_OPS, REDUCE_OPS, NORM_OPS, COPY_OPS, POOL_OPS, RESIZE_OPS, GATHER_OPS, QUANTIZE_OPS
-)
-"""Kernels that write their result quantised where nobody wants it in float: NVIDIA's compiler quantises in the kernel
-that makes, moves or picks values (seen with tensorrt-rtx on graphs of each kind)."""
-READS_INT8 = frozenset().union(POINTWISE_OPS, REDUCE_OPS, NORM_OPS, COPY_OPS, RESIZE_OPS, GATHER_OPS, QUANTIZE_OPS)
-"""Kernels other than products that dequantise what they read."""
 INT8_GROUP = 4
 """Channels of a group of an INT8 convolution come in fours (reference: TensorRT's rules for explicit quantisation)."""
-
-
-@dataclass
-class Group:
-    """Nodes that run as one kernel; `anchor` is the node that decides what kind of kernel it is."""
-
-    index: int
-    anchor: Node
-    nodes: list[Node]
-    output_numel: int
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    quantized: bool = False
-    attention: tuple[Node, Node] | None = None
-    elided: bool = False
-    """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +59,6 @@ def tensorrt_rules(version: Version) -> Rules:
     return Rules(attention=attention, gemm_epilogue=fuses_gemm_epilogues(version), layer_norm=attention)
 
 
-def is_reformatted(tensor: Tensor) -> bool:
-    """Whether an input of the engine is rewritten before anything reads it: maps that come in as FP32."""
-    return len(tensor.shape) == 4 and tensor.elem_type == TensorProto.FLOAT
-
-
 def takes_int8(graph: Graph, convolution: Node) -> bool:
     """Whether there are INT8 kernels for a convolution: groups have a multiple of four channels."""
     groups = int(convolution.attribute("group", 1))
@@ -103,21 +70,14 @@ def fuse(graph: Graph, rules: Rules | None = None) -> FusedGraph:
     return Fusion(graph, rules or Rules()).run()
 
 
-class Fusion:
+class Fusion(Placed):
     """Groups the nodes of one graph; a backend of other habits overrides where a node goes."""
 
     group_type: type[Group] = Group
 
     def __init__(self, graph: Graph, rules: Rules) -> None:
-        self.graph = graph
+        super().__init__(graph)
         self.rules = rules
-        self.alias: dict[str, str] = {}  # views, casts of constants and Q/DQ -> the tensor in memory
-        self.constants = {name for name, tensor in graph.tensors.items() if tensor.constant}
-        self.dequantized: set[str] = set()
-        self.quantizer: dict[str, float | str] = {}  # tensors that are stored quantised -> by which scale
-        self.maker = {name: node for node in graph.nodes for name in node.outputs if name}
-        self.group_of: dict[str, int] = {}
-        self.groups: list[Group] = []
         self.has_qdq = any(n.op in QUANTIZE_OPS for n in graph.nodes)
 
     def run(self) -> FusedGraph:
@@ -131,12 +91,6 @@ class Fusion:
             group.elided = self._is_elided(group)
         return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
 
-    def resolve(self, name: str) -> str:
-        """The tensor in memory behind a chain of views."""
-        while name in self.alias:
-            name = self.alias[name]
-        return name
-
     def place(self, node: Node) -> None:
         """Fold a node, read it as a view, or put it into a kernel: that of its inputs, or one of its own."""
         real = [self.resolve(name) for name in node.inputs if name]
@@ -146,7 +100,7 @@ class Fusion:
             if node.op == "DequantizeLinear":
                 self.dequantized.add(node.outputs[0])
             return
-        if node.op in VIEW_OPS or self._is_free(node) or (node.op in QUANTIZE_OPS and self._is_taken_in(node, real[0])):
+        if node.op in VIEW_OPS or self._is_free(node) or (node.op in QUANTIZE_OPS and self.is_taken_in(node, real[0])):
             self._make_view(node, real[0])
             return
         if node.op == "DequantizeLinear":
@@ -173,67 +127,6 @@ class Fusion:
                 reshaped = node.op not in QUANTIZE_OPS and node.inputs[0] in self.dequantized
                 if reshaped or node.op == "DequantizeLinear":
                     self.dequantized.add(name)
-
-    def _is_taken_in(self, node: Node, source: str) -> bool:
-        """Whether a Q or DQ node goes into the kernel before or behind it, or takes back what the other one did.
-
-        A result is quantised in the store of its kernel if nobody reads it in float; one that is read in both forms,
-        and what comes into the engine in 16 bits, by a kernel of its own. It is dequantised where it is read: by
-        products in INT8, elementwise work, reductions and copies; what else reads it needs it in float in memory.
-        """
-        if node.op == "QuantizeLinear":
-            if source in self.quantizer:  # the same values for another reader
-                return self.quantizer[source] == self._scale(node)
-            self.quantizer[source] = self._scale(node)
-            readers = [self.graph.nodes[i] for i in self._readers_over_views(node.inputs[0])]
-            alone = all(reader.op == "QuantizeLinear" for reader in readers) and source not in self.graph.outputs
-            alone = alone and len({self._scale(reader) for reader in readers}) == 1
-            writer = self.group_of.get(source)
-            if writer is None:
-                return alone and is_reformatted(self.graph.tensor(source))
-            host = self.groups[writer]
-            return alone and host.anchor.op in STORES_INT8 and not self._adds_floats(host)
-        readers = [self.graph.nodes[i] for i in self._readers_over_views(node.outputs[0])]
-        return all(self._reads_int8(reader) for reader in readers) and node.outputs[0] not in self.graph.outputs
-
-    def _adds_floats(self, host: Group) -> bool:
-        """Whether a convolution in INT8 adds a skip branch that is in float: its result then is in float too."""
-        additions = [n for n in host.nodes[1:] if n.op in ("Add", "Sum") and self._reads_foreign(n, host)]
-        additions = [n for n in additions if not self._reads_back(n, host)]
-        return host.quantized and any(
-            name not in self.dequantized and self.resolve(name) not in self.constants
-            for node in additions
-            for name in node.inputs
-            if self.group_of.get(self.resolve(name)) != host.index
-        )
-
-    def _reads_int8(self, node: Node) -> bool:
-        if node.op in GEMM_OPS and len(node.inputs) > 1:
-            return all(self._comes_dequantized(name) for name in node.inputs[:2])
-        return node.op in READS_INT8
-
-    def _comes_dequantized(self, name: str) -> bool:
-        """Whether a tensor is behind DequantizeLinear and layers that only pick or move values."""
-        node = self.maker.get(name)
-        while node is not None and node.op != "DequantizeLinear":
-            node = self.maker.get(node.inputs[0]) if node.op in COMMUTING_OPS and node.inputs else None
-        return node is not None
-
-    def _readers_over_views(self, name: str) -> list[int]:
-        """Who reads a tensor, over layers that only pick or move its values."""
-        found: list[int] = []
-        for index in self.graph.consumers.get(name, ()):
-            reader = self.graph.nodes[index]
-            if reader.op in COMMUTING_OPS | {"Concat"} and reader.op not in POINTWISE_OPS and reader.outputs:
-                found += self._readers_over_views(reader.outputs[0])
-            else:
-                found.append(index)
-        return found
-
-    def _scale(self, node: Node) -> float | str:
-        """The scale of a Q node: its value, or its name where that is not known."""
-        name = node.inputs[1] if len(node.inputs) > 1 else ""
-        return self.graph.scalars.get(name, name)
 
     def _is_free(self, node: Node) -> bool:
         """Copies that copy nothing: a transpose that only moves axes of size 1, a slice of the outer axis."""
@@ -274,10 +167,10 @@ class Fusion:
             return None  # a body and what is around it are kernels of their own
         if node.op in QUANTIZE_OPS or kind in QUANTIZE_OPS:  # there and back at once is one kernel
             return host if (kind, node.op) == ("QuantizeLinear", "DequantizeLinear") else None
-        if self._reads_back(node, host):
+        if self.reads_back(node, host):
             # What it reads was quantised in the store of that kernel. Of two convolutions the other one adds: which of
             # both runs last makes no difference to the time.
-            return host if node.op == "Add" and self._other_convolution(node, host) else None
+            return host if node.op == "Add" and self.other_convolution(node, host) else None
         if kind in UNCERTAIN_OPS or kind == "Concat":
             return None
         if node.op in MOVE_OPS:
@@ -293,17 +186,6 @@ class Fusion:
             return host if self._numel(node) == host.output_numel else None
         # the second reduction of a decomposed LayerNorm works on rows that the kernel holds already
         return host if node.op in REDUCE_OPS and kind in REDUCE_OPS and len(host.nodes) > 1 else None
-
-    def _reads_back(self, node: Node, host: Group) -> bool:
-        """Whether a node reads what a kernel has quantised in its store."""
-        return any(n in self.dequantized and self.group_of.get(self.resolve(n)) == host.index for n in node.inputs)
-
-    def _other_convolution(self, node: Node, host: Group) -> bool:
-        """Whether one operand of an addition is the result of another convolution, in float, for it alone."""
-        names = [name for name in node.inputs if name not in self.dequantized and self.resolve(name) in self.group_of]
-        groups = [self.groups[self.group_of[self.resolve(name)]] for name in names]
-        alone = all(len(self.graph.consumers.get(name, ())) == 1 for name in names)
-        return bool(groups) and alone and all(g.anchor.op in CONV_OPS and g is not host for g in groups)
 
     def _moves_along(self, node: Node, host: Group) -> bool:
         """Whether a copy is only another order in which an elementwise kernel, that nothing else reads, writes."""
@@ -321,16 +203,12 @@ class Fusion:
         if not foreign:
             return True
         plain = all(n.op in LINEAR_OPS for n in host.nodes[1:])
-        residual = any(n.op in ("Add", "Sum") and self._reads_foreign(n, host) for n in host.nodes[1:])
+        residual = any(n.op in ("Add", "Sum") and self.reads_foreign(n, host) for n in host.nodes[1:])
         return node.op in ("Add", "Sum") and len(foreign) == 1 and plain and not residual
 
     def _fits_product(self, node: Node, host: Group) -> bool:
         """Whether a matrix product takes an elementwise node into its store."""
-        return self.rules.gemm_epilogue or (node.op in LINEAR_OPS and not self._reads_foreign(node, host))
-
-    def _reads_foreign(self, node: Node, host: Group) -> bool:
-        sources = [self.resolve(n) for n in node.inputs if n]
-        return any(n not in self.constants and self.group_of.get(n) != host.index for n in sources)
+        return self.rules.gemm_epilogue or (node.op in LINEAR_OPS and not self.reads_foreign(node, host))
 
     def _numel(self, node: Node) -> int:
         return self.graph.tensor(node.outputs[0]).numel

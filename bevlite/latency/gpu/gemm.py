@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from bevlite.latency.gpu.fusion import Group
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Graph, Node
 
 CHANNEL_ALIGNMENT = 8

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bevlite.latency.gpu.fusion import FusedGraph, Group
+from bevlite.latency.gpu.fusion import FusedGraph
+from bevlite.latency.gpu.placed import Group
 from bevlite.latency.onnx.graph import Graph, Tensor
 
 FLOAT_BYTES = {"fp32": 4, "fp16": 2, "int8": 2}
