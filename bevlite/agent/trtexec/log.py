@@ -17,6 +17,8 @@ _BUILT = re.compile(r"Engine built in (\S+) sec")
 _CONTEXT = re.compile(r"Created execution context with device memory size: (\S+) MiB")
 _NODE = re.compile(r'While parsing node number \d+ \[(\S+) -> "([^"]*)"')
 _IMPORTER = re.compile(r"No importer registered for op: (\w+)")
+_PLUGIN = re.compile(r"Successfully created plugin: (\w+)")
+_NO_KERNEL = re.compile(r"Could not find any implementation for node (.+?)(?:\.\)|\.$|$)", re.MULTILINE)
 _ON_GPU = re.compile(r"layer (.+?) is not supported on DLA, falling back to GPU")
 _SWITCHED = re.compile(r"Switching to GPU for layer (.+)")
 _UNKNOWN_FLAG = re.compile(r"Unknown option: (\S+)")
@@ -30,8 +32,10 @@ _MEMORY = (
     "Cuda Runtime (out of memory)",
     "Device memory is insufficient to use tactic",
     "due to insufficient memory on requested size",
-    "Could not find any implementation for node",  # most often for want of memory in disguise
+    "Requested amount of GPU memory",
+    "out of memory",
 )
+"""What says that memory was missing. Without one of these a node without an implementation has none."""
 
 
 class Summary(NamedTuple):
@@ -99,9 +103,10 @@ def failure(done: Finished, phase: str, program: str = "trtexec") -> Fault:
     if "No space left on device" in text:
         message = f"no space left on the board's disk in phase '{phase}'"
         return Fault("disk_full", message, phase=phase, fix=FULL_DISK_FIX)
-    node, importer = _NODE.search(text), _IMPORTER.search(text)
-    if importer or "Plugin not found" in text:
-        op = importer.group(1) if importer else (node.group(1) if node else "unknown")
+    node = _NODE.search(text)
+    unknown = _without_importer(text)
+    if unknown or "Plugin not found" in text:
+        op = unknown or (node.group(1) if node else "unknown")
         where = f" (output '{node.group(2)}')" if node else ""
         return Fault("unsupported_operator", f"operator {op}{where} is not known to this TensorRT", op=op)
     found = _VERSIONS.search(text)
@@ -111,19 +116,32 @@ def failure(done: Finished, phase: str, program: str = "trtexec") -> Fault:
         return Fault("engine_other_module", "the engine was built on another GPU: " + last)
     if any(sign in text for sign in _MEMORY):
         return Fault("out_of_memory", f"not enough memory on the board in phase '{phase}': {last}", phase=phase)
+    if done.code in (-9, 137):
+        message = "{} was killed (SIGKILL) in phase '{}': most often by the kernel, out of memory"
+        return Fault("killed", message.format(program, phase), phase=phase)
+    kernel = _NO_KERNEL.search(text)
+    if kernel:
+        message = f"TensorRT has no implementation of node {kernel.group(1).strip()} in phase '{phase}'"
+        return Fault("no_implementation", message, phase=phase, node=kernel.group(1).strip())
     if "Cannot create DLA engine" in text or "is not supported on DLA" in text:
         return Fault("dla_unavailable", "the DLA does not take it: " + last)
     found = _UNKNOWN_FLAG.search(text)
     if found:
         message = "trtexec does not know {}: its version is not the one it says, or is not known yet"
         return Fault("unknown_version", message.format(found.group(1)))
-    if done.code in (-9, 137):
-        message = "{} was killed (SIGKILL) in phase '{}': most often by the kernel, out of memory"
-        return Fault("killed", message.format(program, phase), phase=phase)
     if "Engine deserialization failed" in text or "Error opening engine file" in text:
         return Fault("engine_unreadable", "the engine cannot be loaded: " + last)
     message = "{} ended with code {} in phase '{}': {}"
     return Fault("trtexec_failed", message.format(program, done.code, phase, last), phase=phase)
+
+
+def _without_importer(text: str) -> str:
+    """The operator whose import failed: the first without an importer that no plugin stood in for.
+
+    Both lines come before a plugin is made, so a log that ends early blames the last one that was tried.
+    """
+    made = set(_PLUGIN.findall(text))
+    return next((op for op in _IMPORTER.findall(text) if op not in made), "")
 
 
 def first_error(text: str) -> str:

@@ -120,6 +120,13 @@ class OutOfMemory(DeviceFault):
     verdict = Verdict.REJECT
 
 
+class NoImplementation(DeviceFault):
+    """TensorRT knows a node and has no kernel for it, and memory was not what was missing; `facts['node']` names it."""
+
+    code, meaning = "no_implementation", "no kernel for a node as it is (named), with memory enough"
+    verdict = Verdict.REJECT
+
+
 class Killed(DeviceFault):
     """The kernel killed trtexec."""
 

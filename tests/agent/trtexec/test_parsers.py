@@ -75,6 +75,10 @@ UNSUPPORTED = """[I] [TRT] No importer registered for op: DeformConv. Attempting
 [04/11/2025-10:36:33] [E] [TRT] ModelImporter.cpp:777: ERROR: builtin_op_importers.cpp:4951 In function importFallback:
 [8] Assertion failed: creator && "Plugin not found, are the plugin name, version, and namespace correct?"
 &&&& FAILED TensorRT.trtexec [TensorRT v8502]"""
+LOADED = """[I] [TRT] No importer registered for op: EfficientNMS_TRT. Attempting to import as plugin.
+[I] [TRT] Searching for plugin: EfficientNMS_TRT, plugin_version: 1, plugin_namespace:
+[I] [TRT] Successfully created plugin: EfficientNMS_TRT
+"""
 STAMP = "[04/11/2025-10:36:33] [E] "
 
 
@@ -82,8 +86,18 @@ STAMP = "[04/11/2025-10:36:33] [E] "
     ("text", "code", "exit_code", "words"),
     [
         (UNSUPPORTED, "unsupported_operator", 1, "DeformConv (output 'out')"),
-        (STAMP + "[TRT] Error Code 10: Could not find any implementation for node Conv_3.", "out_of_memory", 1,
+        (STAMP + "[TRT] Error Code 10: Could not find any implementation for node Conv_3.", "no_implementation", 1,
          "Conv_3"),
+        ("[W] [TRT] Tactic Device request: 4229MB Available: 2658MB. Device memory is insufficient to use tactic.\n"
+         + STAMP + "[TRT] Error Code 10: Internal Error (Could not find any implementation for node Conv_3.)",
+         "out_of_memory", 1, "Conv_3"),
+        (LOADED + STAMP + "[TRT] Error Code 10: Internal Error (Could not find any implementation for node a + b.)",
+         "no_implementation", 1, "a + b"),
+        (LOADED + STAMP + "[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)",
+         "out_of_memory", 1, ""),
+        (LOADED, "killed", 137, "memory"),
+        (LOADED + STAMP + "[TRT] FP8 is not supported on this hardware", "trtexec_failed", 1, "FP8"),
+        (LOADED + UNSUPPORTED, "unsupported_operator", 1, "DeformConv (output 'out')"),
         (STAMP + "[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)", "out_of_memory", 1, ""),
         ("[W] [TRT] Tactic Device request: 4229MB Available: 2658MB. Device memory is insufficient to use tactic.",
          "out_of_memory", 1, ""),
