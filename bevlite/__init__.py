@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bevlite.api.predicting import compile_onnx as compile_onnx
     from bevlite.api.predicting import latency as latency
     from bevlite.api.predicting import latency_on_dla as latency_on_dla
+    from bevlite.api.projects import init as init
     from bevlite.api.worlds import check_data as check_data
     from bevlite.api.worlds import data_statistics as data_statistics
     from bevlite.api.worlds import synthesize as synthesize

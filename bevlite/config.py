@@ -41,6 +41,8 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=BaseModel)
+CONFIGS = Path(__file__).resolve().parent / "configs"
+"""The configurations that come with BEVLite: devices, recipes, searches, variants."""
 
 
 def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 FUNCTIONS = {
+    "init": "projects",
     "load_variant": "networks",
     "module_costs": "networks",
     "build": "networks",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from th
 
 # A command is a module here with a function `register(app)`.
 COMMANDS = (
+    "init",
     "variant",
     "data",
     "importing",

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bevlite.config import apply_overrides, as_dict, merge, to_yaml, validate, write_atomic
+from bevlite.config import CONFIGS, apply_overrides, as_dict, merge, to_yaml, validate, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.interop.account import Account
@@ -30,7 +30,7 @@ from bevlite.variant import Variant, load_variant
 
 REPORT = "import.json"
 SEED = 0
-VARIANTS = (Path("configs") / "variants", Path(__file__).resolve().parents[2] / "configs" / "variants")
+VARIANTS = (Path("configs") / "variants", CONFIGS / "variants")
 """Where reference variants are looked for: the working folder's configs first, then the repository's."""
 
 

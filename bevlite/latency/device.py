@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bevlite.config import Config, load_config
+from bevlite.config import CONFIGS, Config, load_config
 from bevlite.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -94,8 +94,8 @@ class DeviceConfig(Config):
 
 
 def device_folders() -> list[Path]:
-    """Where device files are looked for: the working folder's configs first, then the repository's."""
-    return [Path("configs") / "devices", Path(__file__).resolve().parents[2] / "configs" / "devices"]
+    """Where device files are looked for: the working folder's configs first, then those that come with BEVLite."""
+    return [Path("configs") / "devices", CONFIGS / "devices"]
 
 
 def find_device(name_or_path: str) -> DeviceConfig:

@@ -20,6 +20,7 @@ from tests.test_architecture import ROOT
 from tests.test_start import HEAVY, NETWORKS, answer
 
 COMMANDS = {
+    "init": "init",
     "load_variant": "variant show",
     "module_costs": "variant show",
     "import_checkpoint": "import",
