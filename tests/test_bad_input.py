@@ -162,7 +162,7 @@ def test_no_boxes_at_all_and_nan_boxes(root: Path, tmp_path: Path, refuse: Refus
     rows[0]["translation"][0] = float("nan")
     file.write_text(json.dumps(rows))
     line = refuse(*train_words(root, tmp_path / "run"))
-    assert f"sample_annotation {rows[0]['token']}: found translation [nan" in line
+    assert "sample_annotation.json: translation: found [nan, " in line and f"in row '{rows[0]['token']}'" in line
     file.write_text("[]")
     assert "no sample of split 'mini_train' has a box" in refuse(*train_words(root, tmp_path / "run"))
 

@@ -14,7 +14,7 @@ import numpy as np
 from bevlite.data.check_files import check_files, occupancy_file, vector_maps
 from bevlite.data.check_tables import box_sizes, check_tables
 from bevlite.data.classes import CAMERAS, DETECTION_CLASSES, LIDAR, detection_class
-from bevlite.data.config import VERSIONS, split_scenes
+from bevlite.data.config import SPLITS_FILE, VERSIONS, own_splits, split_scenes
 from bevlite.data.problems import Problem, Problems
 from bevlite.data.raw_tables import RawTables, Row
 from bevlite.errors import DataError
@@ -92,7 +92,7 @@ def check_root(
     tables = RawTables(root / version, problems)
     annotated = version != "v1.0-test"
     check_tables(tables, problems, annotated=annotated)
-    samples_of_split = _check_splits(tables, version, problems, annotated)
+    samples_of_split = _check_splits(root, tables, version, problems, annotated)
     check_files(root, tables, problems, quick=quick, workers=workers, advance=advance)
     return CheckReport(
         root=str(root),
@@ -115,20 +115,36 @@ def _version(root: Path) -> str:
     return found[0]
 
 
-def _check_splits(tables: RawTables, version: str, problems: Problems, annotated: bool) -> dict[str, int]:
-    """Samples of each official split; one without samples or without boxes cannot be used."""
+def _check_splits(
+    root: Path, tables: RawTables, version: str, problems: Problems, annotated: bool
+) -> dict[str, int]:  # fmt: skip
+    """Samples of each split, official or own; one without samples or without boxes cannot be used."""
+    try:
+        own = own_splits(root / version)
+    except DataError as error:
+        problems.error("bad_splits", str(root / version), str(error))
+        own = {}
     names = {row["token"]: row["name"] for row in tables.rows["scene"]}
     scene_of = {row["token"]: names.get(row["scene_token"], "") for row in tables.rows["sample"]}
     samples = Counter(scene_of.values())
     boxes = Counter(scene_of.get(row["sample_token"], "") for row in tables.rows["sample_annotation"])
     result = {}
-    for split in SPLITS.get(version, ()):
-        scenes = split_scenes(split)
+    for split, scenes in own.items():
+        for name in sorted(set(scenes) - set(names.values())):
+            problems.error("unknown_scene", split, f"scene '{name}' of splits.json is not in scene.json")
+    for split in (*SPLITS.get(version, ()), *own):
+        scenes = split_scenes(split, own)
         result[split] = sum(samples[name] for name in scenes)
+        if not result[split] and split not in own and own:
+            continue  # who has lists of their own does without the official ones
         if not result[split]:
             problems.warning("empty_split", split, "the root holds no sample of this split")
         elif annotated and not sum(boxes[name] for name in scenes):
             problems.error("split_without_boxes", split, "no sample of this split has a box; detection needs some")
+    if tables.rows["sample"] and not sum(result.values()):
+        example = '{"my_train": ["scene-a", ...], "my_val": [...]}'
+        text = f"no scene of the root is in a split: name yours in {version}/{SPLITS_FILE}, such as {example}"
+        problems.error("no_split", str(root), text)
     return result
 
 

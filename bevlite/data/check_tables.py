@@ -48,7 +48,9 @@ def check_tables(tables: RawTables, problems: Problems, *, annotated: bool = Tru
 def _check_references(tables: RawTables, table: str, field: str, target: str, problems: Problems) -> None:
     known = tables.by[target]
     if not known:
-        return  # the table itself is missing, which has been said
+        if tables.rows[table] and not any(target in problem.where for problem in problems.found):
+            problems.error("dangling", f"{target}.json", f"has no rows, and {table}.json names some")
+        return  # the table itself is missing or unreadable, which has been said
     for row in tables.rows[table]:
         if row[field] not in known:
             problems.error("dangling", _where(table, row), f"{field} '{row[field]}' is not in {target}.json")

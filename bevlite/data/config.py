@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +36,12 @@ class DataConfig(Config):
         if version is None or not (root / version / "sample.json").is_file():
             wanted = self.version or " or ".join(VERSIONS)
             raise DataError(f"{root}: holds no nuScenes tables ({wanted}/sample.json is missing)")
-        mini = version == "v1.0-mini"
+        mini, own = version == "v1.0-mini", own_splits(root / version)
         return DataConfig(
             root=self.root,
             version=version,
-            train_split=self.train_split or ("mini_train" if mini else "train"),
-            val_split=self.val_split or ("mini_val" if mini else "val"),
+            train_split=self.train_split or _one_of(own, "train") or ("mini_train" if mini else "train"),
+            val_split=self.val_split or _one_of(own, "val") or ("mini_val" if mini else "val"),
         )
 
 
@@ -50,11 +52,48 @@ def load_data_config(path: str | Path) -> DataConfig:
     return validate({"root": str(path)}, DataConfig, str(path)).resolved()
 
 
-def split_scenes(split: str) -> list[str]:
-    """Scene names of an official split (raises DataError for an unknown one)."""
+SPLITS_FILE = "splits.json"
+"""Scene lists of one's own, beside the tables: the devkit reads the same file."""
+
+
+def own_splits(tables: Path) -> dict[str, list[str]]:
+    """Scene names by split of the root's own `splits.json`; none without one.
+
+    Args:
+        tables: the folder of the tables.
+
+    Raises:
+        DataError: it is no mapping from names to lists of scene names.
+    """
+    file = tables / SPLITS_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{file}: not readable as JSON ({reason}); accepted: lists of scene names by split") from None
+    fits = isinstance(content, dict) and all(
+        isinstance(scenes, list) and all(isinstance(scene, str) for scene in scenes) for scenes in content.values()
+    )
+    if not fits:
+        raise DataError(f'{file}: accepted: lists of scene names by split, {{"my_train": ["scene-a"], ...}}')
+    return content
+
+
+def _one_of(splits: Mapping[str, list[str]], word: str) -> str | None:
+    """The only split of one's own that has a word in its name."""
+    found = [name for name in splits if word in name]
+    return found[0] if len(found) == 1 else None
+
+
+def split_scenes(split: str, own: Mapping[str, list[str]] | None = None) -> list[str]:
+    """Scene names of a split: an official one, or one of the root's own (raises DataError for an unknown one)."""
     from nuscenes.utils.splits import create_splits_scenes  # loads the whole devkit, seconds that few commands need
 
     splits = create_splits_scenes()
-    if split not in splits:
-        raise DataError(f"split: found '{split}'; accepted: {', '.join(splits)}")
-    return list(splits[split])
+    if split in splits:  # as in the devkit: what is official stays so
+        return list(splits[split])
+    if own is not None and split in own:
+        return list(own[split])
+    raise DataError(f"split: found '{split}'; accepted: {', '.join((*splits, *(own or ())))}")

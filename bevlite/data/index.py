@@ -20,12 +20,15 @@ from nuscenes import NuScenes
 from pyquaternion import Quaternion
 
 from bevlite.config import write_atomic
+from bevlite.data.check_tables import check_tables
 from bevlite.data.classes import CAMERAS, LIDAR, detection_class
-from bevlite.data.config import DataConfig, split_scenes
+from bevlite.data.config import SPLITS_FILE, DataConfig, own_splits, split_scenes
+from bevlite.data.problems import Problems
+from bevlite.data.raw_tables import RawTables
 from bevlite.data.vector_map import MAP_FOLDER, map_file
 from bevlite.errors import DataError
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 MAX_SWEEPS = 10
 
 
@@ -57,6 +60,7 @@ class Index:
     ego_to_global: np.ndarray  # (S, 4, 4) at the LiDAR timestamp
     occupancy_files: np.ndarray  # (S,) str, '' where there is none
     map_files: np.ndarray  # (S,) str: vector map of the sample's location, '' where there is none
+    own_splits: np.ndarray  # (P, 2) str: split and scene, of the root's own lists
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -69,10 +73,17 @@ class Index:
         return usable
 
     def rows_of_split(self, split: str) -> np.ndarray:
-        """Samples of an official split (raises DataError when there are none)."""
-        rows = np.flatnonzero(np.isin(self.scenes, split_scenes(split)))
+        """Samples of a split, official or of the root's own lists (raises DataError when there are none)."""
+        own: dict[str, list[str]] = {}
+        for name, scene in self.own_splits:
+            own.setdefault(str(name), []).append(str(scene))
+        rows = np.flatnonzero(np.isin(self.scenes, split_scenes(split, own)))
         if not len(rows):
-            raise DataError(f"split '{split}': the data root holds no scene of it")
+            scenes = ", ".join(dict.fromkeys(map(str, self.scenes[:200])))[:80]
+            raise DataError(
+                f"split '{split}': the data root holds no scene of it (it holds {scenes}, ...); accepted: a split with "
+                f"scenes, of your own too: lists of scene names in {SPLITS_FILE} beside the tables"
+            )
         return rows
 
 
@@ -136,7 +147,27 @@ def _matrix(record: dict) -> np.ndarray:
     return matrix
 
 
+def require_sound_tables(config: DataConfig) -> None:
+    """Refuse tables that `bevlite data check` has errors for: what it passes, training can read.
+
+    Raises:
+        DataError: with the first error, and how many there are.
+    """
+    folder = Path(config.root) / str(config.version)
+    problems = Problems()
+    tables = RawTables(folder, problems)
+    check_tables(tables, problems, annotated=config.version != "v1.0-test")
+    errors = [problem for problem in problems.found if problem.severity == "error"]
+    if errors:
+        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise DataError(
+            f"{folder}: the nuScenes tables cannot be read ({errors[0].where}: {errors[0].text}{more}); "
+            f"`bevlite data check {config.root}` names everything that is wrong"
+        )
+
+
 def _build(config: DataConfig) -> Index:
+    require_sound_tables(config)
     nusc = open_nuscenes(config)
     if not nusc.sample:
         raise DataError(f"{config.root}/{config.version}: the table sample.json is empty")
@@ -154,7 +185,10 @@ def _build(config: DataConfig) -> Index:
                 f"{config.root}/{config.version}: sample {sample['token']} lacks {error} in the tables"
             ) from None
         columns["map_files"].append(map_files[sample["scene_token"]])
+    own = own_splits(Path(config.root) / str(config.version))
+    columns["own_splits"] = [(split, scene) for split, scenes in own.items() for scene in scenes]
     arrays = {name: np.array(values) for name, values in columns.items()}
+    arrays["own_splits"] = np.array(columns["own_splits"], dtype=str).reshape(-1, 2)
     arrays["boxes"] = arrays["boxes"].reshape(-1, 9)
     for name, dtype in (("box_classes", np.int8), ("box_points", np.int32), ("box_visibility", np.int8)):
         arrays[name] = arrays[name].astype(dtype)

@@ -85,6 +85,7 @@ def _one_sample() -> Index:
         sweep_to_bev=np.zeros((0, 4, 4)),
         sweep_lag_s=nothing,
         box_start=np.zeros(2, np.int64),
+        own_splits=np.zeros((0, 2), str),
         boxes=np.zeros((0, 9)),
         box_classes=nothing.astype(np.int8),
         box_points=nothing.astype(np.int32),
