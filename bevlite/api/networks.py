@@ -132,6 +132,10 @@ def train(
     network = _variant(variant, overrides)
     from bevlite.training.loop import train
 
+    if evaluate:  # what would fail after the training is said before it
+        from bevlite.data.index import require_split
+
+        require_split(where.resolved(), "evaluate=False trains without scoring")
     streams = {name: Path(path) for name, path in (init or {}).items()}
     run = train(network, where, how, Path(out), init=streams, resume=resume, devices=devices, progress=progress)
     if evaluate:

@@ -23,7 +23,9 @@ def train_command(
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:
     """Train a variant."""
-    from bevlite.api.networks import train
+    from bevlite.api.networks import load_variant, train
+    from bevlite.data.config import load_data_config
+    from bevlite.training.recipe import load_recipe
 
     if resume not in (None, "auto"):
         raise BevliteError(f"--resume: found '{resume}'; accepted: auto")
@@ -33,16 +35,21 @@ def train_command(
         if not equals:
             raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
         streams[name] = Path(path)
+    # What is wrong with a file is said before the seconds that torch and the devkit take to import.
+    how, where = load_recipe(recipe, recipe_overrides), load_data_config(data)
+    network = load_variant(variant, overrides=overrides)
+    if evaluate:  # what would fail after the training is said before it
+        from bevlite.data.index import require_split
+
+        require_split(where, "--no-evaluate trains without scoring")
     train(
-        variant,
-        data=data,
-        recipe=recipe,
+        network,
+        data=where,
+        recipe=how,
         out=out,
         init=streams,
         resume=resume == "auto",
         devices=devices,
-        overrides=overrides,
-        recipe_overrides=recipe_overrides,
         evaluate=False,
     )
     if evaluate:

@@ -76,7 +76,7 @@ class Index:
         """Samples of a split, official or of the root's own lists (raises DataError when there are none)."""
         own: dict[str, list[str]] = {}
         for name, scene in self.own_splits:
-            own.setdefault(str(name), []).append(str(scene))
+            own.setdefault(str(name), []).append(str(scene))  # '' for a list without scenes
         rows = np.flatnonzero(np.isin(self.scenes, split_scenes(split, own)))
         if not len(rows):
             scenes = ", ".join(dict.fromkeys(map(str, self.scenes[:200])))[:80]
@@ -102,6 +102,22 @@ def load_index(config: DataConfig) -> Index:
     np.savez(buffer, **{field.name: getattr(index, field.name) for field in fields(Index)})
     write_atomic(cache, buffer.getvalue())
     return index
+
+
+def require_split(data: DataConfig, instead: str) -> None:
+    """Refuse data without samples to score a network on.
+
+    Args:
+        data: resolved.
+        instead: what one can do without them, for the message.
+
+    Raises:
+        DataError: there are none.
+    """
+    try:
+        load_index(data).rows_of_split(str(data.val_split))
+    except DataError as error:
+        raise DataError(f"{error}; {instead}") from None
 
 
 def open_nuscenes(config: DataConfig) -> NuScenes:
@@ -186,7 +202,7 @@ def _build(config: DataConfig) -> Index:
             ) from None
         columns["map_files"].append(map_files[sample["scene_token"]])
     own = own_splits(Path(config.root) / str(config.version))
-    columns["own_splits"] = [(split, scene) for split, scenes in own.items() for scene in scenes]
+    columns["own_splits"] = [(split, scene) for split, scenes in own.items() for scene in scenes or [""]]
     arrays = {name: np.array(values) for name, values in columns.items()}
     arrays["own_splits"] = np.array(columns["own_splits"], dtype=str).reshape(-1, 2)
     arrays["boxes"] = arrays["boxes"].reshape(-1, 9)

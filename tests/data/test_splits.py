@@ -82,3 +82,15 @@ def test_a_scene_that_is_not_there_is_named(mine: Path) -> None:
     assert [p.text for p in check_root(mine).problems if p.kind == "unknown_scene"] == [
         "scene 'gone' of splits.json is not in scene.json"
     ]
+
+
+def test_a_training_that_could_not_be_scored_is_refused_before_it(mine: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from bevlite.cli.main import build_app
+
+    lists(mine, {"city_train": ["mine-0"], "city_val": []})
+    words = ["train", "configs/variants/demo.yaml", "--data", str(mine), "--recipe", "configs/recipes/demo.yaml"]
+    result = CliRunner().invoke(build_app(), [*words, "--out", str(tmp_path / "run")])
+    assert "split 'city_val': the data root holds no scene of it" in str(result.exception)
+    assert "--no-evaluate trains without scoring" in str(result.exception) and not (tmp_path / "run").exists()
