@@ -46,7 +46,6 @@ WHY_PLACED = {
 """Of every graph whose placement differs: what is believed, and why."""
 PLUGIN = "no verdict: it runs through a plugin, and this compiler comes without any"
 WHY = {
-    "grid sample, opset 20": "built, and run as nearest (TensorRT#4646): a builder does not compute",
     "Q/DQ, UINT8": "built, and read as INT8: a builder does not compute",
     "top k, unsorted": "NVIDIA's table says that 11.1 refuses it; the compiler is newer",
     "top k, no k": "the compiler's parser reads what is not there: it crashes (no verdict) or refuses",

@@ -155,7 +155,7 @@ class Variant(Config):
 
     model_config = ConfigDict(defer_build=True)
 
-    name: str = Field(default="unnamed", pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(default="unnamed", pattern=r"^[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*$")
     bev: BEVGrid = BEVGrid()
     camera: CameraStream | None = None
     lidar: LidarStream | None = None

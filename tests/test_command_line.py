@@ -12,11 +12,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from bevlite.cli.main import main
+from bevlite.cli.main import completed, main
 from bevlite.config import to_yaml
 from bevlite.data.config import DataConfig
 from bevlite.variant import load_variant
 from tests.latency.graphs import model
+from tests.test_architecture import ROOT
 from tests.tiny import TINY, lidar_only, short_recipe
 from tests.waits import PATIENCE_S, wait_until
 
@@ -171,3 +172,27 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     assert code == 2 and err.count("\n") == 1 and "holds no scene of it" in err
     code, _, err = bevlite("eval", run, "--backend", "onnx")
     assert code == 2 and "holds no exported modules" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["train", "v.yaml", "--resume"], ["train", "v.yaml", "--resume", "auto"]),
+        (["train", "--resume", "--out", "r"], ["train", "--resume", "auto", "--out", "r"]),
+        (["train", "--resume", "auto", "v.yaml"], ["train", "--resume", "auto", "v.yaml"]),
+        ([], []),
+    ],
+)
+def test_resume_alone_is_resume_auto(words: list[str], found: list[str]) -> None:
+    assert completed(words) == found
+
+
+def test_the_package_is_a_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "bevlite", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stdout.startswith("bevlite ")
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_a_name_is_more_than_dots(bevlite, files: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = bevlite("variant", "show", "configs/variants/demo.yaml", "--set", f"name='{name}'")
+    assert code == 2 and "name: found" in err and err.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time inside `main`, where a Ctrl-C is caught from the first import on
@@ -29,6 +30,13 @@ COMMANDS = (
     "device",
     "deploy",
 )
+
+
+USERS_TO_MEND = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+     errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.EMFILE}
+)  # fmt: skip
+"""What an operating system says of disks, permissions and paths."""
 
 
 class Stopped(Exception):
@@ -75,6 +83,14 @@ def build_app() -> typer.Typer:
     return app
 
 
+def completed(words: Sequence[str]) -> list[str]:
+    """The words of a command with what they leave out: `--resume` alone is `--resume auto`."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], "-"], strict=False):
+        found += [word, "auto"] if word == "--resume" and following.startswith("-") else [word]
+    return found
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 emulated only, 130 Ctrl-C."""
     try:
@@ -94,7 +110,7 @@ def _run() -> int:
     # Typer works with click, or in newer versions with a copy of its own, whose classes are others.
     click: Any = importlib.import_module(typer.BadParameter.__module__)
     try:
-        result = build_app()(standalone_mode=False)
+        result = build_app()(completed(sys.argv[1:]), standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -107,7 +123,7 @@ def _run() -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+        if error.errno not in USERS_TO_MEND:
             raise
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror}{where}; nothing that was finished before is lost", file=sys.stderr)

@@ -16,7 +16,7 @@ def train_command(
     out: Path = typer.Option(..., "--out", help="The run folder."),
     more_init: list[str] = typer.Argument(None, metavar="[STREAM=RUN]...", help="More of what --init takes."),
     init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run."),
-    resume: str | None = typer.Option(None, "--resume", help="`auto`: go on from the last finished epoch."),
+    resume: str | None = typer.Option(None, "--resume", help="Alone or `auto`: go on from the last finished epoch."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
     recipe_overrides: list[str] = typer.Option([], "--set-recipe", help="Override a key of the recipe: a.b=c."),

@@ -130,5 +130,7 @@ def _carries_half(model: onnx.ModelProto) -> bool:
 
 
 def _quantized(model: onnx.ModelProto) -> int:
-    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    return sum(node.op_type in _PRODUCTS and node.input[0] in dequantized for node in model.graph.node)
+    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    return sum(
+        node.op_type in _PRODUCTS and any(name in dequantized for name in node.input[:1]) for node in model.graph.node
+    )

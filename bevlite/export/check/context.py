@@ -132,5 +132,5 @@ def attribute(node: onnx.NodeProto, key: str, default: Any) -> Any:
     for attribute in node.attribute:
         if attribute.name == key:
             value = onnx.helper.get_attribute_value(attribute)
-            return value.decode() if isinstance(value, bytes) else value
+            return value.decode(errors="replace") if isinstance(value, bytes) else value
     return default

@@ -18,6 +18,11 @@ LARGEST_INPUT = 2**31 - 1
 """Elements of an input."""
 
 
+def type_name(kind: int) -> str:
+    """The name of an element type; one that ONNX does not have by its number."""
+    return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"type {kind}"
+
+
 def graph_problems(context: Context) -> Iterator[Problem]:
     """What is wrong with the file, whatever its nodes."""
     yield from _inputs(context)
@@ -51,7 +56,7 @@ def _inputs(context: Context) -> Iterator[Problem]:
             yield Problem("warning", reason, f"make it {narrow}", node=info.name)
         if prod(max(d.dim_value, 1) for d in kind.shape.dim) > LARGEST_INPUT:
             yield Problem("error", f"{where} has over 2^31 - 1 elements", "make it smaller", node=info.name)
-        word = TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else ""
+        word = type_name(kind.elem_type) if kind.elem_type else ""
         if word.startswith(_FP8):
             reason = f"{where} is {word}, which an Orin (compute capability 8.7) has no hardware for"
             yield Problem("error", reason, "use INT8 or FP16", node=info.name)
@@ -77,7 +82,7 @@ def _types(context: Context) -> Iterator[Problem]:
     for node in context.nodes:
         for name in node.output:
             kind = context.types.get(name, TensorProto.UNDEFINED)
-            word = TensorProto.DataType.Name(kind)
+            word = type_name(kind)
             if kind == TensorProto.UNDEFINED or word in seen:
                 continue
             inside = name not in ends

@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 import onnx
 
-from bevlite.export.check.context import Context, build_context, inner_contexts
+from bevlite.export.check.context import Context, Problem, build_context, inner_contexts
 from bevlite.export.check.graph_rules import graph_problems
 from bevlite.export.check.operator_rules import RULES
 from bevlite.export.check.type_rules import type_problems
 from bevlite.latency.onnx.graph import load_model
+from bevlite.latency.onnx.valid import node_fault
 from bevlite.tensorrt import TENSORRT_8, VERSIONS, version_key
 
 Severity = Literal["error", "silent_wrong", "warning"]
@@ -127,10 +128,17 @@ def _node_findings(context: Context, node: onnx.NodeProto, version: str, key: st
         remedy = REMEDIES.get(node.op_type, "rewrite it in operators that the version supports")
         reason = f"{node.op_type} has no importer in TensorRT {key}"
         return [OperatorFinding("error", version, node.name, node.op_type, reason, remedy)]
+    try:
+        problems = [p for rule in (*RULES.get(node.op_type, ()), type_problems) for p in rule(context, node)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        line = " ".join(str(error).split())[:80] or type(error).__name__
+        problems = [Problem("error", f"its attributes or inputs do not fit it ({line})", "export it again")]
+    fault = node_fault(node, context.opset)
+    if fault and not any(problem.severity == "error" for problem in problems):
+        problems.append(Problem("error", f"it {fault}", "export it again"))
     return [
         OperatorFinding(problem.severity, version, node.name, node.op_type, problem.reason, problem.remedy)
-        for rule in (*RULES.get(node.op_type, ()), type_problems)
-        for problem in rule(context, node)
+        for problem in problems
         if problem.applies(key)
     ]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bevlite.latency.gpu.fusion import FusedGraph, takes_int8
 from bevlite.latency.gpu.gemm import CHANNEL_ALIGNMENT, Product, products
-from bevlite.latency.gpu.placed import Group, is_reformatted
+from bevlite.latency.gpu.placed import IMPOSSIBLE, Group, is_reformatted, unreadable
 from bevlite.latency.gpu.recurrent import recurrent_work
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import (
@@ -115,7 +115,14 @@ class Reader:
 
     def kernels(self) -> list[KernelFeatures]:
         """All kernels, in order of execution."""
-        return [self.features(group) for group in self.fused.groups if not group.elided]
+        found = []
+        for group in self.fused.groups:
+            if not group.elided:
+                try:
+                    found.append(self.features(group))
+                except IMPOSSIBLE as error:
+                    raise unreadable(self.graph, group.anchor, error) from None
+        return found
 
     def features(self, group: Group) -> KernelFeatures:
         """What decides the time of one kernel."""

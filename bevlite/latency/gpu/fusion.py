@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bevlite.latency.gpu.placed import Group, Placed
+from bevlite.latency.gpu.placed import IMPOSSIBLE, Group, Placed, unreadable
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import (
     COMMUTING_OPS,
@@ -83,7 +83,10 @@ class Fusion(Placed):
     def run(self) -> FusedGraph:
         """Group all nodes, and find what goes in and out of each kernel."""
         for node in self.graph.nodes:
-            self.place(node)
+            try:
+                self.place(node)
+            except IMPOSSIBLE as error:
+                raise unreadable(self.graph, node, error) from None
         if self.rules.attention:
             self.join_attention()
         self.find_traffic()

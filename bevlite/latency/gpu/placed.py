@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from onnx import TensorProto
 
+from bevlite.errors import BevliteError
 from bevlite.latency.onnx.graph import Graph, Node, Tensor
 from bevlite.latency.onnx.operators import (
     COMMUTING_OPS,
@@ -48,6 +49,19 @@ class Group:
     attention: tuple[Node, Node] | None = None
     elided: bool = False
     """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
+
+
+IMPOSSIBLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading attributes and sizes runs into that do not fit their operator."""
+
+
+def unreadable(graph: Graph, node: Node, error: Exception) -> BevliteError:
+    """One line for a node whose attributes or sizes do not fit its operator."""
+    reason = " ".join(str(error).split())[:100] or type(error).__name__
+    return BevliteError(
+        f"{graph.name}: node '{node.name[:80]}' ({node.op}) cannot be read ({reason}); accepted: attributes and shapes "
+        "that fit its operator"
+    )
 
 
 def is_reformatted(tensor: Tensor) -> bool:

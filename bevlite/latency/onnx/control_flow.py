@@ -78,7 +78,7 @@ def _one_level(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
             graph.node.append(node)
             continue
-        label = node.name or f"{node.op_type}_{position}"
+        label = (node.name or f"{node.op_type}_{position}")[:80]
         try:
             writer = _Writer(graph, node, label, known, opset)
             {"If": writer.branch, "Loop": writer.loop, "Scan": writer.scan}[node.op_type]()

@@ -23,6 +23,7 @@ from bevlite.latency.onnx.control_flow import inlined, inside_of, repeats_of
 from bevlite.latency.onnx.folding import infer_shapes
 from bevlite.latency.onnx.shapes import example_setting
 from bevlite.latency.onnx.spelled_out import spelled_out
+from bevlite.latency.onnx.valid import faults, has_text
 
 MAX_KEPT_ELEMENTS = 4096
 """Integer constants up to this size keep their values; no shape or index list of a network is longer."""
@@ -143,6 +144,8 @@ def load_model(source: onnx.ModelProto | Path | str) -> tuple[onnx.ModelProto, s
         raise BevliteError(f"{path}: not a readable ONNX file ({line}); accepted: an ONNX model") from None
     if not model.graph.node and not model.graph.output:
         raise BevliteError(f"{path}: not an ONNX model (no graph inside); accepted: an ONNX model")
+    if not has_text(model.graph):
+        raise BevliteError(f"{path}: has names that are no text (UTF-8); accepted: an ONNX model")
     if model.functions:
         model = _inlined(model, str(path))
     model.graph.name = str(path)
@@ -192,6 +195,9 @@ def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     model, name = load_model(source)
     if not model.graph.node:
         raise BevliteError(f"{name}: has no nodes; accepted: a network")
+    fault = next(faults(model), None)
+    if fault is not None:
+        raise BevliteError(f"{name}: '{fault[0]}' {fault[1]}; accepted: a valid ONNX graph")
     slim = strip_weights(model)
     constants = {t.name for t in slim.graph.initializer}
     _require_static_inputs(slim.graph, constants, name)
@@ -208,7 +214,7 @@ def read_graph(source: onnx.ModelProto | Path | str) -> Graph:
     for tensor in graph.tensors.values():
         if tensor.numel > LARGEST_TENSOR and not tensor.constant:
             size = f"{tensor.numel:,} elements ({' x '.join(map(str, tensor.shape))})"
-            raise BevliteError(f"{name}: tensor '{tensor.name}' has {size}; accepted: at most 2^31 - 1")
+            raise BevliteError(f"{name}: tensor '{tensor.name[:80]}' has {size}; accepted: at most 2^31 - 1")
     return graph
 
 
@@ -223,7 +229,7 @@ def _sort(graph: onnx.GraphProto, name: str) -> None:
     try:
         order = list(TopologicalSorter(before).static_order())
     except CycleError as error:
-        names = [graph.node[i].name or graph.node[i].op_type for i in error.args[1][:3]]
+        names = [(graph.node[i].name or graph.node[i].op_type)[:40] for i in error.args[1][:3]]
         raise BevliteError(
             f"{name}: its nodes form a circle ({' after '.join(names)}); accepted: nodes that follow each other"
         ) from None
@@ -281,10 +287,10 @@ def _typed(model: onnx.ModelProto, name: str) -> Graph:
 def _no_shape(node: Node, tensor: str, model: onnx.ModelProto) -> str:
     if node.op in _DATA_DEPENDENT:
         return (
-            f"node '{node.name}' ({node.op}) has an output whose shape depends on the data; accepted: static "
+            f"node '{node.name[:80]}' ({node.op}) has an output whose shape depends on the data; accepted: static "
             "shapes (TopK, or decode outside the network)"
         )
-    where = f"tensor '{tensor}' of node '{node.name}' ({node.op})"
+    where = f"tensor '{tensor[:80]}' of node '{node.name[:80]}' ({node.op})"
     if node.domain:
         return (
             f"{where} has no static shape: '{node.domain}' is no part of ONNX; accepted: unknown operators whose "
@@ -307,7 +313,7 @@ def _node(proto: onnx.NodeProto, position: int) -> Node:
     for attribute in proto.attribute:
         if attribute.type not in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.TENSOR):
             value = onnx.helper.get_attribute_value(attribute)
-            attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
+            attributes[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     name = proto.name or f"{proto.op_type}_{position}"
     inputs, outputs = tuple(proto.input), tuple(proto.output)

@@ -46,7 +46,10 @@ def spelled_out(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def _without_attention(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # an invalid graph is told by whoever reads the result
+        return model
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     for info in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         dims = info.type.tensor_type.shape.dim
@@ -60,7 +63,7 @@ def _without_attention(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if node.op_type != "Attention" or node.domain not in ("", "ai.onnx") or not known:
             result.graph.node.append(node)
             continue
-        label = node.name or f"Attention_{position}"
+        label = (node.name or f"Attention_{position}")[:80]
         try:
             _Attention(result.graph, node, label, shapes).write()
         except (IndexError, KeyError, ValueError, ZeroDivisionError):

@@ -145,6 +145,12 @@ def _start(folder: Path, sshd: str) -> tuple[subprocess.Popen[bytes], int]:
     raise EmulatorError(f"emulator: sshd: did not start: {lines[-1] if lines else 'no word'}; see {log}")
 
 
+def _guard(server: int) -> subprocess.Popen[bytes]:
+    """A shell that ends the server when this process is gone: then nobody holds the other end of its input."""
+    script = 'read -r line; kill "$1" 2>/dev/null'
+    return subprocess.Popen(["/bin/sh", "-c", script, "guard", str(server)], stdin=subprocess.PIPE)
+
+
 def _prepare(board: BoardFolder) -> None:
     """Make room for the server: what an earlier one left is ended, sshd's own folder exists when root starts it."""
     if os.getuid() == 0:
@@ -166,6 +172,7 @@ def serve(board: BoardFolder) -> Iterator[RunningBoard]:
     sshd = find_sshd()
     _prepare(board)
     server, port = _start(board.path, sshd)
+    guard = _guard(server.pid)
     config = board.path / "ssh_config"
     store.write_text(config, _client_config(board.path, port))
     done = threading.Event()
@@ -182,6 +189,8 @@ def serve(board: BoardFolder) -> Iterator[RunningBoard]:
         done.set()
         updater.join()
         processes.kill_connections(board.path)
+        guard.kill()
+        guard.communicate()
         server.terminate()
         server.wait()
         processes.kill_board(board.root)

@@ -113,16 +113,18 @@ def _prepare(root: Path, metadata: dict[str, Any]) -> None:
                 f"{root}: holds a world with {key} {found.get(key)}, not {metadata[key]}; "
                 "accepted: the same parameters, or another folder"
             )
-    elif root.exists() and any(root.iterdir()):
+    elif root.exists() and not root.is_dir():
+        raise DataError(f"{root}: found a file; accepted: a new or empty folder")
+    elif root.exists() and any(not path.name.startswith(f".{METADATA}") for path in root.iterdir()):
         raise DataError(f"{root}: is not empty and holds no world; accepted: a new or empty folder")
+    if not existing.exists():  # before the folders: a run that is killed in between can go on
+        write_atomic(existing, json.dumps(metadata, indent=1) + "\n")
     for leftover in root.rglob(".*.part"):  # of a run that was killed while writing
         leftover.unlink(missing_ok=True)
     for channel in (*CAMERAS, LIDAR):
         (root / "samples" / channel).mkdir(parents=True, exist_ok=True)
     for folder in (f"sweeps/{LIDAR}", "maps", "gts", _RECORDS):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    if not existing.exists():
-        write_atomic(existing, json.dumps(metadata, indent=1) + "\n")
 
 
 def generate_world(

@@ -21,7 +21,6 @@ NO_VERDICT = {
 UNSTEADY = {"top k, no k"}
 """Where its parser reads what is not there: it crashes, or refuses."""
 STRICTER = {
-    "grid sample, opset 20": "built, and run as another mode (TensorRT#4646): a builder cannot know",
     "Q/DQ, UINT8": "built, and read as INT8",
     "top k, unsorted": "NVIDIA's table says that it is refused up to 11.1; this compiler is newer",
 }

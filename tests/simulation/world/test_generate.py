@@ -87,3 +87,20 @@ def test_bad_numbers_are_one_line(tmp_path: Path) -> None:
     for wrong in ({"scenes": 0}, {"samples": 1}, {"sweeps": 10}, {"image_scale": 2.0}, {"val_scenes": 3}):
         with pytest.raises(DataError, match="accepted"):
             generate_world(tmp_path / "w", **wrong)
+
+
+def test_a_run_that_was_killed_before_its_first_file_goes_on(
+    small_world: WorldSummary, parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "w"
+    root.mkdir()
+    (root / ".world.json.abcdefgh").write_text("{")  # what a killed write leaves
+    generate_world(root, workers=2, **parameters)
+    (root / ".world.json.abcdefgh").unlink()
+    assert _files(root).keys() == _files(small_world.root).keys()
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    (tmp_path / "w").write_text("")
+    with pytest.raises(DataError, match="w: found a file; accepted: a new or empty folder"):
+        generate_world(tmp_path / "w", **parameters)
