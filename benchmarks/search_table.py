@@ -10,8 +10,7 @@ that was stopped goes on behind the last one, and an unfinished training starts 
 training: what was chosen, predicted latency in ms with its interval, seed, and the figure after each epoch.
 
 `benchmarks/data/search_table_first.jsonl` holds what has been trained of the first space so far: 390 of 532 trainings,
-all with seed 0, on four H200 (60 processes on 64 cores, 2026-11-28). Copied to `OUT/first.jsonl` it is gone on with; the
-world is the same for every machine.
+all with seed 0, on four H200 (60 processes on 64 cores, 2026-11-28). Copied to `OUT/first.jsonl` it is gone on with.
 """
 
 from __future__ import annotations
