@@ -63,6 +63,7 @@ class _Inductor(Fusion):
     group_type = CompiledGroup
 
     def run(self) -> FusedGraph:
+        """Group all nodes as torch's compiler does: masks and attention first, then what it merges."""
         for node in self.graph.nodes:
             self.place(node)
         self._join_masks()

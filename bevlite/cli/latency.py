@@ -177,14 +177,10 @@ def _show(report: LatencyReport, support: Support, int8: Mapping[str, Int8Findin
 
 def _warn(findings: Findings, version: str, tensorrt: str) -> None:
     """Say it on stderr too when the chosen TensorRT does not take the network: a figure alone would hide it."""
-    from bevlite.reporting.latency_support import WORDS, support
+    from bevlite.reporting.latency_support import refusals, support
 
-    for row in support(findings, (version,)).rows:
-        if row.worst != WORDS["warning"]:
-            nodes = f", {len(row.nodes)} nodes" if len(row.nodes) > 1 else ""
-            verb = "does not take" if row.worst == WORDS["error"] else "runs wrongly"
-            what = f"{row.op or next(iter(row.nodes)) or 'the file'}{nodes}"
-            typer.echo(f"warning: TensorRT {tensorrt} {verb} {what}: {row.reason}; {row.remedy}", err=True)
+    for line in refusals(support(findings, (version,)).rows, tensorrt):
+        typer.echo(f"warning: {line}", err=True)
 
 
 def _warn_refused(found: Mapping[str, Witness]) -> None:

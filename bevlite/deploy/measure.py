@@ -14,6 +14,7 @@ from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.export.check.operators import check_model
 from bevlite.export.of_run import inputs_of_run, request_of_run
+from bevlite.reporting.latency_support import refusals, support
 from bevlite.run_folder import Run
 
 
@@ -56,14 +57,13 @@ def report_file(device: Device, sources: Sequence[Path]) -> Path:
 
 def _refused(modules: Mapping[str, Path], device: PredictedDevice) -> list[str]:
     """What the TensorRT of a predicted board does not take, or runs wrongly."""
-    said: dict[str, None] = {}
-    for name, path in modules.items():
-        for finding in check_model(path, (device.tensorrt,)):
-            if finding.severity != "warning":
-                verb = "does not take" if finding.severity == "error" else "runs wrongly"
-                what = f"{name}: TensorRT {device.tensorrt} {verb} {finding.op or finding.node or 'the file'}"
-                said[f"{what}: {finding.reason}; {finding.remedy}"] = None
-    return list(said)
+    return [
+        f"{name}: {line}"
+        for name, path in modules.items()
+        for line in refusals(
+            support({name: check_model(path, (device.tensorrt,))}, (device.tensorrt,)).rows, device.tensorrt
+        )
+    ]
 
 
 def _measure_run(

@@ -49,6 +49,18 @@ class Support:
         return tuple(version for version in self.versions if version not in bad)
 
 
+def refusals(rows: Iterable[SupportRow], tensorrt: str) -> list[str]:
+    """What a TensorRT does not take or runs wrongly, a line each; warnings are none."""
+    lines = []
+    for row in rows:
+        if row.worst != WORDS["warning"]:
+            nodes = f", {len(row.nodes)} nodes" if len(row.nodes) > 1 else ""
+            verb = "does not take" if row.worst == WORDS["error"] else "runs wrongly"
+            what = f"{row.op or next(iter(row.nodes)) or 'the file'}{nodes}"
+            lines.append(f"TensorRT {tensorrt} {verb} {what}: {row.reason}; {row.remedy}")
+    return lines
+
+
 def support(findings: Mapping[str, Iterable[OperatorFinding]], versions: Iterable[str]) -> Support:
     """Gather the findings of all modules (by name) for these versions of TensorRT."""
     rows: dict[tuple[str, str, str], SupportRow] = {}

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from bevlite.export.check.context import Context, Problem, attribute
 from bevlite.tensorrt import BEFORE_11_2, LATER, OLDEST, TENSORRT_8
 
+Rule = Callable[[Context, onnx.NodeProto], Iterator[Problem]]
 TOPK_LIMIT = 3840
 SELECT_LAST_SINCE = 12
 _WHOLE = (TensorProto.INT32, TensorProto.INT64)
@@ -172,17 +173,6 @@ def _mod(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("error", "Mod of other numbers than INT32 and INT64 needs fmod", "set fmod to 1", LATER)
 
 
-def _constant_axes(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    """Of Squeeze and Unsqueeze."""
-    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1]):
-        yield Problem("error", "its axes are no constant", "give the axes as an initializer")
-
-
-def _one_hot(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.input) > 1 and not _is_known(c, node.input[1]):
-        yield Problem("error", "its depth is no constant", "give the depth as an initializer")
-
-
 def _range(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     kind = c.types.get(node.input[0], TensorProto.UNDEFINED)
     if kind in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
@@ -196,16 +186,6 @@ def _tensor_scatter(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("error", f"mode '{attribute(node, 'mode', '')}' is not supported", "use linear")
     if len(c.shapes.get(node.input[0], (0,) * 4)) != 4:
         yield Problem("error", "the cache has to have 4 axes", "give it a batch and a head axis")
-
-
-def _stft(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.input) > 1 and node.input[1] not in c.constants:
-        yield Problem("error", "its step is no constant", "give the step as an initializer")
-
-
-def _upsample(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.input) > 1 and not _is_known(c, node.input[1]):
-        yield Problem("error", "its scales are no constant", "give the scales as an initializer")
 
 
 def _roi_align(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -258,11 +238,6 @@ def _is_known(c: Context, name: str, unfolded: frozenset[str] = frozenset()) -> 
     return True
 
 
-def _reduce_axes(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if len(node.input) > 1 and node.input[1] and not _is_known(c, node.input[1], frozenset({"Range"})):
-        yield Problem("error", "its axes are no constant", "give the axes as an initializer")
-
-
 def _batch_norm(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if attribute(node, "training_mode", 0):
         yield Problem("error", "it is in training mode", "export the network in evaluation mode (network.eval())")
@@ -305,8 +280,19 @@ def _warn(reason: str, remedy: str, versions: tuple[str, ...] = ()) -> Callable[
     return rule
 
 
+def _known_input(index: int, what: str, unfolded: frozenset[str] = frozenset()) -> Rule:
+    """An input, where it is given, that the importer has to know when the engine is built."""
+
+    def rule(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
+        name = node.input[index] if len(node.input) > index else ""
+        if name and not _is_known(c, name, unfolded):
+            yield Problem("error", f"its {what} no constant", "give it as an initializer")
+
+    return rule
+
+
+_reduce_axes = _known_input(1, "axes are", frozenset({"Range"}))
 _loop = _warn("control flow blocks CUDA graphs and fusion", "unroll it when exporting")
-Rule = Callable[[Context, onnx.NodeProto], Iterator[Problem]]
 RULES: dict[str, tuple[Rule, ...]] = {
     "GridSample": (_grid_sample,),
     "ScatterND": (_scatter_nd,),
@@ -343,13 +329,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "LSTM": (_lstm,),
     "Constant": (_constant,),
     "Mod": (_mod,),
-    "Squeeze": (_constant_axes,),
-    "Unsqueeze": (_constant_axes,),
-    "OneHot": (_one_hot,),
+    "Squeeze": (_known_input(1, "axes are"),),
+    "Unsqueeze": (_known_input(1, "axes are"),),
+    "OneHot": (_known_input(1, "depth is"),),
     "Range": (_range,),
     "TensorScatter": (_tensor_scatter,),
-    "STFT": (_stft,),
-    "Upsample": (_upsample,),
+    "STFT": (_known_input(1, "step is"),),
+    "Upsample": (_known_input(1, "scales are"),),
     "Resize": (_resize,),
     "LayerNormalization": (_layer_norm,),
     "BatchNormalization": (_batch_norm,),

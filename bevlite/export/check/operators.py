@@ -104,8 +104,10 @@ def _opset_findings(context: Context, version: str, key: str) -> list[OperatorFi
         return []
     reason = f"opset {context.opset} is outside what the parser documents ({low} to {high})"
     remedy = f"export at opset {17 if high >= 17 else high}"
-    # Parsers read what they know of other opsets. In 18 axes of reductions became inputs, which 8.x does not look at.
-    risky = [node for node in context.nodes if node.op_type.startswith("Reduce") and any(node.input[1:])]
+    # Parsers read what they know of other opsets. In 18 axes of reductions became inputs, which 8.x does not look at;
+    # those of ReduceSum are one since 13, which it does.
+    reductions = [node for node in context.nodes if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum"]
+    risky = [node for node in reductions if any(node.input[1:])]
     if key in TENSORRT_8 and risky:
         node = risky[0]
         said = f"{reason}, and the axes of {node.op_type} are an input since 18, which it does not read"

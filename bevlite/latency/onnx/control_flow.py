@@ -16,7 +16,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from bevlite.errors import BevliteError
-from bevlite.latency.onnx.folding import infer_shapes
+from bevlite.latency.onnx.folding import infer_shapes, known_shapes
 
 OPERATORS = frozenset({"If", "Loop", "Scan"})
 REPEATS, INSIDE = "bevlite.repeats", "bevlite.inside"
@@ -110,20 +110,14 @@ def _know(model: onnx.ModelProto) -> _Known:
     except Exception:  # an invalid graph is told by whoever reads the result
         inferred = model
     types = {i.name: i.type for i in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key, kind in types.items():
-        tensor = kind.tensor_type
-        if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
-            shapes[key] = tuple(d.dim_value for d in tensor.shape.dim)
     values: dict[str, int] = {}
     for tensor in inferred.graph.initializer:
-        shapes[tensor.name] = tuple(tensor.dims)
         types.setdefault(tensor.name, helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims)))
         stored = tensor.raw_data or tensor.int64_data or tensor.int32_data
         whole = tensor.data_type in (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
         if whole and prod(tensor.dims) == 1 and stored and tensor.data_location != TensorProto.EXTERNAL:
             values[tensor.name] = int(numpy_helper.to_array(tensor).reshape(-1)[0])
-    return _Known(types, shapes, values)
+    return _Known(types, known_shapes(inferred), values)
 
 
 class _Writer:

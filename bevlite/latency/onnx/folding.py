@@ -27,7 +27,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     values = _small_constants(model)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     for _ in range(len(model.graph.node)):
-        shapes = _known_shapes(inferred)
+        shapes = known_shapes(inferred)
         if all(name in shapes for node in inferred.graph.node for name in node.output if name):
             break
         if not _fold(inferred, shapes, values):
@@ -36,7 +36,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return inferred
 
 
-def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """The static shapes that a model says, or was inferred to have, by tensor."""
     shapes: dict[str, tuple[int, ...]] = {t.name: tuple(t.dims) for t in model.graph.initializer}
     for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
         kind = info.type.tensor_type

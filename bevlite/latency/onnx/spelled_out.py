@@ -15,6 +15,7 @@ import onnx.inliner
 from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.errors import BevliteError
+from bevlite.latency.onnx.folding import known_shapes
 
 BY_DEFINITION = (
     "RotaryEmbedding", "SwiGLU", "MeanVarianceNormalization", "AffineGrid", "CenterCropPad", "LinearAttention",
@@ -50,11 +51,7 @@ def _without_attention(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # an invalid graph is told by whoever reads the result
         return model
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    for info in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        dims = info.type.tensor_type.shape.dim
-        if info.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            shapes[info.name] = tuple(d.dim_value for d in dims)
+    shapes = known_shapes(inferred)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:]
