@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bevlite.data.classes import CAMERAS, CATEGORIES, LIDAR
@@ -48,9 +49,10 @@ def check_tables(tables: RawTables, problems: Problems, *, annotated: bool = Tru
 def _check_references(tables: RawTables, table: str, field: str, target: str, problems: Problems) -> None:
     known = tables.by[target]
     if not known:
-        if tables.rows[table] and not any(target in problem.where for problem in problems.found):
+        said = any(Path(problem.where).name == f"{target}.json" for problem in problems.found)
+        if tables.rows[table] and not said:  # a table that is missing or unreadable has a problem of its own
             problems.error("dangling", f"{target}.json", f"has no rows, and {table}.json names some")
-        return  # the table itself is missing or unreadable, which has been said
+        return
     for row in tables.rows[table]:
         if row[field] not in known:
             problems.error("dangling", _where(table, row), f"{field} '{row[field]}' is not in {target}.json")
