@@ -212,8 +212,11 @@ def test_a_reader_that_goes_away_ends_a_tool_quietly(running: RunningBoard) -> N
 
 
 def test_what_a_dead_server_left_is_ended_by_the_next(board: EmulatedBoard) -> None:
+    # The server outlives who started it only where its guard was killed too, as when a whole group of processes is.
     code = (
-        "import os, sys; from pathlib import Path; from bevlite.simulation.jetson.board import EmulatedBoard\n"
+        "import os, sys; from pathlib import Path; from subprocess import PIPE, Popen\n"
+        "from bevlite.simulation.jetson import server; from bevlite.simulation.jetson.board import EmulatedBoard\n"
+        "server._guard = lambda pid: Popen(['true'], stdin=PIPE)\n"
         "with EmulatedBoard(Path(sys.argv[1])).serve() as running: print(running.port, flush=True); os._exit(0)"
     )
     words = [sys.executable, "-c", code, str(board.folder)]
