@@ -14,9 +14,9 @@ import zipfile
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from nuscenes import NuScenes
 from pyquaternion import Quaternion
 
 from bevlite.config import write_atomic
@@ -27,6 +27,9 @@ from bevlite.data.problems import Problems
 from bevlite.data.raw_tables import RawTables
 from bevlite.data.vector_map import MAP_FOLDER, map_file
 from bevlite.errors import DataError
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
 
 INDEX_VERSION = 4
 MAX_SWEEPS = 10
@@ -129,6 +132,8 @@ def open_nuscenes(config: DataConfig) -> NuScenes:
 @lru_cache(maxsize=1)
 def _open(config: DataConfig, identity: str) -> NuScenes:
     """`identity` changes with the tables, so that a changed root is read anew."""
+    from nuscenes import NuScenes  # loads scikit-learn and matplotlib, seconds that most commands do not need
+
     try:
         return NuScenes(version=config.version, dataroot=config.root, verbose=False)
     except (AssertionError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
