@@ -36,7 +36,7 @@ from bevlite.latency.onnx.graph import Graph, read_graph, strip_weights
 
 HERE = Path(__file__).parent
 FOLDS = 3
-ONNXRUNTIME = Rules(attention=False, gemm_epilogue=False)
+ONNXRUNTIME = Rules(attention=False, gemm_epilogue=False, builder=False)
 """Convolutions take norm, residual and activation, matrix products a bias; LayerNorm is one kernel."""
 
 DEFAULT_TILES = Coefficients().tiles

@@ -20,7 +20,7 @@ from bevlite.latency.onnx.operators import CONV_OPS, COPY_OPS, NORM_OPS, POINTWI
 
 from .library import groups_of, is_pointwise, loops_over_groups, rearranges
 
-INDUCTOR = Rules(gemm_epilogue=False)
+INDUCTOR = Rules(gemm_epilogue=False, builder=False)
 """What the library kernels take along: nothing."""
 
 REDUCTIONS = REDUCE_OPS | NORM_OPS | {"GlobalAveragePool", "GlobalMaxPool"}
@@ -109,7 +109,7 @@ class _Inductor(Fusion):
                 for member in reversed(chain):
                     self._absorb(member, sources[0])
 
-    def is_attention(self, scores: Group) -> bool:
+    def is_attention(self, scores: Group, values: Group) -> bool:
         """Only torch's own function, whose export scales queries and keys; one written out stays as it is."""
         made = {name: node.op for group in self.groups for node in group.nodes for name in node.outputs}
         return all(made.get(self.resolve(name)) == "Mul" for name in scores.anchor.inputs)

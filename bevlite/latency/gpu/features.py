@@ -175,7 +175,7 @@ class Reader:
         op = group.anchor.op
         if op == "CumSum":
             return self._loop_steps(group)
-        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else 1
+        return TOPK_PASSES if op == "TopK" else 4 if self._passes(group) > 1 else group.launches
 
     def _passes(self, group: Group) -> int:
         """How often a kernel's data moves: a normalisation taken apart reads for mean, variance and result."""

@@ -9,8 +9,11 @@ and go into the kernels around them; where none takes them in they are kernels o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
+from bevlite.latency.gpu.concats import write_in_place
 from bevlite.latency.gpu.placed import IMPOSSIBLE, Group, Placed, unreadable
+from bevlite.latency.gpu.siblings import STORED_WITH_ANY, merge_siblings
 from bevlite.latency.onnx.graph import Graph, Node
 from bevlite.latency.onnx.operators import (
     COMMUTING_OPS,
@@ -27,6 +30,8 @@ from bevlite.latency.onnx.operators import (
 )
 from bevlite.tensorrt import Version, fuses_attention, fuses_gemm_epilogues
 
+STEM_CHANNELS = 4
+"""A convolution that reads up to four channels (of an image, or one of its own) has kernels of another kind."""
 INT8_GROUP = 4
 """Channels of a group of an INT8 convolution come in fours (reference: TensorRT's rules for explicit quantisation)."""
 
@@ -41,6 +46,11 @@ class Rules:
     """Elementwise work behind a matrix product in its store; without it only a constant bias is."""
     layer_norm: bool = True
     """LayerNormalization as one kernel; without it as two reductions and the elementwise work after each."""
+    builder: bool = True
+    """Layers as an engine lists them: convolutions of one map in one kernel, concatenations copied input by input, and
+    functions that a stem does not store as kernels of their own."""
+    depthwise_functions: bool = True
+    """Depthwise convolutions store functions of their result (SiLU, h-swish): not so in layer lists of version 10."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class FusedGraph:
 def tensorrt_rules(version: Version) -> Rules:
     """The rules of a TensorRT version on Orin: 8.6 brought fused attention and normalisation, 10 GEMM epilogues."""
     attention = fuses_attention(version)
-    return Rules(attention=attention, gemm_epilogue=fuses_gemm_epilogues(version), layer_norm=attention)
+    epilogues = fuses_gemm_epilogues(version)
+    return Rules(attention, epilogues, layer_norm=attention, depthwise_functions=not epilogues)
 
 
 def takes_int8(graph: Graph, convolution: Node) -> bool:
@@ -89,9 +100,14 @@ class Fusion(Placed):
                 raise unreadable(self.graph, node, error) from None
         if self.rules.attention:
             self.join_attention()
+        if self.rules.builder:
+            merge_siblings(self)
         self.find_traffic()
-        for group in self.groups:
-            group.elided = self._is_elided(group)
+        if self.rules.builder:
+            write_in_place(self, self.readers())
+        else:
+            for group in self.groups:
+                group.elided = self._is_elided(group)
         return FusedGraph(tuple(self.groups), self.has_qdq, frozenset(self.constants), self.rules)
 
     def place(self, node: Node) -> None:
@@ -199,15 +215,26 @@ class Fusion(Placed):
         """Whether a convolution takes an elementwise node into its store.
 
         It takes BatchNorm and bias, then one residual, then an activation of its own result, of however many
-        nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own.
+        nodes (SiLU, h-swish, GELU). What comes after the activation from elsewhere is a kernel of its own, but in an
+        engine (`Rules.builder`), whose layer lists have `Conv + PWN(PWN(PWN(Sigmoid), Mul), Add)`.
         """
+        if self.rules.builder and node.op not in STORED_WITH_ANY and self._stores_little(host.anchor):
+            return False
         others = [self.resolve(n) for n in node.inputs if n]
         foreign = [n for n in others if n not in self.constants and self.group_of.get(n) != host.index]
         if not foreign:
             return True
-        plain = all(n.op in LINEAR_OPS for n in host.nodes[1:])
+        plain = self.rules.builder or all(n.op in LINEAR_OPS for n in host.nodes[1:])
         residual = any(n.op in ("Add", "Sum") and self.reads_foreign(n, host) for n in host.nodes[1:])
         return node.op in ("Add", "Sum") and len(foreign) == 1 and plain and not residual
+
+    def _stores_little(self, convolution: Node) -> bool:
+        """Whether the kernels of a convolution, of an image or channel by channel, store no function but a clip."""
+        if convolution.op != "Conv" or self.graph.tensor(convolution.inputs[1]).shape[1] > STEM_CHANNELS:
+            return False
+        if int(convolution.attribute("group", 1)) > 1:
+            return not self.rules.depthwise_functions
+        return prod(self.graph.tensor(convolution.outputs[0]).shape[2:]) > 1  # not the layers that gate channels
 
     def _fits_product(self, node: Node, host: Group) -> bool:
         """Whether a matrix product takes an elementwise node into its store."""
@@ -231,7 +258,7 @@ class Fusion(Placed):
             scores = [name for node in first.nodes for name in node.outputs]
             if (
                 not both
-                or not self.is_attention(first)
+                or not self.is_attention(first, last)
                 or any(readers.get(name, set()) - {before, group.index} for name in scores)
             ):
                 continue
@@ -243,9 +270,13 @@ class Fusion(Placed):
             first.nodes, group.nodes = [], []
         self.renumber()
 
-    def is_attention(self, scores: Group) -> bool:
-        """Whether a backend knows the products of queries and keys as the begin of an attention."""
-        return True
+    def is_attention(self, scores: Group, values: Group) -> bool:
+        """Whether a backend has a kernel for an attention: TensorRT's are for keys as long as values.
+
+        The attention of YOLO10 and 11, keys of 32 and values of 64, is six kernels in a published list of its layers.
+        """
+        keys, result = (self.graph.tensor(group.anchor.inputs[1]).shape for group in (scores, values))
+        return not self.rules.builder or len(keys) < 2 or len(result) < 2 or keys[-2] == result[-1]
 
     def renumber(self) -> None:
         """Drop the kernels that have gone into others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from bevlite.latency.gpu.placed import Group
@@ -41,7 +41,11 @@ def products(graph: Graph, group: Group) -> list[Product]:
     if group.attention is not None:
         return [_attention(graph, *group.attention)]
     found = product(graph, group.anchor)
-    return [] if found is None else [found]
+    if found is None:
+        return []
+    others = [work for node in group.siblings if (work := product(graph, node)) is not None]
+    columns, flops = sum(work.n for work in others), sum(work.flops for work in others)
+    return [replace(found, n=found.n + columns, flops=found.flops + flops) if others else found]
 
 
 def product(graph: Graph, node: Node) -> Product | None:

@@ -47,8 +47,13 @@ class Group:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     quantized: bool = False
     attention: tuple[Node, Node] | None = None
+    siblings: list[Node] = field(default_factory=list)
+    """Other convolutions of the same map that run in it."""
+    launches: int = 1
+    """Copies that it stands for."""
     elided: bool = False
-    """A concatenation whose inputs are written in place by the kernels in front of it: no kernel."""
+    """A concatenation whose inputs are written in place by the kernels in front of it, or a part that only those read:
+    no kernel."""
 
 
 IMPOSSIBLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

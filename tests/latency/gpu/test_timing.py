@@ -135,7 +135,7 @@ def test_windowed_attention_says_that_no_row_covers_it() -> None:
 def test_rules_by_version() -> None:
     assert tensorrt_rules((8, 5)) == Rules(attention=False, gemm_epilogue=False, layer_norm=False)
     assert tensorrt_rules((8, 6)) == Rules(gemm_epilogue=False)
-    assert tensorrt_rules((10, 3)) == tensorrt_rules((11, 4)) == Rules()
+    assert tensorrt_rules((10, 3)) == tensorrt_rules((11, 4)) == Rules(depthwise_functions=False)
 
 
 def test_activation_of_a_product_is_a_kernel_before_tensorrt_10() -> None:
