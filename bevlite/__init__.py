@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bevlite.api.compressing import qat as qat
     from bevlite.api.compressing import quantize as quantize
     from bevlite.api.importing import import_checkpoint as import_checkpoint
+    from bevlite.api.measuring_next import measure_next as measure_next
     from bevlite.api.networks import build as build
     from bevlite.api.networks import evaluate as evaluate
     from bevlite.api.networks import export as export

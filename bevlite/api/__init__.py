@@ -34,6 +34,7 @@ FUNCTIONS = {
     "latency_on_dla": "predicting",
     "compile_onnx": "predicting",
     "calibrate_latency": "predicting",
+    "measure_next": "measuring_next",
     "list_devices": "boards",
     "add_device": "boards",
     "check_device": "boards",

@@ -32,13 +32,14 @@ NEITHER = ("", "")
 
 def register(app: typer.Typer) -> None:
     """Add the command `latency`, and `latency calibrate` beside it."""
-    from bevlite.cli import latency_calibrate
+    from bevlite.cli import latency_calibrate, latency_next
     from bevlite.cli.default_command import DefaultCommand
 
     group = typer.Typer(cls=DefaultCommand, help="Predict a network's latency; `calibrate` fits the model.")
     app.add_typer(group, name="latency")
     _register_predict(group)
     latency_calibrate.register(group)
+    latency_next.register(group)
 
 
 def _register_predict(group: typer.Typer) -> None:
