@@ -3,29 +3,40 @@
     python benchmarks/latency_orin.py --ablations    # the tables, from the shipped coefficients
     python benchmarks/latency_orin.py --fit          # fit anew, and write bevlite/latency/calibrations/orin.yaml
 
-Networks are rebuilt with random weights and exported once into the folder of graphs. Rows of YOLOv5, v8, v9 and v10
-need Ultralytics, which is no dependency of BEVLite; without it they are left out, and the tables say how many.
+Networks are rebuilt with random weights and exported once into the folder of graphs. Rows of Ultralytics' YOLOs
+need its package, which is no dependency of BEVLite; without it they are left out, and the tables say how many.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from published import Graphs
-from published_rows import Row, measurement, read_rows
+from published_rows import FURTHER, Row, measurement, read_rows
 from regressor import boosted
 from scipy.stats import kendalltau
 
 from bevlite.config import to_yaml, write_atomic
 from bevlite.latency.calibration.fitting import Measurement, calibrate, cross_validate, predict_ms
-from bevlite.latency.coefficients import FITTABLE, SHIPPED, Coefficients, load_calibration
+from bevlite.latency.coefficients import SHIPPED, Coefficients, load_calibration
 
 BOARD = "agx-orin-64gb"
-OTHERS = ("orin-nx-16gb", "orin-nano-8gb", "drive-orin-x")
-NAMES = tuple(FITTABLE)
+PRECISIONS = ("fp16", "int8", "fp32")
+NAMES = (
+    "launch_share",
+    "conv_efficiency",
+    "gemm_efficiency",
+    "depthwise_efficiency",
+    "conv_operand_share",
+    "nms_flop_per_anchor",
+    "int8_ratio",
+    "tf32_ratio",
+)
+"""What the rows bear; with all of `FITTABLE` free, lineages left out are predicted no better."""
 
 
 def main() -> None:
@@ -36,9 +47,9 @@ def main() -> None:
     parser.add_argument("--ablations", action="store_true", help="what simpler models reach on the same split")
     options = parser.parse_args()
     graphs = Graphs(options.graphs)
-    every = read_rows()
+    every = [*read_rows(), *read_rows(FURTHER)]
     rows = [row for row in every if graphs.available(row)]
-    fitted = [row for row in rows if row.device == BOARD and row.tier in "AB" and row.precision == "fp16"]
+    fitted = [row for row in rows if row.device == BOARD and row.tier in "AB" and row.stock]
     print(f"# Latency model against published latencies\n\n{len(rows)} of {len(every)} rows could be rebuilt.\n")
     measured = [measurement(row, graphs.of(row)) for row in fitted]
     if options.fit:
@@ -51,9 +62,11 @@ def main() -> None:
     predicted, _ = cross_validate(measured, Coefficients(), NAMES)
     in_sample = predict_ms(measured, shipped.coefficients)
     _lineages(fitted, predicted, in_sample, shipped.coefficients)
-    _others(rows, graphs, shipped.coefficients)
+    _others(rows, fitted, graphs, shipped.coefficients)
     if options.ablations:
-        _ablations(measured, fitted, predicted)
+        half = [i for i, row in enumerate(fitted) if row.precision == "fp16"]
+        _ablations([measured[i] for i in half], [fitted[i] for i in half], predicted[half])
+        _without(fitted, graphs, predicted)
     _all_rows(fitted, predicted)
 
 
@@ -74,53 +87,88 @@ def _summary(rows: Sequence[Row], predicted: np.ndarray) -> tuple[float, float, 
 
 
 def _lineages(rows: Sequence[Row], predicted: np.ndarray, in_sample: np.ndarray, c: Coefficients) -> None:
-    lineage = np.array([row.lineage for row in rows])
-    error, inside = np.abs(_errors(rows, predicted)), np.abs(_errors(rows, in_sample))
-    print("\n## One lineage left out, AGX Orin 64 GB, FP16, tiers A and B\n")
-    print("| lineage | rows | networks | mean error, left out | largest | mean error, in the fit |")
+    print("\n## One lineage left out, AGX Orin 64 GB, tiers A and B\n")
+    print(
+        "| precision | lineage | rows | networks | mean error, left out | largest | mean error, in the fit | inside |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for precision in PRECISIONS:
+        chosen = np.array([row.precision == precision for row in rows])
+        lineage = np.array([row.lineage for row in rows])
+        for name in sorted(set(lineage[chosen])):
+            mine = np.flatnonzero(chosen & (lineage == name))
+            here = [rows[i] for i in mine]
+            error, inside = np.abs(_errors(here, predicted[mine])), np.abs(_errors(here, in_sample[mine]))
+            cells = (
+                f"{error.mean():.1%} | {error.max():.1%} | {inside.mean():.1%} | {_held(here, predicted[mine], c):.0%}"
+            )
+            print(f"| {precision} | {name} | {len(mine)} | {len({row.network for row in here})} | {cells} |")
+    for precision in PRECISIONS:
+        mine = np.flatnonzero([row.precision == precision for row in rows])
+        here = [rows[i] for i in mine]
+        mean, median, high, tau = _summary(here, predicted[mine])
+        middle = np.median(np.abs(_errors(here, predicted[mine])))
+        print(
+            f"\n{precision}, {len({row.lineage for row in here})} lineages of {len(here)} rows: mean over lineages "
+            f"{mean:.1%}; with every lineage weighing the same, median {median:.1%} and 90th percentile {high:.1%} "
+            f"of the rows' errors; median of all rows {middle:.1%}; Kendall's tau {tau:.3f}; "
+            f"{_held(here, predicted[mine], c):.0%} inside the interval."
+        )
+    print(
+        f"\nInterval: -{c.band_below:.1%} to +{c.band_above:.1%}, INT8 -{c.band_below_int8:.1%} to "
+        f"+{c.band_above_int8:.1%}."
+    )
+
+
+def _held(rows: Sequence[Row], predicted: np.ndarray, c: Coefficients) -> float:
+    """The share of rows inside the interval of their precision."""
+    inside = []
+    for row, value in zip(rows, predicted, strict=True):
+        int8 = row.precision == "int8"
+        below, above = (c.band_below_int8, c.band_above_int8) if int8 else (c.band_below, c.band_above)
+        inside.append(1 - below <= row.latency_ms / value <= 1 + above)
+    return float(np.mean(inside))
+
+
+def _others(rows: Sequence[Row], fitted: Sequence[Row], graphs: Graphs, c: Coefficients) -> None:
+    print("\n## Other boards, modes and rows: nothing fitted to them\n")
+    print("| board | mode | precision | tier | timed | rows | networks | median | mean | bias | tau | inside |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    used = {row.id for row in fitted}
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.id not in used:
+            timed = row.how + (", CUDA graph" if row.cuda_graph else "") + ("" if row.stock else ", fusing plugin")
+            groups.setdefault((row.device, row.power_mode, row.precision, row.tier, timed), []).append(row)
+    for key, mine in sorted(groups.items()):
+        values = predict_ms([measurement(row, graphs.of(row)) for row in mine], c)
+        error = _errors(mine, values)
+        tau = kendalltau(values, [r.latency_ms for r in mine]).statistic if len(mine) > 4 else float("nan")
+        cells = f"{np.median(np.abs(error)):.1%} | {np.abs(error).mean():.1%} | {error.mean():+.1%} | {tau:.3f}"
+        counts = f"{len(mine)} | {len({r.network for r in mine})}"
+        print(f"| {' | '.join(key)} | {counts} | {cells} | {_held(mine, values, c):.0%} |")
+
+
+def _without(rows: Sequence[Row], graphs: Graphs, ours: np.ndarray) -> None:
+    """The model without each of its newer parts, fitted and left out in the same way."""
+    print("\n## Without a part of the model\n")
+    print("| without | precision | mean over lineages | median | 90th percentile | Kendall's tau |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name in sorted(set(lineage)):
-        mine = lineage == name
-        networks = len({row.network for row in rows if row.lineage == name})
-        cells = f"{error[mine].mean():.1%} | {error[mine].max():.1%} | {inside[mine].mean():.1%}"
-        print(f"| {name} | {mine.sum()} | {networks} | {cells} |")
-    mean, median, high, tau = _summary(rows, predicted)
-    means = [error[lineage == name].mean() for name in set(lineage)]
-    print(
-        f"\nOver {len(means)} lineages of {len(rows)} rows: mean {mean:.1%}, median {np.median(means):.1%}; with every "
-        f"lineage weighing the same, median {median:.1%} and 90th percentile {high:.1%} of the rows' errors; "
-        f"Kendall's tau {tau:.3f}."
-    )
-    low, top = 1 - c.band_below, 1 + c.band_above
-    hit = [low <= row.latency_ms / value <= top for row, value in zip(rows, predicted, strict=True)]
-    by_lineage = np.mean(
-        [np.mean([h for h, n in zip(hit, lineage, strict=True) if n == name]) for name in set(lineage)]
-    )
-    print(
-        f"Interval -{c.band_below:.1%} to +{c.band_above:.1%}: holds {np.mean(hit):.0%} of the rows, "
-        f"{by_lineage:.0%} with every lineage weighing the same."
-    )
-
-
-def _others(rows: Sequence[Row], graphs: Graphs, c: Coefficients) -> None:
-    print("\n## Other boards and precisions, nothing fitted to them\n")
-    print("| board | precision | tier | rows | networks | median error | mean error | bias | Kendall's tau |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for device in (BOARD, *OTHERS):
-        for precision in ("fp16", "int8", "fp32"):
-            for tier in "ABC":
-                if device == BOARD and precision == "fp16":
-                    continue
-                mine = [r for r in rows if (r.device, r.precision, r.tier) == (device, precision, tier)]
-                if not mine:
-                    continue
-                values = predict_ms([measurement(row, graphs.of(row)) for row in mine], c)
-                error = _errors(mine, values)
-                tau = kendalltau(values, [r.latency_ms for r in mine]).statistic if len(mine) > 4 else float("nan")
-                print(
-                    f"| {device} | {precision} | {tier} | {len(mine)} | {len({r.network for r in mine})} | "
-                    f"{np.median(np.abs(error)):.1%} | {np.abs(error).mean():.1%} | {error.mean():+.1%} | {tau:.3f} |"
-                )
+    plain = [measurement(row, graphs.of(row), builder=False) for row in rows]
+    full = [measurement(row, graphs.of(row)) for row in rows]
+    fixed = tuple(name for name in NAMES if name not in ("int8_ratio", "tf32_ratio"))
+    bare = [replace(m, extra_ms=0.0) if row.how == "python" else m for row, m in zip(rows, full, strict=True)]
+    results = {
+        "nothing": ours,
+        "the layers that engines list": cross_validate(plain, Coefficients(), NAMES)[0],
+        "fitted rates of INT8 and TF32": cross_validate(full, Coefficients(), fixed)[0],
+        "what Python adds": cross_validate(bare, Coefficients(), NAMES)[0],
+    }
+    for name, predicted in results.items():
+        for precision in PRECISIONS:
+            mine = np.flatnonzero([row.precision == precision for row in rows])
+            mean, median, high, tau = _summary([rows[i] for i in mine], predicted[mine])
+            print(f"| {name} | {precision} | {mean:.1%} | {median:.1%} | {high:.1%} | {tau:.3f} |")
 
 
 def _ablations(measured: Sequence[Measurement], rows: Sequence[Row], ours: np.ndarray) -> None:

@@ -13,6 +13,7 @@ import onnx
 import timm
 import torch
 import torchvision
+from detectors import DETR, RetinaNet
 from torch import nn
 from yolov5 import YOLOv5s
 from yolox import YOLOX, YOLOX_SIZES
@@ -25,7 +26,8 @@ def can_build(name: str) -> bool:
 
 def _ultralytics(model: str) -> nn.Module:
     """A YOLO as it is exported: convolutions fused with their norms, one output; v10 with its own selection."""
-    network = importlib.import_module("ultralytics.nn.tasks").DetectionModel(f"{model}.yaml", verbose=False).eval()
+    kind = "PoseModel" if model.endswith("-pose") else "DetectionModel"
+    network = getattr(importlib.import_module("ultralytics.nn.tasks"), kind)(f"{model}.yaml", verbose=False).eval()
     head = network.model[-1]
     head.export, head.format, head.dynamic = True, "onnx", False
     if model.startswith("yolov10"):
@@ -37,11 +39,15 @@ def _ultralytics(model: str) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
-def build(name: str, size: int = 224) -> nn.Module:
+def build(name: str, size: int = 224, shape: tuple[int, ...] = ()) -> nn.Module:
     """`timm:resnet18`, `torchvision:resnet50`, `ultralytics:yolov8n` or `yolox:yolox_s`: random weights, eval mode."""
     library, _, model = name.partition(":")
     if library == "ultralytics":
         return _ultralytics(model)
+    if library == "detr":
+        return DETR(*(shape[-2:] if shape else (size, size))).eval()
+    if library == "retinanet":
+        return RetinaNet().eval()
     if library == "yolox":
         return YOLOX(*YOLOX_SIZES[model]).eval()
     if name == "yolov5:yolov5s":

@@ -37,6 +37,6 @@ class Graphs:
         if not file.is_file():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model = networks.to_onnx(networks.build(row.network, row.shape[-1]), row.shape)
+                model = networks.to_onnx(networks.build(row.network, row.shape[-1], row.shape), row.shape)
             onnx.save(strip_weights(model), file)
         return file

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from bevlite.config import Config, load_config, stable_hash
 from bevlite.errors import ConfigError
 
-PREDICTOR_VERSION = "0.4-kernels"
+PREDICTOR_VERSION = "0.5-layers"
 """Changes whenever the same graph and coefficients would get another prediction."""
 
 SHIPPED = Path(__file__).parent / "calibrations" / "orin.yaml"
@@ -74,9 +74,9 @@ class Coefficients(Config):
     depthwise_efficiency: Share = 0.15
     """Depthwise convolution against the FP32 FMA ceiling (no tensor cores)."""
     int8_ratio: Positive = 2.0
-    """INT8 over 16-bit rate of a product, the tensor core's own. Whole networks gain 1.06 to 1.65, never 2."""
+    """INT8 over 16-bit rate of a product. The start is the tensor core's own; whole networks gain 1.06 to 1.65."""
     tf32_ratio: Share = 0.5
-    """TF32 over 16-bit rate of a product, the tensor core's own."""
+    """TF32 over 16-bit rate of a product. The start is the tensor core's own."""
     dram_efficiency: Positive = 1.0
     """Share of the measured streaming bandwidth that a kernel reaches."""
     l2_speedup: Annotated[float, Field(ge=1)] = 2.0
@@ -114,8 +114,10 @@ class Coefficients(Config):
     """How far below the prediction the truth lies at most, at 80 % (cross-validated)."""
     band_above: Positive = 0.35
     """How far above, likewise."""
+    band_below_int8: Share = 0.25
+    """How far below in INT8."""
     band_above_int8: Positive = 0.60
-    """How far above in INT8. Wider: published gains over FP16 go down to 1.06, by where Q/DQ nodes stand."""
+    """How far above in INT8. Wider where no row tells: gains over FP16 go down to 1.06, by where Q/DQ nodes stand."""
     uncertain_band: Share = 1.0
     """Half width for kernels that no published row covers (gathers, GridSample, TopK, unknown)."""
     windowed_band: Share = 0.45
@@ -139,6 +141,8 @@ FITTABLE: dict[str, tuple[float, float]] = {
     "l2_speedup": (1.0, 6.0),
     "operand_bytes_per_cycle": (4.0, 400.0),
     "conv_operand_share": (0.1, 1.0),
+    "int8_ratio": (1.0, 3.0),
+    "tf32_ratio": (0.1, 1.0),
     "nms_launches": (0.1, 100.0),
     "nms_flop_per_anchor": (1e2, 1e7),
 }

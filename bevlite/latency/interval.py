@@ -26,15 +26,13 @@ def interval(features: Sequence[KernelFeatures], kernels: Sequence[KernelCost], 
     """The interval of the sum of kernels. Errors of one model go the same way, so widths add up."""
     total = sum(kernel.latency_us for kernel in kernels)
     int8 = any(kernel.precision == "int8" for kernel in kernels)
-    above = c.band_above_int8 if int8 else c.band_above
-    words = [
-        f"interval: -{c.band_below:.0%} to +{above:.0%} (80 %), from predicting families that the fit had not seen"
-    ]
+    below, above = (c.band_below_int8, c.band_above_int8) if int8 else (c.band_below, c.band_above)
+    words = [f"interval: -{below:.0%} to +{above:.0%} (80 %), from predicting families that the fit had not seen"]
     windowed = any(is_windowed(kernel) for kernel in features)
     lower = upper = 0.0
     reasons: dict[str, tuple[int, float]] = {}
     for feature, kernel in zip(features, kernels, strict=True):
-        low, high, reason = c.band_below, above, kernel.uncertain
+        low, high, reason = below, above, kernel.uncertain
         if reason:
             low, high = c.uncertain_band / 2, c.uncertain_band
         elif windowed and not any(p.convolution for p in feature.products):

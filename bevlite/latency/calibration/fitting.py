@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -34,6 +34,8 @@ PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of a coefficient before any measurement: a factor of two."""
 NOISE_FLOOR = 0.05
 """Replicates of one measurement differ by 3 to 6 %: no fit is trusted beyond that."""
+INSIDE = 0.8
+"""The share of what was not seen that an interval is to hold."""
 NETWORKS_A_COEFFICIENT = 2
 STEP = 0.02
 """Step of the logarithms for derivatives: tiles and waves make the model's fine grain uneven."""
@@ -65,16 +67,20 @@ class _Rows:
         self.extra = np.array([m.extra_ms for m in measurements])
         self.weights = _weights(measurements)
         self.networks = len({m.network for m in measurements})
-        self.tables: list[tuple[Ceilings, KernelTable, NDArray[np.int64]]] = []
+        self.tables: list[tuple[Ceilings, KernelTable, NDArray[np.int64], NDArray[np.int64]]] = []
         for top in dict.fromkeys(m.top for m in measurements):
             here = [i for i, m in enumerate(measurements) if m.top == top]
             owner = np.concatenate([np.full(len(measurements[i].kernels), i) for i in here])
-            self.tables.append((top, backend.table([k for i in here for k in measurements[i].kernels]), owner))
+            # Blocks repeat: kernels that differ by their names alone are timed once.
+            place: dict[KernelFeatures, int] = {}
+            kernels = [replace(k, name="", nodes=()) for i in here for k in measurements[i].kernels]
+            which = np.array([place.setdefault(kernel, len(place)) for kernel in kernels], dtype=np.int64)
+            self.tables.append((top, backend.table(list(place)), owner, which))
 
     def predict_ms(self, c: Coefficients) -> Array:
         total = self.extra.copy()
-        for top, table, owner in self.tables:
-            total += np.bincount(owner, weights=table.times(top, c).total, minlength=len(total)) / 1e3
+        for top, table, owner, which in self.tables:
+            total += np.bincount(owner, weights=table.times(top, c).total[which], minlength=len(total)) / 1e3
         return total
 
 
@@ -159,11 +165,29 @@ def cross_validate(
 
 
 def band(measurements: Sequence[Measurement], predicted: Array) -> tuple[float, float]:
-    """The central 80 % of measured over predicted, families alike: how far below one, and how far above."""
+    """How far below and above a prediction the truth lies at 80 %, by the errors of what was left out of a fit.
+
+    A conformal interval: the quantile of the errors' logarithms without their sign, because which way a lineage errs
+    that nobody has seen is not known. A family of many rows counts more than one of few, by the root of their number:
+    it is neither one observation nor as many.
+    """
     ratio = np.array([m.latency_ms for m in measurements]) / predicted
-    weights = _weights(measurements)
-    low, high = _quantile(ratio, weights, 0.1), _quantile(ratio, weights, 0.9)
-    return max(NOISE_FLOOR, 1 - low), max(NOISE_FLOOR, high - 1)
+    families = np.array([m.family for m in measurements])
+    weights = np.array([1.0 / np.sqrt((families == family).sum()) for family in families])
+    reach = _quantile(np.abs(np.log(ratio)), weights, INSIDE)
+    return max(NOISE_FLOOR, 1 - float(np.exp(-reach))), max(NOISE_FLOOR, float(np.exp(reach)) - 1)
+
+
+def bands(measurements: Sequence[Measurement], predicted: Array) -> dict[str, float]:
+    """The bands of a calibration, by precision; those of INT8 stay where rows of fewer than two families tell them."""
+    int8 = np.array([any(kernel.precision == "int8" for kernel in m.kernels) for m in measurements])
+    found: dict[str, float] = {}
+    for suffix, chosen in (("", ~int8), ("_int8", int8)):
+        rows = [m for m, here in zip(measurements, chosen, strict=True) if here]
+        if len({m.family for m in rows}) > 1:
+            below, above = band(rows, predicted[chosen])
+            found |= {f"band_below{suffix}": ceil(below * 1e3) / 1e3, f"band_above{suffix}": ceil(above * 1e3) / 1e3}
+    return found
 
 
 def calibrate(
@@ -181,9 +205,7 @@ def calibrate(
     errors: list[FamilyError] = []
     if len({m.family for m in measurements}) > 1:
         predicted, errors = cross_validate(measurements, start, names)
-        below, above = band(measurements, predicted)
-        update = {"band_below": ceil(below * 1e3) / 1e3, "band_above": ceil(above * 1e3) / 1e3}
-        coefficients = coefficients.model_copy(update=update)
+        coefficients = coefficients.model_copy(update=bands(measurements, predicted))
     else:
         say("one family of networks: nothing to leave out, the interval stays as it was")
     digest = hashlib.sha256("\n".join(sorted(m.identity() for m in measurements)).encode()).hexdigest()
