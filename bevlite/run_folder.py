@@ -19,7 +19,7 @@ from torch import Tensor
 from bevlite.config import read_yaml, to_yaml, validate, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
-from bevlite.variant import Variant
+from bevlite.variant import Variant, variant_from
 
 Stage = Literal["float", "pruned", "finetuned", "calibration", "qat"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -142,7 +142,7 @@ class Run:
             raise BevliteError(f"{self.path}: not a run folder (variant.yaml is missing)")
         own = self.checkpoints / f"{stage or self.stage}.yaml"
         file = own if own.is_file() else file
-        return validate(read_yaml(file), Variant, str(file))
+        return variant_from(read_yaml(file), str(file))
 
     def data(self) -> DataConfig:
         """The data that it was trained on (raises ConfigError, BevliteError when none are named)."""

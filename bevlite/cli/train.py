@@ -24,6 +24,7 @@ def train_command(
 ) -> None:
     """Train a variant."""
     from bevlite.api.networks import load_variant, train
+    from bevlite.config import import_parts
     from bevlite.data.config import load_data_config
     from bevlite.training.recipe import load_recipe
 
@@ -36,6 +37,7 @@ def train_command(
             raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
         streams[name] = Path(path)
     # What is wrong with a file is said before the seconds that torch and the devkit take to import.
+    import_parts(variant, overrides)
     how, where = load_recipe(recipe, recipe_overrides), load_data_config(data)
     network = load_variant(variant, overrides=overrides)
     if evaluate:  # what would fail after the training is said before it

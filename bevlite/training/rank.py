@@ -18,7 +18,7 @@ from bevlite.errors import BevliteError
 from bevlite.training.loop import train
 from bevlite.training.ranks import FAULT, JOB, WEIGHTS
 from bevlite.training.recipe import Recipe
-from bevlite.variant import Variant
+from bevlite.variant import variant_from
 
 
 def main(folder: Path) -> int:
@@ -30,7 +30,7 @@ def main(folder: Path) -> int:
     weights = folder / WEIGHTS
     try:
         train(
-            validate(job["variant"], Variant, "variant"),
+            variant_from(job["variant"], "variant"),
             validate(job["data"], DataConfig, "data"),
             validate(job["recipe"], Recipe, "recipe"),
             Path(job["out"]),
