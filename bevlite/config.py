@@ -9,6 +9,7 @@ another; `_delete_: true` forces that.
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -271,7 +272,10 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     What earlier writes of the same file have left that were killed is removed.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # what /proc and its like say where no folder can be made
+        raise PermissionError(errno.EACCES, "no folder can be made there", str(target.parent)) from None
     _sweep(target)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

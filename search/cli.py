@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bevlite.cli.json_option import json_option, write_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -82,11 +84,13 @@ def run_command(
 def status_command(
     study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
     watch: bool = typer.Option(False, "--watch", help="Keep it on the terminal, with a table, until Ctrl-C."),
+    json_path: Path | None = json_option("Also write it here; - for stdout, alone."),
 ) -> None:
     """How far a study is."""
     import time
 
     from search.api import search_status
+    from search.report.status import StudyStatus
     from search.report.words import status_lines
     from search.terminal import make_console
 
@@ -98,8 +102,10 @@ def status_command(
         with suppress(KeyboardInterrupt), watching(study, console):
             while True:
                 time.sleep(1)
-    for line in status_lines(search_status(study)):
+    view = search_status(study)
+    for line in status_lines(view):
         typer.echo(line)
+    write_json(json_path, StudyStatus.of(view))
 
 
 @app.command("best")

@@ -163,11 +163,13 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     assert code == 0, err
     meta = json.loads((run / "checkpoints" / "float.json").read_text())
     assert (meta["epoch"], meta["step"]) == (done + 1, STEPS * (done + 1))
-    code, out, _ = bevlite("eval", run)
+    code, out, _ = bevlite("eval", run, "--json", files / "eval.json")
     assert code == 0 and "NDS" in out and "pedestrian" in out
     metrics = json.loads((run / "eval" / "mini_val-torch" / "metrics.json").read_text())
     assert metrics["samples"] == 3 and 0 <= metrics["NDS"] <= 1
     assert json.loads((run / "ledger.json").read_text())["float"]["NDS"] == metrics["NDS"]
+    written = json.loads((files / "eval.json").read_text())
+    assert written["figures"]["NDS"] == metrics["NDS"] and written["figures"]["mATE_m"] == metrics["mATE"]
     code, _, err = bevlite("eval", run, "--split", "test")
     assert code == 2 and err.count("\n") == 1 and "holds no scene of it" in err
     code, _, err = bevlite("eval", run, "--backend", "onnx")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.json_option import json_option
+
 
 def register(app: typer.Typer) -> None:
     """Add `data` with its commands."""
@@ -66,7 +68,7 @@ def register(app: typer.Typer) -> None:
     def check(
         root: Path = typer.Argument(..., help="Data root in nuScenes format."),
         version: str | None = typer.Option(None, help="Version folder; by default the only one there."),
-        json_path: Path | None = typer.Option(None, "--json", help="Also write the report, with all problems, here."),
+        json_path: Path | None = json_option("Also write the report, with all problems, here; - for stdout."),
         quick: bool = typer.Option(False, "--quick", help="Files: existence and sizes only."),
     ) -> None:
         """Count what a data root holds and list all its problems. Exit code 1 when there are errors."""

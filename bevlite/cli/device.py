@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from bevlite.cli.json_option import json_option, write_json
 from bevlite.cli.say import say
 
 PROBLEM, EMULATED = 1, 3
@@ -59,13 +60,15 @@ def add(
     typer.echo(f"written: {path}; next: bevlite device check {name}")
 
 
-def list_devices() -> None:
+def list_devices(json_path: Path | None = json_option("Also write the list here; - for stdout, alone.")) -> None:
     """List every device: yours, this machine's, and the boards that can be predicted."""
-    from bevlite.devices.files import folder, names
+    from bevlite.devices.listing import listed
 
-    for name, kind in names().items():
-        typer.echo(f"{name:24} {kind}")
-    typer.echo(f"your files: {folder()}")
+    found = listed()
+    for one in found.devices:
+        typer.echo(f"{one.name:24} {one.type}")
+    typer.echo(f"your files: {found.folder}")
+    write_json(json_path, found)
 
 
 def check(name: str = typer.Argument(help="Name of a device, or a device file.")) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bevlite.cli.json_option import json_option, require_writable
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -73,7 +74,7 @@ def _register_predict(group: typer.Typer) -> None:
         compare: tuple[str, str] = typer.Option(
             NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
         ),
-        json_path: Path | None = typer.Option(None, "--json", help="Also write the report here."),
+        json_path: Path | None = json_option("Also write the report here; - for stdout, alone."),
         html_path: Path | None = typer.Option(None, "--html", help="Also write one page with plots here."),
     ) -> None:
         """Predict the latency of a network on a board (kind: predicted; nothing is measured).
@@ -91,8 +92,7 @@ def _register_predict(group: typer.Typer) -> None:
         asked = bool(check) and wanted(check)[0]
         if asked and (dla or compare != NEITHER):
             raise BevliteError("--check: asks about one network on the GPU; accepted: no --dla, --compare")
-        for path in (json_path, html_path):
-            _require_writable(path)
+        require_writable(html_path)
         board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
         if dla and (compare != NEITHER or json_path is not None or html_path is not None):
             raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
@@ -195,12 +195,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE)
-
-
-def _require_writable(path: Path | None) -> None:
-    """Refuse a path that cannot become a file before the work is done."""
-    if path is None:
-        return
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not above.is_dir():
-        raise BevliteError(f"{path}: no file can be written there; accepted: the path of a file")
