@@ -9,6 +9,7 @@ import typer
 
 from bevlite.cli.analyze_profile import profile_command
 from bevlite.cli.analyze_sensitivity import sensitivity_command
+from bevlite.cli.complete import boards, settings
 from bevlite.cli.json_option import json_option
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -25,9 +26,11 @@ def complexity(
     depth: int = typer.Option(2, "--depth", min=1, max=20, help="Names of a path that make a part."),
     layers: bool = typer.Option(False, "--layers", help="Every layer."),
     predict: bool = typer.Option(False, "--predict", help="Milliseconds too, as they are predicted."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="For which board."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="For which board."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     json_path: Path | None = json_option(),
 ) -> None:
     """Parameters, multiply-adds, bytes of weights and activations by part or layer."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards, settings
 from bevlite.cli.json_option import json_option, written
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -26,9 +27,11 @@ def profile_command(
     layers: bool = typer.Option(False, "--layers", help="Every layer too."),
     stage: str | None = typer.Option(None, "--stage", help="Of a run; the last one by default."),
     predict: bool = typer.Option(True, help="Milliseconds on a board too, as they are predicted."),
-    board: str = typer.Option("agx-orin-64gb", "--board", help="Which board."),
+    board: str = typer.Option("agx-orin-64gb", "--board", autocompletion=boards, help="Which board."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
     json_path: Path | None = json_option(),
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards
 from bevlite.cli.json_option import json_option, written
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
@@ -35,7 +36,9 @@ def sensitivity_command(
     stage: str | None = typer.Option(
         None, "--stage", help="Which weights: float (default), pruned, finetuned; in INT8 calibration (default), qat."
     ),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose predicted latency counts."),
+    device: str = typer.Option(
+        "agx-orin-64gb", "--device", autocompletion=boards, help="Whose predicted latency counts."
+    ),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) that share the trials."),

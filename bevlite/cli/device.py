@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from bevlite.cli.complete import devices
 from bevlite.cli.json_option import json_option, write_json
 from bevlite.cli.say import say
 
@@ -71,7 +72,7 @@ def list_devices(json_path: Path | None = json_option("Also write the list here;
     write_json(json_path, found)
 
 
-def check(name: str = typer.Argument(help="Name of a device, or a device file.")) -> None:
+def check(name: str = typer.Argument(help="Name of a device, or a device file.", autocompletion=devices)) -> None:
     """Say what a device is, its conditions, what is wrong, and the command that mends it (exit code 1 then)."""
     from bevlite.api.boards import check_device
     from bevlite.cli.device_text import show_health
@@ -83,7 +84,7 @@ def check(name: str = typer.Argument(help="Name of a device, or a device file.")
 
 
 def run(
-    name: str = typer.Argument(help="Name of a device, or a device file."),
+    name: str = typer.Argument(help="Name of a device, or a device file.", autocompletion=devices),
     sources: list[Path] = typer.Argument(metavar="RUN|FILE.onnx...", help="A run folder, or ONNX files."),
     precision: str = typer.Option("", help="fp32, fp16 or int8; by default a run's own, fp16 for ONNX files."),
     out: Path | None = typer.Option(None, help="The report; by default RUN/latency/DEVICE.json.", show_default=False),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import devices
 from bevlite.cli.json_option import json_option, write_json
 from bevlite.cli.say import news
 from bevlite.errors import BevliteError
@@ -22,7 +23,9 @@ def eval_command(
     backend: str | None = typer.Option(
         None, "--backend", help="torch, onnx (the exported modules) or tensorrt (engines); torch by default."
     ),
-    device: str = typer.Option("", "--device", help="The board that runs the engines (bevlite device list)."),
+    device: str = typer.Option(
+        "", "--device", autocompletion=devices, help="The board that runs the engines (bevlite device list)."
+    ),
     batch_size: int | None = typer.Option(None, "--batch", min=1, help="Samples at a time: 4, on a board 16."),
     stage: str | None = typer.Option(
         None, "--stage", help="Of which stage, the last one by default; int: the last quantized one, on integers."

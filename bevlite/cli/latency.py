@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bevlite.cli.complete import boards, settings
 from bevlite.cli.json_option import json_option, require_writable
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -48,7 +49,9 @@ def _register_predict(group: typer.Typer) -> None:
         source: Path | None = typer.Argument(
             None, metavar="[VARIANT|RUN|FILE.onnx]", help="What to predict.", show_default=False
         ),
-        device: str = typer.Option("agx-orin-64gb", help="Name in configs/devices, or a YAML file."),
+        device: str = typer.Option(
+            "agx-orin-64gb", autocompletion=boards, help="Name in configs/devices, or a YAML file."
+        ),
         precision: str = typer.Option(
             "", help="fp32, fp16 or int8; by default the variant's own, fp16 for an ONNX file."
         ),
@@ -64,7 +67,9 @@ def _register_predict(group: typer.Typer) -> None:
             help="Coefficients from `latency calibrate`; by default the shipped ones.",
             show_default=False,
         ),
-        overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+        overrides: list[str] = typer.Option(
+            [], "--set", "--cfg-options", autocompletion=settings, help="Override a key: a.b=c."
+        ),
         dla: bool = typer.Option(
             False, "--dla", help="On one DLA core instead: what runs there, what falls back, and how long it takes."
         ),

@@ -66,7 +66,6 @@ def build_app() -> typer.Typer:
         cls=Group,
         help="Redesigns camera + LiDAR bird's-eye-view networks for a real car computer.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
 
@@ -110,7 +109,7 @@ def _run() -> int:
     # Typer works with click, or in newer versions with a copy of its own, whose classes are others.
     click: Any = importlib.import_module(typer.BadParameter.__module__)
     try:
-        result = build_app()(completed(sys.argv[1:]), standalone_mode=False)
+        result = build_app()(completed(sys.argv[1:]), prog_name="bevlite", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code

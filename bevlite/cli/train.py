@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import settings
 from bevlite.errors import BevliteError
 
 
@@ -18,7 +19,9 @@ def train_command(
     init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run."),
     resume: str | None = typer.Option(None, "--resume", help="Alone or `auto`: go on from the last finished epoch."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     recipe_overrides: list[str] = typer.Option([], "--set-recipe", help="Override a key of the recipe: a.b=c."),
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:

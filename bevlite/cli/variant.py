@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import settings
 from bevlite.cli.json_option import json_option, write_json
 
 app = typer.Typer(help="Describe networks.", no_args_is_help=True)
@@ -14,7 +15,9 @@ app = typer.Typer(help="Describe networks.", no_args_is_help=True)
 @app.command()
 def show(
     file: Path = typer.Argument(help="A variant YAML file."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key: a.b=c."
+    ),
     json_path: Path | None = json_option("Also write all of it here; - for stdout, alone."),
 ) -> None:
     """Print a variant resolved, its hash, and parameters and MACs of each module."""

@@ -58,7 +58,9 @@ class EvaluationReport(Config):
             emulated=bool(summary.get("emulated")),
             board=rest,
             figures={with_unit(name): float(value) for name, value in numbers.items()},
-            by_class={name: {row: _with_units(value) for row, value in table.items()} for name, table in tables.items()},
+            by_class={
+                name: {row: _with_units(value) for row, value in table.items()} for name, table in tables.items()
+            },
             intervals_95={with_unit(name): ends for name, ends in summary.get("intervals", {}).items()},
         )
 
