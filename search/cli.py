@@ -52,7 +52,7 @@ def run_command(
     say = speaker(console)
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with watching(out, console):
+        with watching(out, console) as heard:
             view = run_search(
                 config,
                 out,
@@ -65,7 +65,7 @@ def run_command(
                 gpus=gpus,
                 replay=replay,
                 overrides=overrides,
-                say=say,
+                say=heard(say),
             )
     except KeyboardInterrupt:
         again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
@@ -209,18 +209,21 @@ def scan_command(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Predict the latency of many networks of a space at once; nothing is trained."""
+    from bevlite.reporting.progress import progress
     from search.api import scan_space
     from search.scan.text import scan_lines, write_scan_csv
 
-    result = scan_space(
-        config,
-        budget_ms=budget_ms,
-        count=count,
-        seed=seed,
-        processes=processes,
-        cache=cache,
-        overrides=overrides,
-    )
+    with progress("reading the search") as work:
+        result = scan_space(
+            config,
+            budget_ms=budget_ms,
+            count=count,
+            seed=seed,
+            processes=processes,
+            cache=cache,
+            overrides=overrides,
+            told=work.at,
+        )
     for line in scan_lines(result):
         typer.echo(line)
     if csv_path is not None:

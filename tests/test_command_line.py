@@ -153,10 +153,15 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     try:
         wait_until((run / "checkpoints" / "last.safetensors").is_file, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("stopped; nothing that was finished is lost. Go on with: bevlite train ")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["network", "data", "device", "epochs", "epoch"], out
+    assert "tiny-lidar" in lines[0] and "6 samples of" in lines[1] and "100000 of 3 steps" in lines[3]
+    assert lines[4].startswith("epoch 1/100000 ") and " to go)" in lines[4]
     done = json.loads((run / "checkpoints" / "float.json").read_text())["epoch"]
     assert 1 <= done < 100000
     code, out, err = bevlite(*arguments, "--set-recipe", f"epochs={done + 1}")

@@ -30,8 +30,15 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
 
         from bevlite.api.worlds import synthesize
+        from bevlite.cli.say import noted
 
         console = Console(highlight=False, soft_wrap=True)
+        noted("making scenes")
+
+        def say(line: str) -> None:
+            console.print(line)
+            noted(line)
+
         with console.status("making scenes"):
             made = synthesize(
                 out,
@@ -44,7 +51,7 @@ def register(app: typer.Typer) -> None:
                 jpeg_quality=jpeg_quality,
                 world=world,
                 workers=workers,
-                say=console.print,
+                say=say,
             )
         console.print(
             f"{made.root}: {made.version}, {len(made.train_scenes)} training and {len(made.val_scenes)} "
@@ -77,9 +84,9 @@ def register(app: typer.Typer) -> None:
         from bevlite.api.worlds import check_data
         from bevlite.config import write_atomic
         from bevlite.reporting.data_check import show_check
-        from bevlite.reporting.progress import file_progress
+        from bevlite.reporting.progress import progress
 
-        with file_progress("check files") as advance:
+        with progress("check files") as advance:
             report = check_data(root, version=version, quick=quick, advance=advance)
         if json_path is not None:
             write_atomic(json_path, report.as_json())

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.check.operators import OperatorFinding
     from bevlite.export.check.witness import Witness
+    from bevlite.export.prediction import Predicted
+    from bevlite.export.request import Request
     from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
@@ -88,9 +90,12 @@ def _register_predict(group: typer.Typer) -> None:
         """
         from bevlite.api.predicting import predicted_board
         from bevlite.export.check.witness import wanted
+        from bevlite.export.on_dla import predict_on_dla
         from bevlite.export.sources import open_network
         from bevlite.latency.onnx.shapes import parse_shapes
+        from bevlite.reporting.latency_dla import show_dla
         from bevlite.reporting.latency_support import support
+        from bevlite.reporting.progress import progress
         from bevlite.tensorrt import version_key
 
         sizes = parse_shapes(shapes)
@@ -112,25 +117,15 @@ def _register_predict(group: typer.Typer) -> None:
             raise BevliteError(
                 "latency: found no network; accepted: a variant, a run folder, an ONNX file, or --compare"
             )
-        network = open_network(source, board.tensorrt, precision, overrides, sizes)
-        if dla:
-            from bevlite.export.on_dla import predict_on_dla
-            from bevlite.reporting.latency_dla import show_dla
-
-            found = predict_on_dla(network, board, precision)
-            show_dla(found.dla, found.gpu, _console())
+        with progress(f"making the graphs of {source}") as work:
+            network = open_network(source, board.tensorrt, precision, overrides, sizes)
+            work.at("predicting")
+            predicted = _predicted(network, board, asked) if not dla else None
+            on_dla = predict_on_dla(network, board, precision) if dla else None
+        if predicted is None:
+            assert on_dla is not None
+            show_dla(on_dla.dla, on_dla.gpu, _console())
             return
-        from bevlite.export.prediction import operator_findings, predict_request
-
-        try:
-            predicted = predict_request(network, board, check=asked)
-        except BevliteError:  # what speaks against the file is worth knowing most where it cannot be priced
-            from bevlite.reporting.latency_text import show_support
-
-            rows = support(operator_findings(network, board), network.versions)
-            if any(row.op for row in rows.rows):
-                show_support(rows, _console())
-            raise
         report, int8 = predicted.report, predicted.int8
         rows = support(predicted.findings, network.versions)
         if json_path is not None:
@@ -148,6 +143,21 @@ def _register_predict(group: typer.Typer) -> None:
         _warn(predicted.findings, version_key(tensorrt), tensorrt)
 
 
+def _predicted(network: Request, board: PredictedDevice, asked: bool) -> Predicted:
+    from bevlite.export.prediction import operator_findings, predict_request
+    from bevlite.reporting.latency_support import support
+
+    try:
+        return predict_request(network, board, check=asked)
+    except BevliteError:  # what speaks against the file is worth knowing most where it cannot be priced
+        from bevlite.reporting.latency_text import show_support
+
+        rows = support(operator_findings(network, board), network.versions)
+        if any(row.op for row in rows.rows):
+            show_support(rows, _console())
+        raise
+
+
 def _compare(
     first: Path,
     second: Path,
@@ -159,14 +169,17 @@ def _compare(
     from bevlite.export.prediction import latency_of
     from bevlite.export.sources import open_network
     from bevlite.reporting.latency_compare import show_comparison
+    from bevlite.reporting.progress import progress
 
     is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
     if sizes and not any(is_file):
         raise BevliteError("--shape: found two networks of static shapes; accepted: with an ONNX file")
-    reports = [
-        latency_of(open_network(path, board.tensorrt, precision, overrides, sizes if file else {}), board)
-        for path, file in zip((first, second), is_file, strict=True)
-    ]
+    reports = []
+    with progress(f"predicting {first}") as work:
+        for path, file in zip((first, second), is_file, strict=True):
+            work.at(f"predicting {path}")
+            network = open_network(path, board.tensorrt, precision, overrides, sizes if file else {})
+            reports.append(latency_of(network, board))
     alike = first.name == second.name
     names = (str(first), str(second)) if alike else (first.name, second.name)
     show_comparison(reports[0], reports[1], names, _console())

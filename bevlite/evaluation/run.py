@@ -21,7 +21,7 @@ from bevlite.inference.contract import Network
 from bevlite.inference.engines import EngineNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import dataset_of, droppable, outline
-from bevlite.reporting.progress import file_progress
+from bevlite.reporting.progress import progress as progress_of
 from bevlite.run_folder import FLOAT, INTEGER, Run, Stage
 from bevlite.tasks.contract import TASKS, Scored, Task
 
@@ -218,12 +218,11 @@ def _infer(
 
 
 def _tracked(loader: DataLoader, progress: bool) -> Iterator[dict[str, Any]]:
-    """The batches of a loader, with a bar where someone looks at a terminal."""
+    """The batches of a loader, with what is shown of long work."""
     if not progress:
         yield from loader
         return
-    with file_progress("evaluate") as advance:
+    with progress_of("evaluate, batches") as advance:
         for done, batch in enumerate(loader, start=1):
             yield batch
-            if advance is not None:
-                advance(done, len(loader))
+            advance(done, len(loader))

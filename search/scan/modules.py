@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -73,13 +74,18 @@ class ModulePredictions:
                 self._running[waiting] = self._pool.submit(_predict_there, graph, wanted)
             self._waiting.clear()
 
-    def collect(self) -> tuple[dict[str, LatencyReport], dict[str, str]]:
-        """Reports by key, and the reasons of the modules that have none."""
+    def collect(
+        self, advance: Callable[[int, int], None] = lambda *_: None
+    ) -> tuple[dict[str, LatencyReport], dict[str, str]]:
+        """Reports by key, and the reasons of the modules that have none; `advance` hears how many are done, of all."""
         found: dict[str, LatencyReport | str] = dict(self._done)
+        of = len(found) + len(self._waiting) + len(self._running)
         for key, module, precision in self._waiting:
             found[key] = _predict(self._source, module, precision)
+            advance(len(found), of)
         for key, future in self._running.items():
             found[key] = future.result()
+            advance(len(found), of)
         reports = {key: report for key, report in found.items() if not isinstance(report, str)}
         return reports, {key: reason for key, reason in found.items() if isinstance(reason, str)}
 

@@ -11,6 +11,7 @@ from bevlite.config import read_yaml
 from bevlite.errors import BevliteError
 from bevlite.variant import load_variant
 from search import cli, resume_search, run_search, search_status, search_winner, write_search_report
+from search.report.live import working_line
 from search.report.status import StudyStatus
 from search.study import local_backend
 from tests.search.fakes import SEARCH, FakeBackend, write_search
@@ -140,6 +141,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, fake: FakeBackend, monkeypatch
     assert "was interrupted" in run("status", study, "--json", tmp_path / "s.json")
     status = StudyStatus.model_validate_json((tmp_path / "s.json").read_text())
     assert [(trial.state, trial.at_work) for trial in status.running] == [("running", False)]
+    words = working_line(search_status(study))
+    assert re.fullmatch(
+        r"\d+ of 4 trials; trial \d+ after epoch \d+ of \d+; about \d+ min of training left.*", words
+    ), words
     assert "resumed" in run("run", study / "search.yaml", "--out", study)
     assert "4 of 4 trials" in run("status", study)
 
