@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
+from bevlite.orphans import end_with_parent
 from bevlite.tensorrt import Precision
 from search.latency.predicted import LatencySource
 
@@ -100,6 +101,7 @@ _SOURCES: list[LatencySource] = []
 
 
 def _start(source: LatencySource) -> None:
+    end_with_parent()
     import timm  # noqa: F401  # what the first network would wait for
     import torch
 
