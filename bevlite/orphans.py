@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -34,8 +35,23 @@ def spawned(
         name: of the process.
         pass_on: what goes as it is, such as ends of pipes.
     """
+    _quiet_tracker()
     work = bytes(ForkingPickler.dumps((target, arguments)))
     return context.Process(target=_begin, args=(work, *pass_on), name=name)
+
+
+def _quiet_tracker() -> None:
+    """Semaphores of processes that were killed are removed by Python's tracker of them, which need not count them."""
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _begin(work: bytes, *pass_on: Any) -> None:

@@ -162,7 +162,7 @@ def test_stopped_workers_go_with_the_search_and_nothing_is_lost(tmp_path: Path, 
         assert time.monotonic() - killed < SOON_S
         assert process.stderr is not None
         said = process.stderr.read().decode()
-        assert "Traceback" not in said and len(said.splitlines()) <= 2, said  # multiprocessing counts its semaphores
+        assert said == ""
     finished = [call for call in backend.calls if call.startswith("end")]
     assert len(finished) >= 2
     study, backend = run_study(tmp_path, trials=6)
