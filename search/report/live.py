@@ -94,7 +94,7 @@ def watching(folder: Path, console: Console) -> Iterator[Callable[[Say], Say]]:
     """
     if not console.is_terminal:
         with Pulse(lambda: working_line(load_study(folder)), speaker(console)) as pulse:
-            yield lambda say: lambda text: (pulse.beat(), say(text))[1]
+            yield lambda say: _heard_by(pulse, say)
         return
     looked: list[tuple[float, RenderableType]] = [(0.0, Text(""))]
 
@@ -105,6 +105,14 @@ def watching(folder: Path, console: Console) -> Iterator[Callable[[Say], Say]]:
 
     with Live(get_renderable=look, console=console, refresh_per_second=1, transient=True, redirect_stderr=False):
         yield lambda say: say
+
+
+def _heard_by(pulse: Pulse, say: Say) -> Say:
+    def told(text: str) -> None:
+        pulse.beat()
+        say(text)
+
+    return told
 
 
 def seen(folder: Path) -> RenderableType:
