@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +24,8 @@ from bevlite.plain_yaml import short
 KEY = "custom_imports"
 MOST = 32
 """Entries of one configuration."""
+_OF_A_RUN = ("variant.yaml", "environment.json", "checkpoints")
+"""What a folder has that looks like a run."""
 ACCEPTED = "accepted: names of modules, and .py files relative to this one"
 
 
@@ -37,26 +40,42 @@ def anchored(given: Any, folder: Path) -> Any:
     return given
 
 
-def with_imports(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+def with_imports(data: Mapping[str, Any], source: str, run: Path | None = None) -> dict[str, Any]:
     """Import what a configuration names; the configuration with the key as a list, files by their full path.
 
     Args:
         data: the configuration as it was read.
         source: names it in an error.
+        run: the run folder that it was read from, if it was.
 
     Raises:
-        ConfigError: an entry is no module or file, is not found, or raises while it is imported.
+        ConfigError: an entry is no module or file, is not found, lies in a run, or raises while it is imported.
     """
     if data.get(KEY) is None:
         return {key: value for key, value in data.items() if key != KEY}
     where = f"{short(source)}: {KEY}"
     entries = [anchored(entry, Path()) for entry in _entries(data[KEY], where)]
+    require_outside(entries, run, where)
     for entry in entries:
         if entry.endswith(".py"):
             _import_file(Path(entry), where)
         else:
             _import(entry, where)
     return {**data, KEY: entries}
+
+
+def require_outside(entries: Iterable[str], run: Path | None, where: str) -> None:
+    """Refuse files that lie in a run: in this one, or in a folder that looks like one (raises ConfigError)."""
+    for entry in (entry for entry in entries if entry.endswith(".py")):
+        around = {*Path(entry).absolute().parents, *Path(os.path.realpath(entry)).parents}
+        runs = [folder for folder in around if _is(folder, run) or all((folder / name).exists() for name in _OF_A_RUN)]
+        if runs:
+            said = f"{where}: {short(entry)} lies in the run {short(str(runs[0]))}"
+            raise ConfigError(f"{said}; accepted: a file outside of run folders")
+
+
+def _is(folder: Path, run: Path | None) -> bool:
+    return run is not None and folder in (run.absolute(), run.resolve())
 
 
 def _entries(given: Any, where: str) -> list[str]:
@@ -95,8 +114,6 @@ def _import_file(file: Path, where: str) -> None:
     if not found:
         raise ConfigError(f"{where}: {said}: no such file; {ACCEPTED}")
     real, name = file.resolve(), file.stem
-    if (run := _run_around(file) or _run_around(real)) is not None:
-        raise ConfigError(f"{where}: {said} lies in the run {short(str(run))}; accepted: a file outside of run folders")
     if not name.isidentifier():
         raise ConfigError(f"{where}: {said}: the file's name is no name of a module; accepted: letters, digits and _")
     folder = str(real.parent)
@@ -107,12 +124,6 @@ def _import_file(file: Path, where: str) -> None:
     if origin is None or Path(origin).resolve() != real:
         raise ConfigError(f"{where}: {said}: another module is called '{name}' already; accepted: another file name")
     _import(name, where)
-
-
-def _run_around(file: Path) -> Path | None:
-    """The run folder that a file lies in."""
-    around = (folder for folder in file.absolute().parents if (folder / "checkpoints").is_dir())
-    return next((folder for folder in around if (folder / "variant.yaml").is_file()), None)
 
 
 def _origin(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -344,13 +345,18 @@ def changed(variant: Variant, overrides: Iterable[str]) -> Variant:
     return variant_from(apply_overrides(as_dict(variant), settings), variant.name) if settings else variant
 
 
-def variant_from(data: Mapping[str, Any], source: str) -> Variant:
-    """A variant from what a file says, after importing what it names; `source` names the file in an error.
+def variant_from(data: Mapping[str, Any], source: str, run: Path | None = None) -> Variant:
+    """A variant from what a file says, after importing what it names.
+
+    Args:
+        data: what the file says.
+        source: names the file in an error.
+        run: the run folder that it was read from, if it was: nothing that lies in it is imported.
 
     Raises:
         ConfigError: with one line that names file, key, what was found and what is accepted.
     """
-    return validate(custom_imports.with_imports(data, source), Variant, source)
+    return validate(custom_imports.with_imports(data, source, run), Variant, source)
 
 
 def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Variant:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bevlite.config import as_dict, load_config, merge, read_yaml
+from bevlite.config import as_dict, import_parts, load_config, merge, read_yaml
 from bevlite.custom_imports import with_imports
 from bevlite.data.config import DataConfig
 from bevlite.errors import ConfigError
 from bevlite.registry import BACKBONES
 from bevlite.run_folder import Run
-from bevlite.training.recipe import Recipe
+from bevlite.training.recipe import Recipe, load_recipe
 from bevlite.variant import Variant, changed, load_variant
 from tests.test_architecture import ROOT
 from tests.tiny import TINY, short_recipe, tiny
@@ -111,13 +111,39 @@ def test_a_run_is_opened_by_a_process_that_knows_nothing(folder: Path, tmp_path:
 def test_a_run_folder_brings_no_code(folder: Path) -> None:
     """Neither by a relative name nor by a full one, nor by a link into it."""
     run = folder / "run"
-    (run / "checkpoints").mkdir(parents=True)
+    run.mkdir()
     (run / "other.py").write_text("raise SystemExit('it ran')")
     (folder / "link.py").symlink_to(run / "other.py")
     for named in ("other.py", "../run/other.py", str(run / "other.py"), "../link.py"):
         written(run / "variant.yaml", named)
         with pytest.raises(ConfigError, match=r"lies in the run .*; accepted: a file outside of run folders"):
             Run(run).variant()
+        if named == str(run / "other.py"):  # its file alone is a variant like others, until the folder is a run
+            (run / "environment.json").touch()
+            (run / "checkpoints").mkdir()
+            with pytest.raises(ConfigError, match="lies in the run"):
+                load_variant(run / "variant.yaml")
+
+
+def test_a_run_is_not_begun_around_its_own_parts(folder: Path, tmp_path: Path) -> None:
+    """It could not be opened again."""
+    variant = load_variant(written(folder / "variant.yaml", "named_part.py"))
+    with pytest.raises(ConfigError, match="accepted: a file outside of run folders"):
+        Run(folder).create(variant, DataConfig(root=str(tmp_path)), short_recipe(), 0)
+    (folder / "checkpoints").mkdir()  # beside it, as many have them, is no harm
+    assert load_variant(folder / "variant.yaml") == variant
+
+
+def test_a_recipe_may_weigh_the_losses_of_such_parts(folder: Path) -> None:
+    loss = '    auxiliary: ClassVar[dict[str, float]] = {"named": 0.5}\n    type: Literal'
+    text = PART.replace("{name}", "named_cnn").replace("    type: Literal", loss)
+    (folder / "named_part.py").write_text(text.replace("import Literal", "import ClassVar, Literal"))
+    recipe = folder / "recipe.yaml"
+    recipe.write_text("losses: {named: 1.0}\n")
+    with pytest.raises(ConfigError, match="named: unknown key"):
+        load_recipe(recipe)
+    import_parts(written(folder / "variant.yaml", "named_part.py"))
+    assert load_recipe(recipe).losses == {"named": 1.0}
 
 
 BAD = {
