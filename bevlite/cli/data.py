@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -33,6 +34,10 @@ def register(app: typer.Typer) -> None:
         from bevlite.cli.say import noted
 
         console = Console(highlight=False, soft_wrap=True)
+        console.print(
+            f"{out}: {scenes} scenes of {samples} samples with {sweeps} sweeps, images at {image_scale:g} of "
+            f"1600 x 900, world {world}, seed {seed}, {workers or os.cpu_count()} processes"
+        )
         noted("making scenes")
 
         def say(line: str) -> None:

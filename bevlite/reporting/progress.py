@@ -104,7 +104,7 @@ def progress(label: str) -> Iterator[Work]:
         with _bar(work):
             yield work
         return
-    with Pulse(lambda: work.words, _to_stderr, FIRST_S):
+    with Pulse(lambda: work.words, note, FIRST_S):
         yield work
 
 
@@ -146,5 +146,6 @@ def _bar(work: Work) -> Iterator[None]:
         thread.join(timeout=1)
 
 
-def _to_stderr(text: str) -> None:
+def note(text: str) -> None:
+    """A line on stderr."""
     print(f"  {text}", file=sys.stderr, flush=True)
