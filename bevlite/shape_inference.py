@@ -14,8 +14,8 @@ from bevlite.errors import BevliteError
 
 SHRINKS = frozenset(
     {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "MaxPool", "AveragePool", "LpPool",
-     "MaxUnpool", "Pad", "Expand", "Split", "Resize", "Upsample", "Col2Im", "CenterCropPad", "ConstantOfShape", "Reshape",
-     "Tile", "OneHot", "Range", "RoiAlign", "STFT", "MelWeightMatrix", "HannWindow", "HammingWindow", "BlackmanWindow"}
+     "MaxUnpool", "Pad", "Expand", "Split", "Resize", "Upsample", "Col2Im", "CenterCropPad", "ConstantOfShape",
+     "Reshape", "Tile", "OneHot", "Range", "RoiAlign", "STFT"}
 )  # fmt: skip
 """Operators that can give an axis of fewer than 0 elements by what ONNX computes."""
 
