@@ -184,7 +184,7 @@ def _trainer(
     callbacks: list[Callback] = [recorder]
     bar = progress and sys.stderr.isatty()
     if bar:
-        callbacks.append(EpochBar())
+        callbacks.append(EpochBar(recipe.epochs))
     precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}.get(recipe.precision)
     if precision is None:
         precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"

@@ -44,12 +44,16 @@ def header(
 
 
 class EpochBar(TQDMProgressBar):
-    """Lightning's bar, which counts epochs from 1 as everything else does."""
+    """Lightning's bar, which counts the epochs of the recipe from 1 as everything else does."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: object) -> None:
         """Name the epoch."""
         super().on_train_epoch_start(trainer)
-        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{self.epochs}")
 
 
 class Progress:
