@@ -9,6 +9,7 @@ another; `_delete_: true` forces that.
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, ErrorDetails
 
 from bevlite.bounds import set_bounds
+from bevlite.custom_imports import KEY, anchored, with_imports
 from bevlite.errors import ConfigError
 from bevlite.plain_yaml import LARGEST, PlainYamlError, load_plain, short
 
@@ -86,6 +88,8 @@ def read_yaml(path: str | os.PathLike[str], _stack: tuple[Path, ...] = ()) -> di
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: found {_brief(data)} at the top; accepted: a mapping of keys")
+    if KEY in data:
+        data[KEY] = anchored(data[KEY], file.parent)
     bases = data.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(b, str) for b in bases):
@@ -133,6 +137,15 @@ def validate(data: Mapping[str, Any], model: type[C], source: str) -> C:
 def load_config(path: str | os.PathLike[str], model: type[C], overrides: Iterable[str] = ()) -> C:
     """Read, override and validate one configuration file (raises ConfigError)."""
     return validate(apply_overrides(read_yaml(path), overrides), model, str(path))
+
+
+def import_parts(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> None:
+    """Import what a variant file names, before a recipe is read that weighs the losses of such parts.
+
+    Raises:
+        ConfigError: the file is wrong, or what it names cannot be imported.
+    """
+    with_imports(apply_overrides(read_yaml(path), overrides), str(path))
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -259,7 +272,10 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     What earlier writes of the same file have left that were killed is removed.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # what /proc and its like say where no folder can be made
+        raise PermissionError(errno.EACCES, "no folder can be made there", str(target.parent)) from None
     _sweep(target)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bevlite.config import read_yaml, to_yaml, validate, write_atomic
+from bevlite.custom_imports import require_outside
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
-from bevlite.variant import Variant
+from bevlite.variant import Variant, variant_from
 
 Stage = Literal["float", "pruned", "finetuned", "calibration", "qat"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -120,7 +121,9 @@ class Run:
 
         Raises:
             BevliteError: the folder already holds a run of another network. Another precision plan is taken over.
+            ConfigError: a file with parts of the network lies in the folder, which would not be opened again.
         """
+        require_outside(variant.custom_imports, self.path, f"{variant.name}: custom_imports")
         if (self.path / "variant.yaml").is_file():
             found = self.variant(FLOAT)
             if found.network_hash != variant.network_hash:
@@ -142,7 +145,7 @@ class Run:
             raise BevliteError(f"{self.path}: not a run folder (variant.yaml is missing)")
         own = self.checkpoints / f"{stage or self.stage}.yaml"
         file = own if own.is_file() else file
-        return validate(read_yaml(file), Variant, str(file))
+        return variant_from(read_yaml(file), str(file), self.path)
 
     def data(self) -> DataConfig:
         """The data that it was trained on (raises ConfigError, BevliteError when none are named)."""

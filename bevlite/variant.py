@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from bevlite import custom_imports
 from bevlite.config import Config, apply_overrides, as_dict, read_yaml, stable_hash, validate
 from bevlite.errors import ConfigError
 from bevlite.grid import BEVGrid
@@ -151,7 +153,10 @@ class Compression(Config):
 
 
 class Variant(Config):
-    """One network and its compression plan. `camera` or `lidar` is null in a network of one sensor."""
+    """One network and its compression plan. `camera` or `lidar` is null in a network of one sensor.
+
+    custom_imports: modules and files whose parts it is made of (bevlite/custom_imports.py), no part of its identity.
+    """
 
     model_config = ConfigDict(defer_build=True)
 
@@ -163,6 +168,12 @@ class Variant(Config):
     bev_encoder: Annotated[Part, BEV_ENCODERS]
     heads: Heads
     compression: Compression = Compression()
+    custom_imports: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_imported(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there was such a key, where nothing is imported: texts are compared."""
+        return {key: value for key, value in dump(self).items() if key != custom_imports.KEY or value}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Variant:
@@ -280,9 +291,13 @@ class Variant(Config):
         return stable_hash(_identity(self, with_precision=True))
 
 
+NOT_IDENTITY = ("name", "compression", custom_imports.KEY)
+"""Keys that say nothing of the network itself; of the compression plan the identity names its parts."""
+
+
 def _identity(variant: Variant, *, with_precision: bool) -> Mapping[str, Any]:
-    """What makes a variant another one. Its name is no part of it."""
-    content = {key: value for key, value in as_dict(variant).items() if key not in ("name", "compression")}
+    """What makes a variant another one. Its name is no part of it, nor where its parts are found."""
+    content = {key: value for key, value in as_dict(variant).items() if key not in NOT_IDENTITY}
     for part, said in _said_of(variant, content):
         # Without the keys that parts got later, where they say what was so before: such a network is the same one.
         for key, before in getattr(type(part), "added", {}).items():
@@ -327,7 +342,21 @@ def _declare_heads() -> None:
 def changed(variant: Variant, overrides: Iterable[str]) -> Variant:
     """A variant with some keys set anew, `a.b=c` (raises ConfigError)."""
     settings = list(overrides)
-    return validate(apply_overrides(as_dict(variant), settings), Variant, variant.name) if settings else variant
+    return variant_from(apply_overrides(as_dict(variant), settings), variant.name) if settings else variant
+
+
+def variant_from(data: Mapping[str, Any], source: str, run: Path | None = None) -> Variant:
+    """A variant from what a file says, after importing what it names.
+
+    Args:
+        data: what the file says.
+        source: names the file in an error.
+        run: the run folder that it was read from, if it was: nothing that lies in it is imported.
+
+    Raises:
+        ConfigError: with one line that names file, key, what was found and what is accepted.
+    """
+    return validate(custom_imports.with_imports(data, source, run), Variant, source)
 
 
 def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Variant:
@@ -338,7 +367,7 @@ def load_variant(path: str | os.PathLike[str], overrides: Iterable[str] = ()) ->
     """
     data = read_yaml(path)
     data.setdefault("name", os.path.splitext(os.path.basename(path))[0])
-    return validate(apply_overrides(data, overrides), Variant, str(path))
+    return variant_from(apply_overrides(data, overrides), str(path))
 
 
 # Last, and with the schemas of the models above put off until here: parts of other packages are imported now, and may

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,6 +213,7 @@ def scan_space(
     processes: int | None = None,
     cache: PathLike | None = None,
     overrides: Iterable[str] = (),
+    told: Callable[[str, int, int], None] | None = None,
 ) -> ScanResult:
     """Predict the latency of many networks of a space at once; nothing is trained, and the data need not exist.
 
@@ -224,6 +225,7 @@ def scan_space(
         processes: how many predict at once; by default one a core.
         cache: a folder that keeps predictions for the next scan.
         overrides: settings of the file, `a.b=c`.
+        told: what is counted, how many of them are done, and of how many.
 
     Raises:
         ConfigError: the file is wrong.
@@ -233,7 +235,7 @@ def scan_space(
 
     search = _load(config, overrides, budget_ms, None, need_data=False)
     kept = Path(cache) if cache is not None else None
-    return scan(search, count, seed, processes or available_cores(), kept)
+    return scan(search, count, seed, processes or available_cores(), kept, told=told or (lambda *_: None))
 
 
 def model_sampler(

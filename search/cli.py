@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bevlite.cli.json_option import json_option, write_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -50,7 +52,7 @@ def run_command(
     say = speaker(console)
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with watching(out, console):
+        with watching(out, console) as heard:
             view = run_search(
                 config,
                 out,
@@ -63,7 +65,7 @@ def run_command(
                 gpus=gpus,
                 replay=replay,
                 overrides=overrides,
-                say=say,
+                say=heard(say),
             )
     except KeyboardInterrupt:
         again = shlex.join(["bevlite", "search", "run", str(out / "search.yaml"), "--out", str(out)])
@@ -82,11 +84,13 @@ def run_command(
 def status_command(
     study: Path = typer.Argument(..., metavar="STUDY", help=STUDY_HELP),
     watch: bool = typer.Option(False, "--watch", help="Keep it on the terminal, with a table, until Ctrl-C."),
+    json_path: Path | None = json_option("Also write it here; - for stdout, alone."),
 ) -> None:
     """How far a study is."""
     import time
 
     from search.api import search_status
+    from search.report.status import StudyStatus
     from search.report.words import status_lines
     from search.terminal import make_console
 
@@ -98,8 +102,10 @@ def status_command(
         with suppress(KeyboardInterrupt), watching(study, console):
             while True:
                 time.sleep(1)
-    for line in status_lines(search_status(study)):
+    view = search_status(study)
+    for line in status_lines(view):
         typer.echo(line)
+    write_json(json_path, StudyStatus.of(view))
 
 
 @app.command("best")
@@ -203,18 +209,21 @@ def scan_command(
     overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
 ) -> None:
     """Predict the latency of many networks of a space at once; nothing is trained."""
+    from bevlite.reporting.progress import progress
     from search.api import scan_space
     from search.scan.text import scan_lines, write_scan_csv
 
-    result = scan_space(
-        config,
-        budget_ms=budget_ms,
-        count=count,
-        seed=seed,
-        processes=processes,
-        cache=cache,
-        overrides=overrides,
-    )
+    with progress("reading the search") as work:
+        result = scan_space(
+            config,
+            budget_ms=budget_ms,
+            count=count,
+            seed=seed,
+            processes=processes,
+            cache=cache,
+            overrides=overrides,
+            told=work.at,
+        )
     for line in scan_lines(result):
         typer.echo(line)
     if csv_path is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from bevlite.config import Config, apply_overrides, as_dict, merge, read_yaml, stable_hash, to_yaml, validate
+from bevlite.custom_imports import KEY, anchored
 from bevlite.data.config import DataConfig, load_data_config
 from bevlite.errors import ConfigError
 from bevlite.latency.coefficients import PREDICTOR_VERSION
@@ -113,7 +114,7 @@ class ResolvedSearch:
 
         The data are known by their tables, not by their folder, which may move.
         """
-        base = {key: value for key, value in as_dict(self.base).items() if key != "name"}
+        base = {key: value for key, value in as_dict(self.base).items() if key not in ("name", KEY)}
         return {
             "base": base,
             "space": as_dict(self.space)["choices"],
@@ -233,11 +234,12 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 
 def _load_base(base: str | dict[str, Any], folder: Path, path: Path) -> Variant:
-    from bevlite.variant import Variant, load_variant  # imports torch
+    from bevlite.variant import load_variant, variant_from  # imports torch
 
     if isinstance(base, str):
         return load_variant(folder / base)
-    return validate(base, Variant, f"{path}: base")
+    named = {**base, KEY: anchored(base[KEY], folder)} if KEY in base else base
+    return variant_from(named, f"{path}: base")
 
 
 def _load_recipe(recipe: str | dict[str, Any], folder: Path, path: Path) -> Recipe:

@@ -283,7 +283,8 @@ def _interrupt(words: list[str], ready: Callable[[], bool], log: Path, before: s
         finally:
             child.kill()
     text = log.read_text()
-    assert "Traceback" not in text and text.strip().splitlines()[-1] == "stopped"
+    last = text.strip().splitlines()[-1]
+    assert "Traceback" not in text and last.startswith("stopped; nothing that was finished is lost. Go on with: bevlite ")
     return text
 
 

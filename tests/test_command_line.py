@@ -153,21 +153,28 @@ def test_ctrl_c_then_resume_then_score(bevlite, world: DataConfig, files: Path) 
     try:
         wait_until((run / "checkpoints" / "last.safetensors").is_file, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("stopped; nothing that was finished is lost. Go on with: bevlite train ")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["network", "data", "device", "epochs", "epoch"], out
+    assert "tiny-lidar" in lines[0] and "6 samples of" in lines[1] and "100000 of 3 steps" in lines[3]
+    assert lines[4].startswith("epoch 1/100000 ") and " to go)" in lines[4]
     done = json.loads((run / "checkpoints" / "float.json").read_text())["epoch"]
     assert 1 <= done < 100000
     code, out, err = bevlite(*arguments, "--set-recipe", f"epochs={done + 1}")
     assert code == 0, err
     meta = json.loads((run / "checkpoints" / "float.json").read_text())
     assert (meta["epoch"], meta["step"]) == (done + 1, STEPS * (done + 1))
-    code, out, _ = bevlite("eval", run)
+    code, out, _ = bevlite("eval", run, "--json", files / "eval.json")
     assert code == 0 and "NDS" in out and "pedestrian" in out
     metrics = json.loads((run / "eval" / "mini_val-torch" / "metrics.json").read_text())
     assert metrics["samples"] == 3 and 0 <= metrics["NDS"] <= 1
     assert json.loads((run / "ledger.json").read_text())["float"]["NDS"] == metrics["NDS"]
+    written = json.loads((files / "eval.json").read_text())
+    assert written["figures"]["NDS"] == metrics["NDS"] and written["figures"]["mATE_m"] == metrics["mATE"]
     code, _, err = bevlite("eval", run, "--split", "test")
     assert code == 2 and err.count("\n") == 1 and "holds no scene of it" in err
     code, _, err = bevlite("eval", run, "--backend", "onnx")

@@ -58,7 +58,7 @@ def broken(text: str, rng: random.Random) -> str:
         elif kind == 4 and ":" in lines[place]:
             lines[place] = lines[place].split(":", 1)[0] + ": " + rng.choice(VALUES)
         elif kind == 5:
-            lines[place] = rng.choice(VALUES) + ": " + rng.choice(VALUES)
+            lines[place] = rng.choice((*VALUES, "custom_imports", "_base_")) + ": " + rng.choice(VALUES)
         else:
             lines[place] = lines[place].replace(",", rng.choice((",,", ":", "")), 1)
         text = "\n".join(lines)

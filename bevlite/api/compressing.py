@@ -244,6 +244,7 @@ def _recipe(
     if given is None:
         how = own(Run(path))
         return validate(apply_overrides(as_dict(how), settings), Recipe, "recipe") if settings else how
+    Run(path).variant()  # imports its parts, whose losses the recipe weighs
     return given if isinstance(given, Recipe) else load_recipe(given, settings)
 
 

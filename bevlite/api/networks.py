@@ -123,10 +123,13 @@ def train(
         ConfigError: a file is wrong.
         BevliteError: unusable data, a run that exists already, a loss that is not finite.
     """
+    from bevlite.config import import_parts
     from bevlite.data.config import DataConfig, load_data_config
     from bevlite.training.recipe import Recipe, load_recipe
 
     # What is wrong with a file is said before the seconds that torch and Lightning take to import.
+    if isinstance(variant, (str, os.PathLike)):
+        import_parts(variant, overrides)
     how = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, recipe_overrides)
     where = data if isinstance(data, DataConfig) else load_data_config(os.fspath(data))
     network = _variant(variant, overrides)

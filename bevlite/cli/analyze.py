@@ -9,6 +9,8 @@ import typer
 
 from bevlite.cli.analyze_profile import profile_command
 from bevlite.cli.analyze_sensitivity import sensitivity_command
+from bevlite.cli.complete import boards, settings
+from bevlite.cli.json_option import json_option
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -24,10 +26,12 @@ def complexity(
     depth: int = typer.Option(2, "--depth", min=1, max=20, help="Names of a path that make a part."),
     layers: bool = typer.Option(False, "--layers", help="Every layer."),
     predict: bool = typer.Option(False, "--predict", help="Milliseconds too, as they are predicted."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="For which board."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="For which board."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write it there."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
+    json_path: Path | None = json_option(),
 ) -> None:
     """Parameters, multiply-adds, bytes of weights and activations by part or layer."""
     from bevlite.api.analysing import complexity
@@ -55,7 +59,7 @@ def ranges(
     samples: int = typer.Option(16, "--samples", help="Samples of the training split."),
     stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
     out: Path | None = typer.Option(None, "--out", help="Also draw them there (PNG)."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write them there."),
+    json_path: Path | None = json_option("Also write them there; - for stdout, alone."),
 ) -> None:
     """Largest values of weights and activations beside what FP16 and INT8 can hold, and silent channels."""
     from bevlite.api.analysing import ranges
@@ -74,7 +78,7 @@ def ranges(
 def layers(
     run: Path = typer.Argument(help="A run folder."),
     stage: str | None = typer.Option(None, "--stage", help="Weights of which stage; the last one by default."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write them there."),
+    json_path: Path | None = json_option("Also write them there; - for stdout, alone."),
 ) -> None:
     """Weights of each layer: how large, how many near zero, channels that give next to nothing."""
     from bevlite.api.analysing import layers

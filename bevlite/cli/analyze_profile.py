@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards, settings
+from bevlite.cli.json_option import json_option, written
 from bevlite.cli.say import say
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -25,11 +27,13 @@ def profile_command(
     layers: bool = typer.Option(False, "--layers", help="Every layer too."),
     stage: str | None = typer.Option(None, "--stage", help="Of a run; the last one by default."),
     predict: bool = typer.Option(True, help="Milliseconds on a board too, as they are predicted."),
-    board: str = typer.Option("agx-orin-64gb", "--board", help="Which board."),
+    board: str = typer.Option("agx-orin-64gb", "--board", autocompletion=boards, help="Which board."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write it there."),
+    json_path: Path | None = json_option(),
 ) -> None:
     """Milliseconds of the network, its modules and layers on this device, measured; an Orin's, predicted, beside."""
     from bevlite.api.analysing import profile
@@ -54,6 +58,4 @@ def profile_command(
     )
     typer.echo(profile_words(found))
     typer.echo(profile_table(found))
-    for file in (json_path, out):
-        if file is not None:
-            typer.echo(f"written: {file}")
+    written(json_path, out)

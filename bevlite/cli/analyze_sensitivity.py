@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards
+from bevlite.cli.json_option import json_option, written
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -34,14 +36,16 @@ def sensitivity_command(
     stage: str | None = typer.Option(
         None, "--stage", help="Which weights: float (default), pruned, finetuned; in INT8 calibration (default), qat."
     ),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose predicted latency counts."),
+    device: str = typer.Option(
+        "agx-orin-64gb", "--device", autocompletion=boards, help="Whose predicted latency counts."
+    ),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes) that share the trials."),
     workers: int = typer.Option(2, "--workers", min=0, max=64, help="Loader processes of each."),
     out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
-    json_path: Path | None = typer.Option(
-        None, "--json", help="Also write it there, for --sensitivity of prune and quantize."
+    json_path: Path | None = json_option(
+        "Also write it there, for --sensitivity of prune and quantize; - for stdout, alone."
     ),
 ) -> None:
     """What each layer loses when it is cut or rounded, and what that saves; goes on where it was stopped."""
@@ -82,9 +86,7 @@ def sensitivity_command(
     else:
         typer.echo(int8_table(found))
         typer.echo(int8_words(found))
-    for file in (json_path, out):
-        if file is not None:
-            typer.echo(f"written: {file}")
+    written(json_path, out)
 
 
 def _ratios(text: str) -> tuple[float, ...]:

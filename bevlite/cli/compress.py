@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -52,7 +53,7 @@ def compress_command(
     ),
     qat_overrides: list[str] = typer.Option([], "--set-qat", help="A key of the recipe of training with INT8: a.b=c."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose latency counts."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="Whose latency counts."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     out: Path | None = typer.Option(None, "--out", help="The ledger as a picture (PNG)."),

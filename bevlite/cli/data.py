@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
+
+from bevlite.cli.json_option import json_option
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +31,19 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
 
         from bevlite.api.worlds import synthesize
+        from bevlite.cli.say import noted
 
         console = Console(highlight=False, soft_wrap=True)
+        console.print(
+            f"{out}: {scenes} scenes of {samples} samples with {sweeps} sweeps, images at {image_scale:g} of "
+            f"1600 x 900, world {world}, seed {seed}, {workers or os.cpu_count()} processes"
+        )
+        noted("making scenes")
+
+        def say(line: str) -> None:
+            console.print(line)
+            noted(line)
+
         with console.status("making scenes"):
             made = synthesize(
                 out,
@@ -42,7 +56,7 @@ def register(app: typer.Typer) -> None:
                 jpeg_quality=jpeg_quality,
                 world=world,
                 workers=workers,
-                say=console.print,
+                say=say,
             )
         console.print(
             f"{made.root}: {made.version}, {len(made.train_scenes)} training and {len(made.val_scenes)} "
@@ -66,7 +80,7 @@ def register(app: typer.Typer) -> None:
     def check(
         root: Path = typer.Argument(..., help="Data root in nuScenes format."),
         version: str | None = typer.Option(None, help="Version folder; by default the only one there."),
-        json_path: Path | None = typer.Option(None, "--json", help="Also write the report, with all problems, here."),
+        json_path: Path | None = json_option("Also write the report, with all problems, here; - for stdout."),
         quick: bool = typer.Option(False, "--quick", help="Files: existence and sizes only."),
     ) -> None:
         """Count what a data root holds and list all its problems. Exit code 1 when there are errors."""
@@ -75,9 +89,9 @@ def register(app: typer.Typer) -> None:
         from bevlite.api.worlds import check_data
         from bevlite.config import write_atomic
         from bevlite.reporting.data_check import show_check
-        from bevlite.reporting.progress import file_progress
+        from bevlite.reporting.progress import progress
 
-        with file_progress("check files") as advance:
+        with progress("check files") as advance:
             report = check_data(root, version=version, quick=quick, advance=advance)
         if json_path is not None:
             write_atomic(json_path, report.as_json())

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import devices
 from bevlite.cli.say import news
 
 
 def deploy_command(
     run: Path = typer.Argument(help="A run folder."),
-    device: str = typer.Option(..., "--device", help="One board (bevlite device list)."),
+    device: str = typer.Option(..., "--device", autocompletion=devices, help="One board (bevlite device list)."),
     budget_ms: float = typer.Option(..., "--budget-ms", min=0.0, help="Largest P99 of the latency, in ms."),
     min_fps: float | None = typer.Option(None, "--min-fps", min=0.0, help="Smallest frame rate, one frame in flight."),
     max_power_w: float | None = typer.Option(None, "--max-power-w", min=0.0, help="Largest power of the module, in W."),

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from bevlite.cli.complete import devices
+from bevlite.cli.json_option import json_option, write_json
 from bevlite.cli.say import say
 
 PROBLEM, EMULATED = 1, 3
@@ -59,16 +61,18 @@ def add(
     typer.echo(f"written: {path}; next: bevlite device check {name}")
 
 
-def list_devices() -> None:
+def list_devices(json_path: Path | None = json_option("Also write the list here; - for stdout, alone.")) -> None:
     """List every device: yours, this machine's, and the boards that can be predicted."""
-    from bevlite.devices.files import folder, names
+    from bevlite.devices.listing import listed
 
-    for name, kind in names().items():
-        typer.echo(f"{name:24} {kind}")
-    typer.echo(f"your files: {folder()}")
+    found = listed()
+    for one in found.devices:
+        typer.echo(f"{one.name:24} {one.type}")
+    typer.echo(f"your files: {found.folder}")
+    write_json(json_path, found)
 
 
-def check(name: str = typer.Argument(help="Name of a device, or a device file.")) -> None:
+def check(name: str = typer.Argument(help="Name of a device, or a device file.", autocompletion=devices)) -> None:
     """Say what a device is, its conditions, what is wrong, and the command that mends it (exit code 1 then)."""
     from bevlite.api.boards import check_device
     from bevlite.cli.device_text import show_health
@@ -80,7 +84,7 @@ def check(name: str = typer.Argument(help="Name of a device, or a device file.")
 
 
 def run(
-    name: str = typer.Argument(help="Name of a device, or a device file."),
+    name: str = typer.Argument(help="Name of a device, or a device file.", autocompletion=devices),
     sources: list[Path] = typer.Argument(metavar="RUN|FILE.onnx...", help="A run folder, or ONNX files."),
     precision: str = typer.Option("", help="fp32, fp16 or int8; by default a run's own, fp16 for ONNX files."),
     out: Path | None = typer.Option(None, help="The report; by default RUN/latency/DEVICE.json.", show_default=False),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import devices
 from bevlite.cli.say import say
 
 BAD = 1
@@ -13,7 +14,7 @@ BAD = 1
 
 def check_engine(
     run: Path = typer.Argument(help="A run folder with exported modules."),
-    device: str = typer.Option(..., "--device", help="One board (bevlite device list)."),
+    device: str = typer.Option(..., "--device", autocompletion=devices, help="One board (bevlite device list)."),
     samples: int = typer.Option(2, "--samples", min=1, help="Golden samples of the run's data."),
 ) -> None:
     """Compare a run's engines with ONNX Runtime, and name the first bad layer (exit code 1 then)."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import settings
+
 if TYPE_CHECKING:
     from bevlite.interop.forms.form import Colours
 
@@ -18,7 +20,9 @@ def import_command(
         None, "--as", help="mit-bevfusion, mmdet3d-bevdet or mmdet3d-centerpoint; told from the keys by default."
     ),
     variant: Path | None = typer.Option(None, "--variant", help="The variant to fill; the nearest by default."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     data: str | None = typer.Option(None, "--data", help="A nuScenes-format root, or a data YAML file, for the run."),
     lidar_m: tuple[float, float, float] = typer.Option(
         (0.94, 0.0, 1.84), "--lidar-m", help="Where the LiDAR stands in the ego frame, m: x y z."

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bevlite.cli.complete import boards, settings
+from bevlite.cli.json_option import json_option, require_writable
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs: `--help` nee
     from bevlite.devices.report.latency import LatencyReport
     from bevlite.export.check.operators import OperatorFinding
     from bevlite.export.check.witness import Witness
+    from bevlite.export.prediction import Predicted
+    from bevlite.export.request import Request
     from bevlite.latency.gpu.quantization import Int8Findings
     from bevlite.reporting.latency_support import Support
 
@@ -48,7 +52,9 @@ def _register_predict(group: typer.Typer) -> None:
         source: Path | None = typer.Argument(
             None, metavar="[VARIANT|RUN|FILE.onnx]", help="What to predict.", show_default=False
         ),
-        device: str = typer.Option("agx-orin-64gb", help="Name in configs/devices, or a YAML file."),
+        device: str = typer.Option(
+            "agx-orin-64gb", autocompletion=boards, help="Name in configs/devices, or a YAML file."
+        ),
         precision: str = typer.Option(
             "", help="fp32, fp16 or int8; by default the variant's own, fp16 for an ONNX file."
         ),
@@ -64,7 +70,9 @@ def _register_predict(group: typer.Typer) -> None:
             help="Coefficients from `latency calibrate`; by default the shipped ones.",
             show_default=False,
         ),
-        overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+        overrides: list[str] = typer.Option(
+            [], "--set", "--cfg-options", autocompletion=settings, help="Override a key: a.b=c."
+        ),
         dla: bool = typer.Option(
             False, "--dla", help="On one DLA core instead: what runs there, what falls back, and how long it takes."
         ),
@@ -74,7 +82,7 @@ def _register_predict(group: typer.Typer) -> None:
         compare: tuple[str, str] = typer.Option(
             NEITHER, metavar="A B", help="Two of VARIANT|RUN|FILE.onnx side by side.", show_default=False
         ),
-        json_path: Path | None = typer.Option(None, "--json", help="Also write the report here."),
+        json_path: Path | None = json_option("Also write the report here; - for stdout, alone."),
         html_path: Path | None = typer.Option(None, "--html", help="Also write one page with plots here."),
     ) -> None:
         """Predict the latency of a network on a board (kind: predicted; nothing is measured).
@@ -83,17 +91,19 @@ def _register_predict(group: typer.Typer) -> None:
         """
         from bevlite.api.predicting import predicted_board
         from bevlite.export.check.witness import wanted
+        from bevlite.export.on_dla import predict_on_dla
         from bevlite.export.sources import open_network
         from bevlite.latency.onnx.shapes import parse_shapes
+        from bevlite.reporting.latency_dla import show_dla
         from bevlite.reporting.latency_support import support
+        from bevlite.reporting.progress import progress
         from bevlite.tensorrt import version_key
 
         sizes = parse_shapes(shapes)
         asked = bool(check) and wanted(check)[0]
         if asked and (dla or compare != NEITHER):
             raise BevliteError("--check: asks about one network on the GPU; accepted: no --dla, --compare")
-        for path in (json_path, html_path):
-            _require_writable(path)
+        require_writable(html_path)
         board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
         if dla and (compare != NEITHER or json_path is not None or html_path is not None):
             raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
@@ -108,25 +118,15 @@ def _register_predict(group: typer.Typer) -> None:
             raise BevliteError(
                 "latency: found no network; accepted: a variant, a run folder, an ONNX file, or --compare"
             )
-        network = open_network(source, board.tensorrt, precision, overrides, sizes)
-        if dla:
-            from bevlite.export.on_dla import predict_on_dla
-            from bevlite.reporting.latency_dla import show_dla
-
-            found = predict_on_dla(network, board, precision)
-            show_dla(found.dla, found.gpu, _console())
+        with progress(f"making the graphs of {source}") as work:
+            network = open_network(source, board.tensorrt, precision, overrides, sizes)
+            work.at("predicting")
+            predicted = _predicted(network, board, asked) if not dla else None
+            on_dla = predict_on_dla(network, board, precision) if dla else None
+        if predicted is None:
+            assert on_dla is not None
+            show_dla(on_dla.dla, on_dla.gpu, _console())
             return
-        from bevlite.export.prediction import operator_findings, predict_request
-
-        try:
-            predicted = predict_request(network, board, check=asked)
-        except BevliteError:  # what speaks against the file is worth knowing most where it cannot be priced
-            from bevlite.reporting.latency_text import show_support
-
-            rows = support(operator_findings(network, board), network.versions)
-            if any(row.op for row in rows.rows):
-                show_support(rows, _console())
-            raise
         report, int8 = predicted.report, predicted.int8
         rows = support(predicted.findings, network.versions)
         if json_path is not None:
@@ -144,6 +144,21 @@ def _register_predict(group: typer.Typer) -> None:
         _warn(predicted.findings, version_key(tensorrt), tensorrt)
 
 
+def _predicted(network: Request, board: PredictedDevice, asked: bool) -> Predicted:
+    from bevlite.export.prediction import operator_findings, predict_request
+    from bevlite.reporting.latency_support import support
+
+    try:
+        return predict_request(network, board, check=asked)
+    except BevliteError:  # what speaks against the file is worth knowing most where it cannot be priced
+        from bevlite.reporting.latency_text import show_support
+
+        rows = support(operator_findings(network, board), network.versions)
+        if any(row.op for row in rows.rows):
+            show_support(rows, _console())
+        raise
+
+
 def _compare(
     first: Path,
     second: Path,
@@ -155,14 +170,17 @@ def _compare(
     from bevlite.export.prediction import latency_of
     from bevlite.export.sources import open_network
     from bevlite.reporting.latency_compare import show_comparison
+    from bevlite.reporting.progress import progress
 
     is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
     if sizes and not any(is_file):
         raise BevliteError("--shape: found two networks of static shapes; accepted: with an ONNX file")
-    reports = [
-        latency_of(open_network(path, board.tensorrt, precision, overrides, sizes if file else {}), board)
-        for path, file in zip((first, second), is_file, strict=True)
-    ]
+    reports = []
+    with progress(f"predicting {first}") as work:
+        for path, file in zip((first, second), is_file, strict=True):
+            work.at(f"predicting {path}")
+            network = open_network(path, board.tensorrt, precision, overrides, sizes if file else {})
+            reports.append(latency_of(network, board))
     alike = first.name == second.name
     names = (str(first), str(second)) if alike else (first.name, second.name)
     show_comparison(reports[0], reports[1], names, _console())
@@ -196,12 +214,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE)
-
-
-def _require_writable(path: Path | None) -> None:
-    """Refuse a path that cannot become a file before the work is done."""
-    if path is None:
-        return
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not above.is_dir():
-        raise BevliteError(f"{path}: no file can be written there; accepted: the path of a file")

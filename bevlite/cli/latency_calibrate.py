@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import boards
+
 
 def register(group: typer.Typer) -> None:
     """Add the command `calibrate`."""
@@ -19,7 +21,9 @@ def register(group: typer.Typer) -> None:
             help="Measured latencies: reports of `bevlite device run` (.json), the measurement log of a search "
             "(.jsonl), or a table (.csv, docs/latency.md).",
         ),
-        device: str = typer.Option(..., "--device", help="Name in configs/devices, or a YAML file."),
+        device: str = typer.Option(
+            ..., "--device", autocompletion=boards, help="Name in configs/devices, or a YAML file."
+        ),
         out: Path = typer.Option(..., "--out", help="The calibration file to write."),
         start: Path | None = typer.Option(
             None, "--start", help="Calibration to start from; by default the shipped one.", show_default=False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import boards
 from bevlite.tensorrt import DEFAULT_VERSION
 
 OVER = 1
@@ -18,7 +19,7 @@ def ledger_command(
     max_quantization_drop: float = typer.Option(0.02, "--max-quantization-drop", help="Relative, as a share."),
     max_drop: float = typer.Option(0.03, "--max-drop", help="In all, relative, as a share."),
     predict: bool = typer.Option(True, help="Milliseconds, as they are predicted."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="For which board."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="For which board."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     out: Path | None = typer.Option(None, "--out", help="Also draw it there (PNG)."),
 ) -> None:

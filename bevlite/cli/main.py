@@ -66,7 +66,6 @@ def build_app() -> typer.Typer:
         cls=Group,
         help="Redesigns camera + LiDAR bird's-eye-view networks for a real car computer.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
 
@@ -96,7 +95,9 @@ def main() -> None:
     try:
         code = _run()
     except (KeyboardInterrupt, Stopped):
-        print("stopped", file=sys.stderr)
+        from bevlite.cli.stopped import stopped_words
+
+        print(stopped_words(sys.argv[1:]), file=sys.stderr)
         code = 130
     sys.exit(code)
 
@@ -105,12 +106,14 @@ def _run() -> int:
     """The exit code of the command that was asked for; an error that the user can mend is printed as one line."""
     import typer
 
+    from bevlite.cli.say import said_again
     from bevlite.errors import BevliteError
 
     # Typer works with click, or in newer versions with a copy of its own, whose classes are others.
     click: Any = importlib.import_module(typer.BadParameter.__module__)
     try:
-        result = build_app()(completed(sys.argv[1:]), standalone_mode=False)
+        with said_again():
+            result = build_app()(completed(sys.argv[1:]), prog_name="bevlite", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -38,7 +39,7 @@ def prune_command(
     ),
     keep: list[str] = typer.Option([], "--keep", help="A module or layer that stays whole, e.g. lidar.*."),
     stage: str | None = typer.Option(None, "--stage", help="Weights to start from: float (default), finetuned."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose latency counts."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="Whose latency counts."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
 ) -> None:

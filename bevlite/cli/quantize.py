@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from bevlite.cli.complete import boards
 from bevlite.cli.say import say
 from bevlite.errors import BevliteError
 from bevlite.tensorrt import DEFAULT_VERSION
@@ -29,7 +30,7 @@ def quantize_command(
     max_drop: str | None = typer.Option(None, "--max-drop", help="With it: what may be lost of the accuracy, e.g. 2%."),
     budget_ms: float | None = typer.Option(None, "--budget-ms", help="With it: predicted latency to keep, ms."),
     stage: str | None = typer.Option(None, "--stage", help="Weights to start from; the last ones by default."),
-    device: str = typer.Option("agx-orin-64gb", "--device", help="Whose latency counts."),
+    device: str = typer.Option("agx-orin-64gb", "--device", autocompletion=boards, help="Whose latency counts."),
     tensorrt: str = typer.Option(DEFAULT_VERSION, "--tensorrt", help="The TensorRT version on it."),
     power_mode: str = typer.Option("", "--power-mode", help="nvpmodel mode, such as 50W; MAXN by default."),
     out: Path | None = typer.Option(None, "--out", help="Also draw there which layer runs in what (PNG)."),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import settings
 from bevlite.errors import BevliteError
 
 
@@ -18,12 +19,15 @@ def train_command(
     init: list[str] = typer.Option([], "--init", help="STREAM=RUN: start camera, lidar or heads from a run."),
     resume: str | None = typer.Option(None, "--resume", help="Alone or `auto`: go on from the last finished epoch."),
     devices: int = typer.Option(1, "--devices", min=1, help="GPUs (or CPU processes)."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key of the variant: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key of the variant: a.b=c."
+    ),
     recipe_overrides: list[str] = typer.Option([], "--set-recipe", help="Override a key of the recipe: a.b=c."),
     evaluate: bool = typer.Option(True, help="Score the validation split at the end."),
 ) -> None:
     """Train a variant."""
     from bevlite.api.networks import load_variant, train
+    from bevlite.config import import_parts
     from bevlite.data.config import load_data_config
     from bevlite.training.recipe import load_recipe
 
@@ -36,6 +40,7 @@ def train_command(
             raise BevliteError(f"--init: found '{pair}'; accepted: STREAM=RUN, e.g. camera=runs/camera")
         streams[name] = Path(path)
     # What is wrong with a file is said before the seconds that torch and the devkit take to import.
+    import_parts(variant, overrides)
     how, where = load_recipe(recipe, recipe_overrides), load_data_config(data)
     network = load_variant(variant, overrides=overrides)
     if evaluate:  # what would fail after the training is said before it

@@ -6,19 +6,25 @@ from pathlib import Path
 
 import typer
 
+from bevlite.cli.complete import settings
+from bevlite.cli.json_option import json_option, write_json
+
 app = typer.Typer(help="Describe networks.", no_args_is_help=True)
 
 
 @app.command()
 def show(
     file: Path = typer.Argument(help="A variant YAML file."),
-    overrides: list[str] = typer.Option([], "--set", "--cfg-options", help="Override a key: a.b=c."),
+    overrides: list[str] = typer.Option(
+        [], "--set", "--cfg-options", autocompletion=settings, help="Override a key: a.b=c."
+    ),
+    json_path: Path | None = json_option("Also write all of it here; - for stdout, alone."),
 ) -> None:
     """Print a variant resolved, its hash, and parameters and MACs of each module."""
     from rich.console import Console
     from rich.table import Table
 
-    from bevlite.analysis.cost import module_costs
+    from bevlite.analysis.cost import VariantReport, module_costs
     from bevlite.config import to_yaml
     from bevlite.variant import load_variant
 
@@ -34,6 +40,7 @@ def show(
     table.add_row("total", f"{total[0] / 1e6:.3f}", f"{total[1] / 1e9:.3f}", style="bold")
     Console().print(table)
     typer.echo("1 MAC = one multiply-add of a convolution or matrix product, for one frame (all cameras).")
+    write_json(json_path, VariantReport.of(variant, costs))
 
 
 @app.command()

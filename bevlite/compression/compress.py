@@ -104,6 +104,11 @@ def compress_run(
             what any of the steps raises.
     """
     chain = _Chain(path, goal, board, devices, say)
+    variant = chain.run.variant(FLOAT)
+    say(
+        f"{variant.name} ({variant.network_hash}) to {goal.budget_ms:g} ms on {board.name}, {board.power_mode}, "
+        f"TensorRT {board.tensorrt}; trained on {devices} device(s)"
+    )
     chain.scored(FLOAT)
     if chain.fits():
         chain.without_others()
@@ -257,7 +262,8 @@ class _Chain:
         """Score a stage that has no line in the ledger."""
         ledger = self.run.path / "ledger.json"
         if not ledger.is_file() or stage not in json.loads(ledger.read_text()):
-            self.say(f"scoring {stage}")
+            data = self.run.data()
+            self.say(f"scoring {stage} on {data.val_split} of {data.root}")
             evaluate_run(self.run.path, stage=stage)
 
     def stopped(self, why: str) -> Compressed:

@@ -20,6 +20,7 @@ def finetune_recipe(run: Run) -> Recipe:
     file = run.path / "recipe.yaml"
     if not file.is_file():
         raise BevliteError(f"{run.path}: an imported network has no recipe of its own; accepted: --recipe FILE")
+    run.variant()  # imports its parts, whose losses the recipe weighs
     recipe = load_recipe(file)
     return recipe.model_copy(
         update={

@@ -19,6 +19,7 @@ WORSE = 1.5
 
 def qat_recipe(run: Run) -> Recipe:
     """The recipe of a run: short, at a low rate, without warm-up, with images as they are (raises ConfigError)."""
+    run.variant()  # imports its parts, whose losses the recipe weighs
     recipe = load_recipe(run.path / "recipe.yaml")
     return recipe.model_copy(
         update={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bevlite.errors import BevliteError
 from bevlite.evaluation.subset import Samples, Score
 from bevlite.evaluation.trials import Entry, Trials, helpers
 from bevlite.inference.torch import TorchNetwork
+from bevlite.reporting.progress import duration
 from bevlite.run_folder import Run, Stage
 from bevlite.variant import Variant
 
@@ -98,8 +100,13 @@ def _run(job: Job, samples: Samples, number: int, say: Callable[[str], None]) ->
         draws = [round(float(value), 9) for value in score.draws]
         return {"value": score.value, "halves": score.halves, "draws": draws, "predicted_ms": ms}
 
+    began, own = time.monotonic(), 0
+
     def told(name: str, done: int, of: int) -> None:
-        say(f"{done} of {of}: {name}")
+        nonlocal own
+        own += 1
+        left = (of - done) * (time.monotonic() - began) / own
+        say(f"{done} of {of}: {name}" + (f", at most {duration(left)} to go" if done < of else ""))
 
     return Trials(job.path / "sensitivity", job.identity).run(job.names, work, told)
 

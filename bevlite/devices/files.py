@@ -69,7 +69,7 @@ def names() -> dict[str, str]:
     """Every device by name, with its type: the user's, this machine's, and the boards that can be predicted."""
     found: dict[str, str] = {path.stem: load_settings(path).type for path in sorted(folder().glob("*.yaml"))}
     found |= {name: settings.type for name, settings in LOCAL.items()}
-    return found | {name: "predicted" for name in _boards() if name not in found}
+    return found | {name: "predicted" for name in sorted(_boards()) if name not in found}
 
 
 def load_settings(path: Path) -> DeviceSettings:

@@ -21,7 +21,8 @@ from bevlite.inference.contract import Network
 from bevlite.inference.engines import EngineNetwork
 from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import dataset_of, droppable, outline
-from bevlite.reporting.progress import file_progress
+from bevlite.reporting.progress import note
+from bevlite.reporting.progress import progress as progress_of
 from bevlite.run_folder import FLOAT, INTEGER, Run, Stage
 from bevlite.tasks.contract import TASKS, Scored, Task
 
@@ -102,6 +103,11 @@ def evaluate_run(
         summary |= identity
     done = kept.load() if kept is not None else {}
     todo = _unfinished(dataset, done)
+    if progress:
+        scenes = len(set(index.scenes[rows]))
+        kept_words = f", {len(done)} of them done before" if done else ""
+        note(f"{variant.name} ({variant.network_hash}), {chosen}, on {backend}{f' of {device.name}' if device else ''}")
+        note(f"{data.root} ({data.version}), {split}: {len(dataset)} samples of {scenes} scenes{kept_words}")
     if dataset.has_past:
         batch_size = BATCHES["tensorrt"] if backend == "tensorrt" else 1
     loader = DataLoader(
@@ -218,12 +224,11 @@ def _infer(
 
 
 def _tracked(loader: DataLoader, progress: bool) -> Iterator[dict[str, Any]]:
-    """The batches of a loader, with a bar where someone looks at a terminal."""
+    """The batches of a loader, with what is shown of long work."""
     if not progress:
         yield from loader
         return
-    with file_progress("evaluate") as advance:
+    with progress_of("evaluate, batches") as advance:
         for done, batch in enumerate(loader, start=1):
             yield batch
-            if advance is not None:
-                advance(done, len(loader))
+            advance(done, len(loader))

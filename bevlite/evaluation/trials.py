@@ -17,6 +17,7 @@ from typing import Any
 from bevlite.config import stable_hash, write_atomic
 from bevlite.errors import BevliteError
 from bevlite.locks import FileLock
+from bevlite.orphans import spawned
 
 POLL_S = 0.5
 """How often is looked whether another process has finished its trial."""
@@ -113,7 +114,8 @@ class Trials:
 def helpers(count: int, target: Callable[..., None], *arguments: Any) -> Iterator[None]:
     """So many more processes, each of which runs `target(number, *arguments)` with its number from 1 on.
 
-    They are stopped when the block ends: what one of them left undone has been done by this process by then.
+    They are stopped when the block ends, and end with this process: what one of them left undone has been done by this
+    one by then.
 
     Raises:
         BevliteError: a number that cannot be.
@@ -121,7 +123,7 @@ def helpers(count: int, target: Callable[..., None], *arguments: Any) -> Iterato
     if not 0 <= count <= 256:
         raise BevliteError(f"devices: found {count + 1}; accepted: 1 to 257")
     context = multiprocessing.get_context("spawn")  # a process that used CUDA cannot fork
-    started = [context.Process(target=_help, args=(target, number, *arguments)) for number in range(1, count + 1)]
+    started = [spawned(context, _help, target, number, *arguments) for number in range(1, count + 1)]
     try:
         for process in started:
             process.start()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bevlite.config import CONFIGS, apply_overrides, as_dict, merge, to_yaml, validate, write_atomic
+from bevlite.config import CONFIGS, apply_overrides, as_dict, merge, to_yaml, write_atomic
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
 from bevlite.interop.account import Account
@@ -26,7 +26,7 @@ from bevlite.interop.keymap import KeyMap
 from bevlite.interop.ranges import TakenRanges, ranges_notes, split, take
 from bevlite.models.detector import Detector
 from bevlite.run_folder import FLOAT, IMPORTED, Run, environment
-from bevlite.variant import Variant, load_variant
+from bevlite.variant import Variant, load_variant, variant_from
 
 REPORT = "import.json"
 SEED = 0
@@ -143,7 +143,7 @@ def variant_for(form: Form, given: Variant | Path | None = None, overrides: Iter
         heads = settings["heads"].items()
         settings["heads"] = {task: head for task, head in heads if head is not None and base.heads[task] is not None}
     wanted: Settings = merge(as_dict(base), settings)
-    return validate(apply_overrides(wanted, overrides), Variant, base.name)
+    return variant_from(apply_overrides(wanted, overrides), base.name)
 
 
 def _reference(name: str) -> Path:

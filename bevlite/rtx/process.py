@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bevlite.errors import BevliteError
+from bevlite.orphans import is_alive
 from bevlite.rtx import worker
 
 _POLL_S = 0.02
@@ -68,7 +69,7 @@ def scratch_folder() -> Iterator[Path]:
     above = Path(tempfile.gettempdir())
     for left in above.glob(f"{_PREFIX}*"):
         owner = left.name.removeprefix(_PREFIX).split("-")[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
+        if owner.isdigit() and not is_alive(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as folder:
         yield Path(folder)
@@ -130,16 +131,6 @@ class _Tail:
         with contextlib.suppress(OSError):
             self._stream.close()
         return self._kept.decode("utf-8", "replace")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of somebody else
-        return True
-    return True
 
 
 def _resident_mib(pid: int) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -33,6 +33,7 @@ from bevlite.training.checkpoints import SafetensorsIO, save_weights
 from bevlite.training.module import TrainingModule, taught, teachers
 from bevlite.training.ranks import inside, train_in_ranks
 from bevlite.training.recipe import Recipe
+from bevlite.training.words import EpochBar, Progress, header
 from bevlite.variant import Variant
 
 STATE = "last.safetensors"
@@ -100,10 +101,17 @@ def train(
         module.frozen_norms = True
     if progress and augmentation_of(variant, recipe) is not recipe.augmentation:
         print("images are not warped: the view transform is not told where their pixels look", flush=True)
-    recorder = _Recorder(run, recipe, stop_after_epoch or recipe.epochs, progress)
+    said = Progress(recipe.epochs, min(recipe.epochs, stop_after_epoch or recipe.epochs), progress)
+    recorder = _Recorder(run, recipe, said)
     trainer = _trainer(run, recipe, devices, stop_after_epoch, progress, recorder, module.uses_all)
     loader = _loader(dataset, recipe, batch_size, devices)
-    _fit(trainer, module, loader, start)
+    if progress and trainer.is_global_zero:
+        done = run.weights_meta(FLOAT).get("epoch", 0) if start is not None else 0
+        print(header(variant, module.network, data, dataset, recipe, batch_size, trainer, done), flush=True)
+    try:
+        _fit(trainer, module, loader, start)
+    finally:
+        said.stop()
     return run
 
 
@@ -176,7 +184,7 @@ def _trainer(
     callbacks: list[Callback] = [recorder]
     bar = progress and sys.stderr.isatty()
     if bar:
-        callbacks.append(TQDMProgressBar())
+        callbacks.append(EpochBar(recipe.epochs))
     precision: Any = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}.get(recipe.precision)
     if precision is None:
         precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
@@ -238,13 +246,23 @@ def _stream_weights(module: TrainingModule, init: Mapping[str, Path]) -> dict[st
 class _Recorder(Callback):
     """After each epoch one line in metrics.jsonl and on the screen; weights and training state when they are due."""
 
-    def __init__(self, run: Run, recipe: Recipe, last_epoch: int, progress: bool) -> None:
-        self.run, self.recipe, self.last_epoch, self.progress = run, recipe, last_epoch, progress
+    def __init__(self, run: Run, recipe: Recipe, said: Progress) -> None:
+        self.run, self.recipe, self.said = run, recipe, said
         self.began = self.saved = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """From here on a log hears of it now and then, from the first process alone."""
+        self.said.shown = self.said.shown and trainer.is_global_zero
+        self.said.start()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *step: Any) -> None:
+        """Count it."""
+        self.said.step_done(step[2] + 1)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """From here on an epoch is timed."""
         self.began = time.monotonic()
+        self.said.epoch_began(trainer.current_epoch, trainer.num_training_batches)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """The line of an epoch, and what is saved after it where that is due."""
@@ -252,7 +270,7 @@ class _Recorder(Callback):
         means = pl_module.epoch_means()
         done = trainer.current_epoch + 1
         # Short epochs must not spend their time writing; the decision of the first process holds for all.
-        due = done >= self.last_epoch or time.monotonic() - self.saved >= self.recipe.save_every_s
+        due = done >= self.said.last_epoch or time.monotonic() - self.saved >= self.recipe.save_every_s
         if trainer.strategy.broadcast(due):
             if trainer.is_global_zero:
                 meta = {"epoch": done, "step": trainer.global_step}
@@ -265,6 +283,4 @@ class _Recorder(Callback):
         entry = {"epoch": done, "step": trainer.global_step, "seconds": round(seconds, 2), "loss": means}
         with (self.run.path / "metrics.jsonl").open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
-        if self.progress:
-            terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-            print(f"epoch {done}/{self.recipe.epochs}  {terms}  ({seconds:.1f} s)", flush=True)
+        self.said.epoch_done(means)

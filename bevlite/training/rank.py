@@ -1,36 +1,38 @@
-"""The program of one rank: it does nothing but train, and ends when who started it is gone."""
+"""The program of one rank: it does nothing but train, and ends when who started it is gone.
+
+What takes seconds to import is imported once that is watched.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import threading
-import time
 import warnings
 from pathlib import Path
 
-from safetensors.torch import load_file
-
-from bevlite.config import validate, write_atomic
-from bevlite.data.config import DataConfig
-from bevlite.errors import BevliteError
-from bevlite.training.loop import train
-from bevlite.training.ranks import FAULT, JOB, WEIGHTS
-from bevlite.training.recipe import Recipe
-from bevlite.variant import Variant
+from bevlite.orphans import end_without
 
 
 def main(folder: Path) -> int:
     """One rank: the job of a folder."""
-    _end_with_parent()
+    from safetensors.torch import load_file
+
+    from bevlite.config import validate, write_atomic
+    from bevlite.data.config import DataConfig
+    from bevlite.errors import BevliteError
+    from bevlite.training.loop import train
+    from bevlite.training.ranks import FAULT, JOB, WEIGHTS
+    from bevlite.training.recipe import Recipe
+    from bevlite.variant import variant_from
+
     # Depthwise weights in channels-last order: their gradients are copied, which is right and not new to anybody.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     job = json.loads((folder / JOB).read_text())
     weights = folder / WEIGHTS
     try:
         train(
-            validate(job["variant"], Variant, "variant"),
+            variant_from(job["variant"], "variant"),
             validate(job["data"], DataConfig, "data"),
             validate(job["recipe"], Recipe, "recipe"),
             Path(job["out"]),
@@ -53,16 +55,6 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)  # in the middle of a collective nothing else ends it
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 if __name__ == "__main__":
+    end_without(int(os.environ["BEVLITE_RANKS"]))
     sys.exit(main(Path(sys.argv[1])))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 INSIDE = "BEVLITE_RANKS"
-"""In the environment of all ranks: they train, and start no further program."""
+"""In the environment of all ranks, with the process that asked: they train, and start no further program."""
 JOB, WEIGHTS, FAULT = "job.json", "weights.safetensors", "fault.json"
 
 
@@ -72,7 +72,11 @@ def train_in_ranks(
         write_atomic(folder / JOB, json.dumps(job))
         process = subprocess.Popen(
             [sys.executable, "-m", "bevlite.training.rank", str(folder)],
-            env={**os.environ, INSIDE: "1", "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+            env={
+                **os.environ,
+                INSIDE: str(os.getpid()),
+                "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+            },
         )
         try:
             code = process.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bevlite.errors import BevliteError
+from bevlite.reporting.progress import Pulse
 from search.model.improvement import hypervolume
 from search.report.tables import latency_text
 from search.report.words import best_line, spent_words
 from search.study.records import TrialRecord, spent
 from search.study.view import StudyView, load_study
+from search.terminal import Say, speaker
 
 EVERY_S = 2.0
 """Between two looks at the study."""
@@ -59,6 +61,19 @@ def lines(view: StudyView) -> list[str]:
     return found
 
 
+def working_line(view: StudyView) -> str:
+    """What is worked on and how long it may take, in a line."""
+    config, records = view.config, view.outcome.records
+    running = [
+        f"trial {record.number} after epoch {record.last_epoch} of {config.fidelity.epochs}"
+        for record in records
+        if record.state == "running"
+    ]
+    left_s = seconds_left(view)
+    left = [f"about {_duration(left_s)} of training left, as it went so far"] if left_s is not None else []
+    return "; ".join((spent_words(view), ", ".join(running) or "no trial under way", *left))
+
+
 def seconds_left(view: StudyView) -> float | None:
     """Of training, until what may be spent is, from what an epoch took so far and how many train; None: unknown."""
     config, records = view.config, view.outcome.records
@@ -72,10 +87,14 @@ def seconds_left(view: StudyView) -> float | None:
 
 
 @contextmanager
-def watching(folder: Path, console: Console) -> Iterator[None]:
-    """Keep the overview of a study at the end of a terminal, below what is said; elsewhere nothing is shown."""
+def watching(folder: Path, console: Console) -> Iterator[Callable[[Say], Say]]:
+    """Keep the overview of a study at the end of a terminal, below what is said.
+
+    In a log there is a line where nothing else was said for half a minute; what is said goes through what is yielded.
+    """
     if not console.is_terminal:
-        yield
+        with Pulse(lambda: working_line(load_study(folder)), speaker(console)) as pulse:
+            yield lambda say: _heard_by(pulse, say)
         return
     looked: list[tuple[float, RenderableType]] = [(0.0, Text(""))]
 
@@ -85,7 +104,15 @@ def watching(folder: Path, console: Console) -> Iterator[None]:
         return looked[0][1]
 
     with Live(get_renderable=look, console=console, refresh_per_second=1, transient=True, redirect_stderr=False):
-        yield
+        yield lambda say: say
+
+
+def _heard_by(pulse: Pulse, say: Say) -> Say:
+    def told(text: str) -> None:
+        pulse.beat()
+        say(text)
+
+    return told
 
 
 def seen(folder: Path) -> RenderableType:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
+from bevlite.orphans import end_with_parent
 from bevlite.tensorrt import Precision
 from search.latency.predicted import LatencySource
 
@@ -73,13 +75,18 @@ class ModulePredictions:
                 self._running[waiting] = self._pool.submit(_predict_there, graph, wanted)
             self._waiting.clear()
 
-    def collect(self) -> tuple[dict[str, LatencyReport], dict[str, str]]:
-        """Reports by key, and the reasons of the modules that have none."""
+    def collect(
+        self, advance: Callable[[int, int], None] = lambda *_: None
+    ) -> tuple[dict[str, LatencyReport], dict[str, str]]:
+        """Reports by key, and the reasons of the modules that have none; `advance` hears how many are done, of all."""
         found: dict[str, LatencyReport | str] = dict(self._done)
+        of = len(found) + len(self._waiting) + len(self._running)
         for key, module, precision in self._waiting:
             found[key] = _predict(self._source, module, precision)
+            advance(len(found), of)
         for key, future in self._running.items():
             found[key] = future.result()
+            advance(len(found), of)
         reports = {key: report for key, report in found.items() if not isinstance(report, str)}
         return reports, {key: reason for key, reason in found.items() if isinstance(reason, str)}
 
@@ -94,6 +101,7 @@ _SOURCES: list[LatencySource] = []
 
 
 def _start(source: LatencySource) -> None:
+    end_with_parent()
     import timm  # noqa: F401  # what the first network would wait for
     import torch
 

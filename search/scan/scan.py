@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ from search.space.space import Params
 if TYPE_CHECKING:  # imports torch
     from bevlite.variant import Variant
 
+Told = Callable[[str, int, int], None]
+
 
 @dataclass(frozen=True)
 class _Work:
@@ -33,7 +35,7 @@ class _Work:
 
 def scan(
     search: ResolvedSearch, count: int, seed: int = 0, processes: int = 1, cache: Path | None = None,
-    among: Iterable[Params] | None = None, most_modules: int | None = None,
+    among: Iterable[Params] | None = None, most_modules: int | None = None, told: Told = lambda *_: None,
 ) -> ScanResult:  # fmt: skip
     """Predict `count` distinct variants of a space (all of them when there are fewer).
 
@@ -45,12 +47,14 @@ def scan(
         cache: a folder that keeps graphs and module latencies for the next scan; None for memory alone.
         among: of these parameters, in place of all.
         most_modules: where so many distinct modules were met, no further variant is taken.
+        told: what is counted, how many of them are done, and of how many.
     """
     began = time.monotonic()
     source = LatencySource(search.device, search.config.device, cache)
     invalid: list[Refused] = []
     seen: set[str] = set()
     work: list[_Work] = []
+    most = min(count, search.space.size(LISTED) or count)
     same = 0
     with ModulePredictions(source, processes) as modules:
         for params in draw(search.space, seed) if among is None else among:
@@ -65,9 +69,10 @@ def scan(
                 continue
             seen.add(identity)
             work.append(_Work(params, variant, modules.request(variant)))
+            told("networks taken", len(work), most)
             if len(work) == count or (most_modules is not None and modules.requested >= most_modules):
                 break
-        reports, reasons = modules.collect()
+        reports, reasons = modules.collect(lambda done, of: told("modules predicted", done, of))
     rows: list[ScanRow] = []
     failed: list[Refused] = []
     for one in work:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
-from bevlite.config import Config, as_dict, merge, validate
+from bevlite.config import Config, as_dict, merge
 from bevlite.errors import ConfigError
 from search.space.compression import compressed, split
 
@@ -218,10 +218,10 @@ class Space(Config):
 
     def uncut(self, base: Variant, params: Mapping[str, Any], name: str) -> tuple[Variant, dict[str, float]]:
         """The network of one trial with all its channels, and the shares of them that go, by part (see `build`)."""
-        from bevlite.variant import Variant
+        from bevlite.variant import variant_from
 
         data, ratios = split(self.apply(base, params) | {"name": name})
-        variant = validate(data, Variant, "this combination")
+        variant = variant_from(data, "this combination")
         if variant.tasks != base.tasks:
             raise ConfigError(_tasks_error("space", variant.tasks, base.tasks))
         return variant, ratios

@@ -50,6 +50,12 @@ def run_to_the_winner(
         f"budget {search.config.constraints.most_ms:g} ms on {search.config.device.title}, "
         f"{search.config.trials} {'full trainings' if search.config.sampler == MODEL else 'trials'}"
     )
+    data = search.data
+    say(
+        f"data {data.root} ({data.version}): trained on {data.train_split}, scored on {data.val_split}; networks after "
+        f"{search.base.name}, up to {search.config.fidelity.epochs} epochs each, {workers} at once, {devices} "
+        "device(s) each"
+    )
     unchecked = why_unchecked(search.config.device.check)
     if unchecked is not None:
         say(f"networks are not checked by NVIDIA's compiler before they are trained: {unchecked}")

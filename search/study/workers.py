@@ -1,4 +1,7 @@
-"""Several processes at work on one study: each trains its own trials with its share of the cores and GPUs."""
+"""Several processes at work on one study: each trains its own trials with its share of the cores and GPUs.
+
+When the search is killed without a word, its workers end as well; the next search takes up their trials.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from bevlite.errors import BevliteError
+from bevlite.orphans import spawned
 from search.config import ResolvedSearch
 from search.study.backend import Backend
 from search.study.gpus import chosen_gpus, gpus_of
@@ -46,8 +49,8 @@ def run_workers(study: Study, count: int, devices: int, say: Say, gpus: list[str
 
     def begin(index: int) -> None:
         hears, tells = context.Pipe(duplex=False)
-        work = (study.search, study.folder, study.backend, study.until, tells)
-        worker = context.Process(target=_work, args=work, name=f"worker {index + 1}")
+        work = (study.search, study.folder, study.backend, study.until)
+        worker = spawned(context, _work, *work, name=f"worker {index + 1}", pass_on=(tells,))
         with environment(_share(index, count, devices, gpus)), _interrupt_ignored():
             worker.start()
         tells.close()  # the worker's end of it is its own: when it is gone, so is the line
@@ -102,7 +105,6 @@ def _pass_on(heard: list[Connection], say: Say) -> None:
 def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float | None, tells: Connection) -> None:
     """The whole of one worker process; each has a line of its own: one that is killed blocks nobody."""
     signal.signal(signal.SIGTERM, interrupt)
-    _end_with_parent()
     name = multiprocessing.current_process().name
     try:
         Study(search, folder, backend, tells.send, until).run()
@@ -116,18 +118,6 @@ def _work(search: ResolvedSearch, folder: Path, backend: Backend, until: float |
 def interrupt(number: int, frame: FrameType | None) -> None:
     """A signal handler: a polite kill is treated as Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    """When the search is killed without a word, its workers stop as well; the next search takes up their trials."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

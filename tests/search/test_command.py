@@ -11,6 +11,8 @@ from bevlite.config import read_yaml
 from bevlite.errors import BevliteError
 from bevlite.variant import load_variant
 from search import cli, resume_search, run_search, search_status, search_winner, write_search_report
+from search.report.live import working_line
+from search.report.status import StudyStatus
 from search.study import local_backend
 from tests.search.fakes import SEARCH, FakeBackend, write_search
 
@@ -42,6 +44,12 @@ def test_the_whole_road(tmp_path: Path, fake: FakeBackend) -> None:
     number = note["trial"]
     assert winner.name == f"winner-trial-{number}"
     assert "8 of 8 trials" in run("status", study)
+    assert "8 of 8 trials" in run("status", study, "--json", tmp_path / "status.json")
+    status = StudyStatus.model_validate_json((tmp_path / "status.json").read_text())
+    assert status.best is not None and (status.best.number, status.best.state) == (number, "completed")
+    assert status.best.latency_kind == "predicted" and 0 < (status.best.latency_ms or 0) <= status.budget_ms == 55
+    assert (status.trials, status.asked, status.spent) == (8, 8, 8) and sum(status.counts.values()) == 8
+    assert number in {trial.number for trial in status.pareto} and not status.running and status.why_none is None
     best = run("best", study)
     assert f"best: trial {number}" in best and "final training, 6 epochs" in best
     assert read_yaml(study / "search.yaml")["constraints"]["budget_ms"] == 55
@@ -111,6 +119,9 @@ def test_no_feasible_trial(tmp_path: Path, fake: FakeBackend) -> None:
     assert "none of the 39 networks that were scanned may fit 5 ms. The nearest:" in printed
     assert "predicted 8.0 ms [6.4, 10.4]  camera=none fusion.channels=128" in printed
     assert "may fit with a budget of 6.4 ms" in run("best", study, code=1)
+    run("status", study, "--json", tmp_path / "none.json")
+    none = StudyStatus.model_validate_json((tmp_path / "none.json").read_text())
+    assert none.best is None and "may fit with a budget of 6.4 ms" in (none.why_none or "")
     assert "may fit with a budget of 6.4 ms" in (study / "report.html").read_text()
     assert not (study / "winner.yaml").exists()
 
@@ -127,7 +138,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, fake: FakeBackend, monkeypatch
     monkeypatch.setattr(fake, "evaluate", interrupted)
     printed = run("run", file, "--out", study, "--trials", 4, code=130)
     assert f"Go on with: bevlite search run {study / 'search.yaml'} --out {study}" in printed
-    assert "was interrupted" in run("status", study)
+    assert "was interrupted" in run("status", study, "--json", tmp_path / "s.json")
+    status = StudyStatus.model_validate_json((tmp_path / "s.json").read_text())
+    assert [(trial.state, trial.at_work) for trial in status.running] == [("running", False)]
+    words = working_line(search_status(study))
+    assert re.fullmatch(
+        r"\d+ of 4 trials; trial \d+ after epoch \d+ of \d+; about \d+ min of training left.*", words
+    ), words
     assert "resumed" in run("run", study / "search.yaml", "--out", study)
     assert "4 of 4 trials" in run("status", study)
 

@@ -11,6 +11,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from bevlite.latency.onnx.graph import load_model
+from bevlite.shape_inference import infer_shapes
 
 PROBES = 8
 """Outputs that are added at a time: an output more forbids TensorRT a fusion, a build more takes its minutes."""
@@ -30,7 +31,7 @@ def first_bad_node(path: Path, is_good: IsGood) -> NodeProto | None:
         needs the fusion may go away, and the search then ends at the last bad tensor that was seen.
     """
     model, _ = load_model(path)
-    model = onnx.shape_inference.infer_shapes(model)
+    model = infer_shapes(model)
     graph = _Producers(model)
     results = is_good(path, [output.name for output in model.graph.output])
     bad = next((output.name for output in model.graph.output if not results[output.name]), None)

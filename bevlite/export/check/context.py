@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 from bevlite.latency.onnx.folding import infer_shapes
 from bevlite.latency.onnx.graph import strip_weights
+from bevlite.shape_inference import NegativeSize
 
 _READABLE = 1 << 16  # constants up to this size are read: scales, zero points, K
 
@@ -37,7 +38,7 @@ class Problem:
 class Context:
     """What the rules look at: nodes, shapes where they are known, element types, readable constants.
 
-    precision: what FP32 in the file runs in (see `operators.check_model`).
+    precision: what FP32 in the file runs in (see `operators.check_model`). fault: sizes that no tensor can have.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -51,6 +52,7 @@ class Context:
     consumers: dict[str, tuple[onnx.NodeProto, ...]]
     opset: int
     precision: str = "fp16"
+    fault: str = ""
 
 
 def build_context(model: onnx.ModelProto) -> Context:
@@ -67,8 +69,11 @@ def build_context(model: onnx.ModelProto) -> Context:
         if tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= _READABLE:
             with suppress(ValueError):  # a file whose weights were taken out: shapes are enough for the other rules
                 values[name] = numpy_helper.to_array(tensor)
+    fault = ""
     try:
         inferred = infer_shapes(strip_weights(model))
+    except NegativeSize as error:
+        inferred, fault = model, str(error)
     except Exception:  # an invalid graph is for the parser to refuse; the other rules still hold
         inferred = model
     shapes = {name: tuple(tensor.dims) for name, tensor in tensors}
@@ -93,6 +98,7 @@ def build_context(model: onnx.ModelProto) -> Context:
         constants=frozenset(constants),
         producers={name: node for node in graph.node for name in node.output},
         consumers={name: tuple(nodes) for name, nodes in consumers.items()},
+        fault=fault,
         opset=next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0),
     )
 

@@ -25,6 +25,8 @@ def type_name(kind: int) -> str:
 
 def graph_problems(context: Context) -> Iterator[Problem]:
     """What is wrong with the file, whatever its nodes."""
+    if context.fault:
+        yield Problem("error", context.fault, "export it again")
     yield from _inputs(context)
     yield from _types(context)
     yield from _circle(context)

@@ -18,6 +18,7 @@ Rule = Callable[[Context, onnx.NodeProto], Iterator[Problem]]
 TOPK_LIMIT = 3840
 SELECT_LAST_SINCE = 12
 _WHOLE = (TensorProto.INT32, TensorProto.INT64)
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 FP16_MAX = 65504
 
 
@@ -87,7 +88,10 @@ def _quantize(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("error", "per-axis scales on an activation", "quantise activations per tensor")
     zero = node.input[2] if len(node.input) > 2 else ""
     if not zero:
-        yield Problem("error", "the zero point is missing", "write an INT8 zero point of 0", TENSORRT_8)
+        remedy = "write an INT8 zero point of 0"
+        if kind not in _QUANTIZED:
+            remedy = "quantise to INT8 with a zero point of 0: a missing one means UINT8"
+        yield Problem("error", "the zero point is missing", remedy, TENSORRT_8)
         return
     value = c.values.get(zero)
     if value is not None and value.astype(np.int64).any():
@@ -151,16 +155,19 @@ def _reduce_mean(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
         yield Problem("silent_wrong" if declared else "warning", reason, remedy)
 
 
+_SLICES = "take the largest (or the mean) of slices, one for each place of the window"
+
+
 def _pool(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]:
         yield Problem("error", "the output Indices is not supported", "do not use the indices")
     if any(d != 1 for d in attribute(node, "dilations", [])):  # asserted in the importers of 8.5, 8.6 and 10.1
-        yield Problem("error", "dilations are not supported", "pool without dilation")
+        yield Problem("error", "dilations are not supported", _SLICES)
 
 
 def _norm_of_order(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if attribute(node, "p", 2) not in {1, 2}:
-        yield Problem("error", f"p = {attribute(node, 'p', 2)} is not supported", "use 1 or 2")
+        yield Problem("error", f"p = {attribute(node, 'p', 2)} is not supported", "write it with Abs, Pow and a sum")
 
 
 def _arg_max(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -169,8 +176,11 @@ def _arg_max(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
 
 
 def _mod(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
-    if not attribute(node, "fmod", 0) and c.types.get(node.input[0]) not in (*_WHOLE, TensorProto.UNDEFINED, None):
-        yield Problem("error", "Mod of other numbers than INT32 and INT64 needs fmod", "set fmod to 1", LATER)
+    kind = c.types.get(node.input[0], TensorProto.UNDEFINED)
+    if not attribute(node, "fmod", 0) and kind not in (*_WHOLE, TensorProto.UNDEFINED):
+        # fmod itself would take the sign of the dividend: other numbers where one of the two is negative.
+        remedy = "write it as a - b * Floor(a / b)" if kind in _FLOATS else "cast it to INT32, and back"
+        yield Problem("error", "Mod of other numbers than INT32 and INT64 needs fmod", remedy, LATER)
 
 
 def _range(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
@@ -184,8 +194,11 @@ def _range(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
 def _tensor_scatter(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:
     if attribute(node, "mode", "linear") != "linear":
         yield Problem("error", f"mode '{attribute(node, 'mode', '')}' is not supported", "use linear")
+    remedy = "make the cache an input with batch, head, sequence and width"
     if len(c.shapes.get(node.input[0], (0,) * 4)) != 4:
-        yield Problem("error", "the cache has to have 4 axes", "give it a batch and a head axis")
+        yield Problem("error", "the cache has to have 4 axes", remedy)
+    if node.input[0] not in {info.name for info in c.inputs}:
+        yield Problem("error", "the cache is no input of the network", remedy)
 
 
 def _roi_align(c: Context, node: onnx.NodeProto) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from bevlite import shape_inference
+
 Array = np.ndarray[Any, Any]
 _NAMES = (
     "Shape Size Gather Concat Unsqueeze Squeeze Add Sub Mul Div Mod Neg Cast Slice "
@@ -25,14 +27,14 @@ _MAX_ELEMENTS = 1024
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Shape inference that also folds shape arithmetic, in rounds, until nothing is missing or helps."""
     values = _small_constants(model)
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    inferred = shape_inference.infer_shapes(model, data_prop=True)
     for _ in range(len(model.graph.node)):
         shapes = known_shapes(inferred)
         if all(name in shapes for node in inferred.graph.node for name in node.output if name):
             break
         if not _fold(inferred, shapes, values):
             break
-        inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
+        inferred = shape_inference.infer_shapes(inferred, data_prop=True)
     return inferred
 
 

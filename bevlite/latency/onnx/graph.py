@@ -18,6 +18,7 @@ import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
+from bevlite import shape_inference
 from bevlite.errors import BevliteError
 from bevlite.latency.onnx.control_flow import inlined, inside_of, repeats_of
 from bevlite.latency.onnx.folding import infer_shapes
@@ -297,7 +298,7 @@ def _no_shape(node: Node, tensor: str, model: onnx.ModelProto) -> str:
             "output shapes are stored in the file (value_info)"
         )
     try:
-        onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:  # of several C++ types: what ONNX itself has against the sizes
         line = " ".join(str(error).split())
         reason = line.rpartition("[ShapeInferenceError] ")[2][:160] or line[:160]

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.errors import BevliteError
 from bevlite.latency.onnx.folding import known_shapes
+from bevlite.shape_inference import infer_shapes
 
 BY_DEFINITION = (
     "RotaryEmbedding", "SwiGLU", "MeanVarianceNormalization", "AffineGrid", "CenterCropPad", "LinearAttention",
@@ -48,7 +49,7 @@ def spelled_out(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 def _without_attention(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = infer_shapes(model, data_prop=True)
     except Exception:  # an invalid graph is told by whoever reads the result
         return model
     shapes = known_shapes(inferred)

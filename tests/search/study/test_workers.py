@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -120,6 +121,10 @@ if __name__ == "__main__":
 """
 
 
+SOON_S = 10.0
+"""Within which workers end whose search was killed: a quarter of a second on a machine with nothing else to do."""
+
+
 def start(folder: Path) -> subprocess.Popen[bytes]:
     load(folder)
     (folder / "searching.py").write_text(SEARCHING)
@@ -151,7 +156,13 @@ def test_stopped_workers_go_with_the_search_and_nothing_is_lost(tmp_path: Path, 
     else:
         process.kill()
         process.wait()
+        killed = time.monotonic()
     wait_until(lambda: group_is_gone(process.pid))
+    if way == "kill -9":
+        assert time.monotonic() - killed < SOON_S
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        assert said == ""
     finished = [call for call in backend.calls if call.startswith("end")]
     assert len(finished) >= 2
     study, backend = run_study(tmp_path, trials=6)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from bevlite.shape_inference import infer_shapes
+
 SMALL = 1 << 16
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"})
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -115,7 +117,7 @@ def _fix_inputs(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -
 
 def read_graph(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
     """Read a model; dynamic dimensions become those of `shapes`, or 1."""
-    model = onnx.shape_inference.infer_shapes(_fix_inputs(model, shapes), data_prop=True)
+    model = infer_shapes(_fix_inputs(model, shapes), data_prop=True)
     tensors = {i.name: _tensor(i, {}) for i in [*model.graph.value_info, *model.graph.input, *model.graph.output]}
     weights = {w.name for w in model.graph.initializer}
     for w in model.graph.initializer:
