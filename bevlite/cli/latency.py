@@ -94,14 +94,13 @@ def _register_predict(group: typer.Typer) -> None:
         for path in (json_path, html_path):
             _require_writable(path)
         board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
-        if dla and (compare != NEITHER or json_path is not None or html_path is not None):
-            raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
+        if dla and compare != NEITHER:
+            raise BevliteError("--dla: takes one network; accepted: no --compare")
         if compare != NEITHER:
-            if source is not None or json_path is not None or html_path is not None:
-                raise BevliteError(
-                    "--compare: takes two networks and prints; accepted: no other source, --json, --html"
-                )
-            _compare(Path(compare[0]), Path(compare[1]), board, precision, overrides, sizes)
+            if source is not None:
+                raise BevliteError("--compare: takes two networks; accepted: no other source")
+            both = Path(compare[0]), Path(compare[1])
+            _compare(*both, board, precision, overrides, sizes, json_path, html_path)
             return
         if source is None:
             raise BevliteError(
@@ -111,9 +110,11 @@ def _register_predict(group: typer.Typer) -> None:
         if dla:
             from bevlite.export.on_dla import predict_on_dla
             from bevlite.reporting.latency_dla import show_dla
+            from bevlite.reporting.latency_files import write_dla
 
             found = predict_on_dla(network, board, precision)
             show_dla(found.dla, found.gpu, _console())
+            write_dla(found.dla, found.gpu, source.name or str(source), json_path, html_path)
             return
         from bevlite.export.prediction import operator_findings, predict_request
 
@@ -150,10 +151,13 @@ def _compare(
     precision: str,
     overrides: list[str],
     sizes: dict[str, tuple[int, ...]],
+    json_path: Path | None,
+    html_path: Path | None,
 ) -> None:
     from bevlite.export.prediction import latency_of
     from bevlite.export.sources import open_network
     from bevlite.reporting.latency_compare import show_comparison
+    from bevlite.reporting.latency_files import write_comparison
 
     is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
     if sizes and not any(is_file):
@@ -165,6 +169,7 @@ def _compare(
     alike = first.name == second.name
     names = (str(first), str(second)) if alike else (first.name, second.name)
     show_comparison(reports[0], reports[1], names, _console())
+    write_comparison(reports[0], reports[1], names, json_path, html_path)
 
 
 def _show(report: LatencyReport, support: Support, int8: Mapping[str, Int8Findings]) -> None:
