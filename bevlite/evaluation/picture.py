@@ -17,6 +17,7 @@ from bevlite.inference.torch import TorchNetwork
 from bevlite.models.samples import dataset_of, outline
 from bevlite.reporting.scene import CameraView, save_figure, scene_figure
 from bevlite.run_folder import Run
+from bevlite.variant import Variant
 
 
 def draw_sample(path: Path, sample: int, out: Path, *, split: str | None = None, score: float = 0.3) -> None:
@@ -38,8 +39,16 @@ def draw_sample(path: Path, sample: int, out: Path, *, split: str | None = None,
         [task.picture(outputs, batch, score) for task in outline(variant).tasks],
         f"{variant.name}: sample {sample} of {split} ({index.scenes[row]}), predictions from score {score:g}",
         max(abs(v) for v in (*variant.bev.x_range_m, *variant.bev.y_range_m)),
+        _sensors(variant),
     )
     save_figure(figure, out)
+
+
+def _sensors(variant: Variant) -> str:
+    """What the network sees, of images and points that are both shown."""
+    if variant.camera is None:
+        return "LiDAR only: the network does not see the images"
+    return "cameras only: the network does not see the points" if variant.lidar is None else "cameras and LiDAR"
 
 
 def _alone(batch: dict[str, Any]) -> dict[str, Any]:
