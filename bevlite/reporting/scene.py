@@ -144,23 +144,25 @@ def scene_figure(
     sensors: str = "",
 ) -> Figure:
     """One sheet, truth on the left and prediction on the right, with the truth dashed under it: images with boxes, BEV
-    with boxes, rasters of the tasks. `sensors` says what the network sees, where that is not all that is shown."""
+    with boxes, rasters of the tasks. Without anything found, the truth alone. `sensors` says what the network sees,
+    where that is not all that is shown."""
     truth, found = _layers(pictures, "truth"), _layers(pictures, "found")
     below = [replace(layer, colour=BELOW_IN_BEV) for layer in truth]
     in_images = [replace(layer, colour=BELOW_IN_IMAGES) for layer in truth]
     rasters = [raster for picture in pictures for raster in picture.rasters]
+    compared = any(picture.found is not None for picture in pictures)
     names = list(dict.fromkeys(name for picture in pictures for name in picture.class_names))
     across = 3 if names else 6  # without boxes the images are the same for truth and prediction: shown once
     image_rows = -(-len(views) // across)
     raster_columns = min(4, max(2, len(rasters)))
     raster_height = 20.0 / (raster_columns + 0.6)
     heights = [
-        h for h in (1.95 * image_rows, 9.2 if names else 0.0, raster_height * -(-len(rasters) // raster_columns)) if h
+        h for h in ((1.95 if compared or not names else 3.6) * image_rows, 9.2 if names else 0.0, raster_height * -(-len(rasters) // raster_columns)) if h
     ]
     figure = Figure(figsize=(WIDTH_IN, sum(heights) + 1.6), dpi=100)
     rows = iter(figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.1))
     if image_rows:
-        shown = ((truth, ", truth"), ([*in_images, *found], ", prediction")) if names else (((), ""),)
+        shown = ((truth, ", truth"), ([*in_images, *found], ", prediction"))[: 1 + compared] if names else (((), ""),)
         sides = next(rows).subgridspec(1, len(shown), wspace=0.03)
         for side, (layers, what) in enumerate(shown):
             grid = sides[side].subgridspec(image_rows, across, wspace=0.02, hspace=0.14)
@@ -168,12 +170,14 @@ def scene_figure(
                 named = CameraView(f"{view.name}{what}", view.image, view.bev_to_pixel)
                 draw_on_image(figure.add_subplot(grid[i // across, i % across]), named, layers)
     if names:
-        sides = next(rows).subgridspec(1, 2, wspace=0.06)
-        for side, own, under, what in ((0, truth, [], "truth"), (1, found, below, "prediction, scores in %")):
+        panels = (("truth", truth, []), ("prediction, scores in %", found, below))[: 1 + compared]
+        sides = next(rows).subgridspec(1, len(panels), wspace=0.06)
+        for side, (what, own, under) in enumerate(panels):
             text = f"{what}, {sum(len(layer.boxes) for layer in own)} boxes"
             draw_bev(figure.add_subplot(sides[side]), points, [*under, *own], reach_m, text)
         handles: list[Artist] = [Patch(color=c, label=name) for c, name in zip(CLASS_COLOURS, names, strict=False)]
-        handles.append(Line2D([], [], color=BELOW_IN_BEV, lw=THIN, ls=TRUTH_STYLE, label="truth, under predictions"))
+        if compared:
+            handles.append(Line2D([], [], color=BELOW_IN_BEV, lw=THIN, ls=TRUTH_STYLE, label="truth, under predictions"))
         figure.legend(handles=handles, ncol=11, loc="upper center", fontsize=9, frameon=False,
                       bbox_to_anchor=(0.5, 1 - 0.32 / figure.get_figheight()))  # fmt: skip
     if rasters:
