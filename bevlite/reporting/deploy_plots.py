@@ -1,5 +1,5 @@
-"""Plots of a deploy (plotly): how latencies are distributed, how the board stood meanwhile, where the time of its engines
-goes. What an emulated board says is drawn as such."""
+"""Plots of a deploy (plotly): how latencies are distributed, how the board stood meanwhile, where the time of its
+engines goes. What an emulated board says is drawn as such."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ def _dla_values(found: DlaPrediction, gpu: GraphPrediction) -> dict[str, Any]:
 
 
 def _tables(parts: list[Section]) -> list[dict[str, Any]]:
-    return [{"title": part.title, "columns": list(part.columns), "rows": [list(r) for r in part.rows]} for part in parts]
+    return [
+        {"title": part.title, "columns": list(part.columns), "rows": [list(r) for r in part.rows]} for part in parts
+    ]
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -106,7 +106,9 @@ def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[BoxLayer], 
     A score of 0.83 is written as 83.
     """
     if points is not None:
-        axes.scatter(-points[:, 1], points[:, 0], s=0.5, c=np.clip(points[:, 2], -2, 4), cmap="Greys", vmin=-4, linewidths=0)
+        axes.scatter(
+            -points[:, 1], points[:, 0], s=0.5, c=np.clip(points[:, 2], -2, 4), cmap="Greys", vmin=-4, linewidths=0
+        )
     for layer in layers:
         for i, (corners, label) in enumerate(zip(box_corners(layer.boxes), layer.classes, strict=True)):
             outline, style = corners[[0, 1, 2, 3, 0], :2], layer.style(int(label))
@@ -115,7 +117,9 @@ def draw_bev(axes: Axes, points: np.ndarray | None, layers: Sequence[BoxLayer], 
             axes.plot([-centre[1], -front[1]], [centre[0], front[0]], **style)
             if layer.scores is not None and np.abs(centre).max() < reach_m:
                 at = (-centre[1], outline[:, 0].max() + 0.3)
-                axes.text(*at, f"{100 * layer.scores[i]:.0f}", color=style["color"], fontsize=7, ha="center", va="bottom")
+                axes.text(
+                    *at, f"{100 * layer.scores[i]:.0f}", color=style["color"], fontsize=7, ha="center", va="bottom"
+                )
     axes.set(xlim=(-reach_m, reach_m), ylim=(-reach_m, reach_m), aspect="equal")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("right [m]", fontsize=7)
@@ -157,7 +161,13 @@ def scene_figure(
     raster_columns = min(4, max(2, len(rasters)))
     raster_height = 20.0 / (raster_columns + 0.6)
     heights = [
-        h for h in ((1.95 if compared or not names else 3.6) * image_rows, 9.2 if names else 0.0, raster_height * -(-len(rasters) // raster_columns)) if h
+        h
+        for h in (
+            (1.95 if compared or not names else 3.6) * image_rows,
+            9.2 if names else 0.0,
+            raster_height * -(-len(rasters) // raster_columns),
+        )
+        if h
     ]
     figure = Figure(figsize=(WIDTH_IN, sum(heights) + 1.6), dpi=100)
     rows = iter(figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.1))
@@ -177,7 +187,9 @@ def scene_figure(
             draw_bev(figure.add_subplot(sides[side]), points, [*under, *own], reach_m, text)
         handles: list[Artist] = [Patch(color=c, label=name) for c, name in zip(CLASS_COLOURS, names, strict=False)]
         if compared:
-            handles.append(Line2D([], [], color=BELOW_IN_BEV, lw=THIN, ls=TRUTH_STYLE, label="truth, under predictions"))
+            handles.append(
+                Line2D([], [], color=BELOW_IN_BEV, lw=THIN, ls=TRUTH_STYLE, label="truth, under predictions")
+            )
         figure.legend(handles=handles, ncol=11, loc="upper center", fontsize=9, frameon=False,
                       bbox_to_anchor=(0.5, 1 - 0.32 / figure.get_figheight()))  # fmt: skip
     if rasters:
