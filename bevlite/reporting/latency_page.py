@@ -93,7 +93,7 @@ def facts_of(report: LatencyReport) -> dict[str, object]:
         "precision": report.precision,
         "TensorRT": conditions.tensorrt or "not known",
         "CUDA graph": {None: None, True: "on", False: "off"}[conditions.cuda_graph],
-        "predictor": report.predictor or "none: measured",
+        "predictor": report.predictor or f"none: {report.kind}",
     }
 
 
