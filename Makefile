@@ -9,12 +9,14 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=85899345
 TESTING := OMP_NUM_THREADS=1 $(KEEP_MEMORY)
 WORLD := worlds/demo
 
-.PHONY: demo test test-slow test-all lint clean
+.PHONY: install demo test test-slow test-all figures lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/bevlite data synth $(WORLD) --world 2 --scenes 30 --samples 6 --val-scenes 10 --sweeps 3 --image-scale 0.25
@@ -32,6 +34,10 @@ test-slow: $(VENV)/.installed
 # Both in one go, as CI runs them: one collection, and no core waits for the last test of the fast ones.
 test-all: lint
 	$(TESTING) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Figures in documents against the result files that they name (the tests hold them too); `WRITE=--write` puts them right.
+figures: $(VENV)/.installed
+	$(BIN)/python benchmarks/figures.py $(WRITE)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

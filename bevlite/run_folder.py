@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,7 @@ from bevlite.config import read_yaml, to_yaml, validate, write_atomic
 from bevlite.custom_imports import require_outside
 from bevlite.data.config import DataConfig
 from bevlite.errors import BevliteError
+from bevlite.source_tree import source_commit
 from bevlite.variant import Variant, variant_from
 
 Stage = Literal["float", "pruned", "finetuned", "calibration", "qat"]
@@ -208,25 +208,17 @@ class Run:
 
 
 def environment(seed: int) -> dict[str, Any]:
-    """Versions, git commit (of the working directory, if any) and seed."""
+    """Versions, git commit (of BEVLite's own source tree, if any) and seed."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    try:
-        # Of BEVLite's own source tree, wherever the command was started.
-        where = Path(__file__).resolve().parent
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, cwd=where
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = ""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,
-        "git_commit": commit or None,
+        "git_commit": source_commit(),
         "seed": seed,
     }

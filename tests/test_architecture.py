@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "custom_imports", "config", "tensorrt", "grid", "locks",
-    "orphans", "shape_inference", "registry", "rtx",
+    "orphans", "shape_inference", "source_tree", "registry", "rtx",
     "agent", "runtime", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop", "latency",
     "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
     "simulation", "testing", "api", "cli",

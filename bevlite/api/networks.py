@@ -215,7 +215,7 @@ def show(
     """Draw one sample of a run: boxes on the six images and in BEV, rasters from above; truth beside prediction.
 
     Args:
-        run: a run, or its folder.
+        run: a run, or its folder; or a data root, of which the truth alone is drawn.
         out: the PNG file to write.
         sample: which sample of the split, from 0.
         split: an official split; None for the validation split.
@@ -225,10 +225,14 @@ def show(
         The file.
 
     Raises:
-        BevliteError: not a run, no weights, no such sample.
+        BevliteError: neither a run nor a data root, no weights, no such sample.
     """
-    from bevlite.evaluation.picture import draw_sample
+    from bevlite.data.config import DataConfig, holds_tables
+    from bevlite.evaluation.picture import draw_sample, draw_truth
 
+    if isinstance(run, (str, os.PathLike)) and holds_tables(Path(run)):
+        draw_truth(DataConfig(root=os.fspath(run)), sample, Path(out), split=split)
+        return Path(out)
     draw_sample(run_path(run), sample, Path(out), split=split, score=score)
     return Path(out)
 

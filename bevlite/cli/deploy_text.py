@@ -9,7 +9,8 @@ from rich.table import Table
 from bevlite.cli.frames_text import show_frames
 from bevlite.devices.golden.golden import GoldenCheck
 from bevlite.devices.report.deploy import DeployReport
-from bevlite.reporting.deploy_page import figure, headline, limit_text
+from bevlite.reporting.deploy_page import headline, limit_text
+from bevlite.reporting.page import figure
 
 _WIDTH = 118
 

@@ -95,6 +95,7 @@ def _register_predict(group: typer.Typer) -> None:
         from bevlite.export.sources import open_network
         from bevlite.latency.onnx.shapes import parse_shapes
         from bevlite.reporting.latency_dla import show_dla
+        from bevlite.reporting.latency_files import write_dla
         from bevlite.reporting.latency_support import support
         from bevlite.reporting.progress import progress
         from bevlite.tensorrt import version_key
@@ -105,14 +106,13 @@ def _register_predict(group: typer.Typer) -> None:
             raise BevliteError("--check: asks about one network on the GPU; accepted: no --dla, --compare")
         require_writable(html_path)
         board = predicted_board(device, precision, tensorrt, power_mode, cuda_graph, calibration)
-        if dla and (compare != NEITHER or json_path is not None or html_path is not None):
-            raise BevliteError("--dla: prints one network; accepted: no --compare, --json, --html")
+        if dla and compare != NEITHER:
+            raise BevliteError("--dla: takes one network; accepted: no --compare")
         if compare != NEITHER:
-            if source is not None or json_path is not None or html_path is not None:
-                raise BevliteError(
-                    "--compare: takes two networks and prints; accepted: no other source, --json, --html"
-                )
-            _compare(Path(compare[0]), Path(compare[1]), board, precision, overrides, sizes)
+            if source is not None:
+                raise BevliteError("--compare: takes two networks; accepted: no other source")
+            both = Path(compare[0]), Path(compare[1])
+            _compare(*both, board, precision, overrides, sizes, json_path, html_path)
             return
         if source is None:
             raise BevliteError(
@@ -126,6 +126,7 @@ def _register_predict(group: typer.Typer) -> None:
         if predicted is None:
             assert on_dla is not None
             show_dla(on_dla.dla, on_dla.gpu, _console())
+            write_dla(on_dla.dla, on_dla.gpu, source.name or str(source), json_path, html_path)
             return
         report, int8 = predicted.report, predicted.int8
         rows = support(predicted.findings, network.versions)
@@ -166,10 +167,13 @@ def _compare(
     precision: str,
     overrides: list[str],
     sizes: dict[str, tuple[int, ...]],
+    json_path: Path | None,
+    html_path: Path | None,
 ) -> None:
     from bevlite.export.prediction import latency_of
     from bevlite.export.sources import open_network
     from bevlite.reporting.latency_compare import show_comparison
+    from bevlite.reporting.latency_files import write_comparison
     from bevlite.reporting.progress import progress
 
     is_file = [not path.is_dir() and path.suffix not in (".yaml", ".yml") for path in (first, second)]
@@ -184,6 +188,7 @@ def _compare(
     alike = first.name == second.name
     names = (str(first), str(second)) if alike else (first.name, second.name)
     show_comparison(reports[0], reports[1], names, _console())
+    write_comparison(reports[0], reports[1], names, json_path, html_path)
 
 
 def _show(report: LatencyReport, support: Support, int8: Mapping[str, Int8Findings]) -> None:

@@ -45,6 +45,11 @@ class DataConfig(Config):
         )
 
 
+def holds_tables(root: Path) -> bool:
+    """Whether a folder is a data root: tables of a known version lie in it."""
+    return any((root / version / "sample.json").is_file() for version in VERSIONS)
+
+
 def load_data_config(path: str | Path) -> DataConfig:
     """A data YAML file, or the root of a data set, resolved (raises ConfigError and DataError)."""
     if str(path).endswith((".yaml", ".yml")):

@@ -28,6 +28,7 @@ from bevlite.export.request import Request
 from bevlite.export.run import export_run
 from bevlite.latency.device import find_device
 from bevlite.reporting.deploy_page import write_deploy_page
+from bevlite.reporting.page import data_set
 from bevlite.run_folder import Run
 from bevlite.tasks.contract import TASKS
 from bevlite.tensorrt import DEFAULT_VERSION, version_key, without_patch
@@ -90,6 +91,7 @@ def deploy(
     report = DeployReport(
         run=str(path),
         device=device.name,
+        data=_data(run),
         emulated=health.emulated,
         board=board | {"power_mode": latency.conditions.power_mode if latency else health.conditions.get("power_mode")},
         precision=found.precision,
@@ -164,6 +166,15 @@ def _measure(device: BoardDevice, run: Run, found: Request) -> LatencyReport:
     inputs, note = inputs_of_run(run, found.files)
     report = device.measure(found.files, found.steps, found.precision, inputs=inputs)
     return report.model_copy(update={"notes": (note, *report.notes)})
+
+
+def _data(run: Run) -> str | None:
+    """The data of the run, where it names any that are there."""
+    try:
+        data = run.data()
+    except BevliteError:
+        return None
+    return data_set(data.root, data.version, data.val_split)
 
 
 def _limits(

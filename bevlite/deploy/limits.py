@@ -113,10 +113,10 @@ def measured_memory(measured: Sequence[Measured]) -> float | None:
 def _drop(limit: float, accuracy: Accuracy | None) -> LimitRow:
     """The largest loss against the network in torch, over the same split."""
     if accuracy is None or not accuracy.drops:
-        return LimitRow(name="accuracy drop", unit="", at_most=limit, found=None, basis="not evaluated")
+        return LimitRow(name="accuracy drop", unit="NDS or mIoU", at_most=limit, found=None, basis="not evaluated")
     name, found = max(accuracy.drops.items(), key=lambda item: item[1])
     basis = f"{name}, torch minus engine, {accuracy.samples} samples of {accuracy.split}"
-    return LimitRow(name="accuracy drop", unit="", at_most=limit, found=found, basis=basis)
+    return LimitRow(name="accuracy drop", unit=name, at_most=limit, found=found, basis=basis)
 
 
 def drops(torch: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, float]:

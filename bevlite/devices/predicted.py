@@ -124,7 +124,7 @@ class PredictedDevice:
             tensor_tflops={name: top.tensor_flop_per_us * ratio / 1e6 for name, ratio in ratios.items()},
             fma_fp32_tflops=top.fma_flop_per_us / 1e6,
             memory_gb_per_s=top.read_bytes_per_us / 1e3,
-            launch_us=top.launch_us,
+            launch_us=top.launch_us * self.coefficients.launch_share,
         )
 
     def _row(self, name: str, model: Path | onnx.ModelProto, prediction: GraphPrediction, total_ms: float) -> ModuleRow:

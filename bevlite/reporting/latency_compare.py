@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from bevlite.devices.report.latency import Interval, LatencyReport
 from bevlite.reporting.latency_rows import sums_by_kind
 from bevlite.reporting.latency_text import headline
+from bevlite.reporting.sections import Section
 
 
 @dataclass(frozen=True)
@@ -110,26 +109,52 @@ def _parts(report: LatencyReport) -> dict[tuple[object, ...], Interval]:
     return parts
 
 
-def show_comparison(first: LatencyReport, second: LatencyReport, names: tuple[str, str], console: Console) -> None:
-    """Print both totals, their difference and ratio, then modules and kinds of kernels, largest differences first."""
-    labels = (f"A: {names[0]}", f"B: {names[1]}")
-    for label, report in zip(labels, (first, second), strict=True):
-        console.print(f"{escape(label)}: {headline(report)}", soft_wrap=True)
-    total = Difference("total", first.total_ms, second.total_ms)
-    ratio = "" if total.ratio is None else f", B / A {total.ratio:.2f}"
-    console.print(f"difference B - A: [bold]{total.difference_ms:+.2f} ms[/bold]{ratio}", soft_wrap=True)
-    for line in verdict(first, second, labels):
-        console.print(escape(line), soft_wrap=True)
+def sections(first: LatencyReport, second: LatencyReport) -> list[Section]:
+    """Modules, where both have some of the same name, and kinds of kernels; the largest differences first."""
     steps = _steps(first), _steps(second)
     modules = _modules(first), _modules(second)
-    shared = set(modules[0]) & set(modules[1])
-    if shared and len(modules[0]) + len(modules[1]) > 2:
+    found = []
+    if set(modules[0]) & set(modules[1]) and len(modules[0]) + len(modules[1]) > 2:
         rows = differences(modules[0] | steps[0], modules[1] | steps[1])
-        console.print(_table("module", rows, f"Modules ({first.kind})"))
+        found.append(_section("module", rows, f"Modules ({first.kind})"))
         steps = {}, {}
     kinds = _kinds(first) | steps[0], _kinds(second) | steps[1]
-    console.print(_table("kind of kernel", differences(*kinds), f"Kinds of kernels ({first.kind})"))
-    _show_notes((first, second), console)
+    return [*found, _section("kind of kernel", differences(*kinds), f"Kinds of kernels ({first.kind})")]
+
+
+def total_line(first: LatencyReport, second: LatencyReport) -> str:
+    """`difference B - A: +1.20 ms, B / A 1.10`."""
+    total = Difference("total", first.total_ms, second.total_ms)
+    ratio = "" if total.ratio is None else f", B / A {total.ratio:.2f}"
+    return f"difference B - A: {total.difference_ms:+.2f} ms{ratio}"
+
+
+def show_comparison(first: LatencyReport, second: LatencyReport, names: tuple[str, str], console: Console) -> None:
+    """Print both totals, their difference and ratio, then modules and kinds of kernels, largest differences first."""
+    labels = labels_of(names)
+    for label, report in zip(labels, (first, second), strict=True):
+        console.print(f"{escape(label)}: {headline(report)}", soft_wrap=True)
+    console.print(f"[bold]{total_line(first, second)}[/bold]", soft_wrap=True)
+    for line in verdict(first, second, labels):
+        console.print(escape(line), soft_wrap=True)
+    for section in sections(first, second):
+        console.print(section.table())
+    for note in note_lines(first, second):
+        console.print(escape(note), soft_wrap=True)
+
+
+def labels_of(names: tuple[str, str]) -> tuple[str, str]:
+    """How the two are called in words and tables."""
+    return f"A: {names[0]}", f"B: {names[1]}"
+
+
+def note_lines(first: LatencyReport, second: LatencyReport) -> list[str]:
+    """The notes of both; one that is of one alone says of which."""
+    lines = []
+    for note in dict.fromkeys(first.notes + second.notes):
+        owners = "".join(letter for letter, report in zip("AB", (first, second), strict=True) if note in report.notes)
+        lines.append(f"{'note' if owners == 'AB' else f'note on {owners}'}: {note}")
+    return lines
 
 
 def _modules(report: LatencyReport) -> dict[str, float]:
@@ -145,19 +170,10 @@ def _kinds(report: LatencyReport) -> dict[str, float]:
     return {row.name: row.latency_ms for row in sums_by_kind(kernels)}
 
 
-def _table(first_column: str, rows: Iterable[Difference], title: str) -> Table:
-    table = Table(first_column, "A ms", "B ms", "B - A", "B / A", title=title, title_justify="left", box=SIMPLE_HEAD)
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _section(first_column: str, rows: Iterable[Difference], title: str) -> Section:
+    listed = []
     for row in rows:
         times = ["-" if ms is None else f"{ms:.3f}" for ms in (row.first_ms, row.second_ms)]
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-        table.add_row(escape(row.name), *times, f"{row.difference_ms:+.3f}", ratio)
-    return table
-
-
-def _show_notes(reports: tuple[LatencyReport, LatencyReport], console: Console) -> None:
-    for note in dict.fromkeys(reports[0].notes + reports[1].notes):
-        owners = "".join(letter for letter, report in zip("AB", reports, strict=True) if note in report.notes)
-        label = "note" if owners == "AB" else f"note on {owners}"
-        console.print(f"{label}: {escape(note)}", soft_wrap=True)
+        listed.append((row.name, *times, f"{row.difference_ms:+.3f}", ratio))
+    return Section(title, (first_column, "A ms", "B ms", "B - A", "B / A"), listed, range(1, 5))

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
-
-from bevlite import __version__
 from bevlite.config import write_atomic
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.reporting.latency_plots import bandwidth, roofline
@@ -19,13 +16,14 @@ from bevlite.reporting.latency_rows import (
     flagged,
     gflops,
     kernels_text,
+    launching,
     megabytes,
-    percent,
     ranked,
     sum_of,
     sums_by_kind,
 )
 from bevlite.reporting.latency_support import Support
+from bevlite.reporting.page import HERE, render_page
 
 if TYPE_CHECKING:
     from bevlite.latency.gpu.quantization import Int8Findings
@@ -52,21 +50,21 @@ def write_page(
     int8: Mapping[str, Int8Findings] | None = None,
 ) -> None:
     """Write the page of a report, whole or not at all."""
-    write_atomic(path, render_page(report, support, title, int8))
+    write_atomic(path, latency_page(report, support, title, int8))
 
 
-def render_page(
+def latency_page(
     report: LatencyReport, support: Support, title: str, int8: Mapping[str, Int8Findings] | None = None
 ) -> str:
     """The page as text; `title` says which network it is, `int8` what INT8 does to its modules."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(flagged=flagged, gflops=gflops, megabytes=megabytes, percent=percent)
     kernels = ranked(report)
     plots = {}
     if report.ceilings is not None:
         plots = {"roofline": roofline(kernels, report.ceilings), "bandwidth": bandwidth(kernels, report.ceilings)}
-    return environment.get_template("latency_page.html.j2").render(
+    return render_page(
+        HERE / "latency_page.html.j2",
+        facts_of(report),
+        emulated=report.kind == "emulated",
         title=title,
         report=report,
         support=support,
@@ -76,11 +74,27 @@ def render_page(
         module_bars=_module_bars(report),
         kind_bars=_kind_bars(sums_by_kind(placed.kernel for placed in kernels)),
         all_kernels=sum_of("", (placed.kernel for placed in kernels)),
-        launch_ms=sum(placed.kernel.launch_ms for placed in kernels),
+        launching=launching(report),
         plots=plots,
         bounds=BOUNDS,
-        provenance=_provenance(report),
+        identities={row.name: row.identity for row in report.modules if row.identity},
+        flagged=flagged,
+        gflops=gflops,
+        megabytes=megabytes,
     )
+
+
+def facts_of(report: LatencyReport) -> dict[str, object]:
+    """Under what the figures of a report hold."""
+    conditions = report.conditions
+    return {
+        "device": report.device,
+        "power mode": conditions.power_mode or "not known",
+        "precision": report.precision,
+        "TensorRT": conditions.tensorrt or "not known",
+        "CUDA graph": {None: None, True: "on", False: "off"}[conditions.cuda_graph],
+        "predictor": report.predictor or f"none: {report.kind}",
+    }
 
 
 def scale_of(bars: Sequence[Bar]) -> float:
@@ -102,21 +116,3 @@ def _module_bars(report: LatencyReport) -> tuple[list[Bar], float]:
 def _kind_bars(sums: Sequence[Sum]) -> tuple[list[Bar], float]:
     bars = [Bar(row.name, kernels_text(row.count), row.latency_ms, tuple(row.ms_by_bound.items())) for row in sums]
     return bars, scale_of(bars)
-
-
-def _provenance(report: LatencyReport) -> list[tuple[str, str]]:
-    conditions = report.conditions
-    graph = {None: "not known", True: "on", False: "off"}[conditions.cuda_graph]
-    rows = [
-        ("kind", report.kind),
-        ("predictor", report.predictor or "none: measured"),
-        ("device", report.device),
-        ("power mode", conditions.power_mode or "not known"),
-        ("TensorRT", conditions.tensorrt or "not known"),
-        ("CUDA graph", graph),
-        ("precision", report.precision),
-        ("interval", f"{report.lower_ms:.3f} to {report.upper_ms:.3f} ms"),
-        ("BEVLite", __version__),
-    ]
-    identities = ((f"identity of {row.name}", row.identity) for row in report.modules if row.identity)
-    return [*rows, *identities]

@@ -89,7 +89,7 @@ def bandwidth(kernels: Iterable[PlacedKernel], ceilings: Ceilings) -> str | None
     )
     if not points:
         return None
-    roof, launch_ms = ceilings.memory_gb_per_s, min(p.kernel.launch_ms for p in chosen) or ceilings.launch_us / 1e3
+    roof, launch_ms = ceilings.memory_gb_per_s, ceilings.launch_us / 1e3
     knee = roof * launch_ms  # MB that memory moves while a kernel is launched: MB = GB/s times ms
     axes = Axes(_span([p.x for p in points] + [knee]), _span([p.y for p in points] + [roof * 1.3]))
     low = max(axes.x[0], axes.y[0] * launch_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bevlite.devices.report.latency import Kernel, LatencyReport
@@ -101,17 +101,27 @@ def tail(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
 
 
+def launching(report: LatencyReport) -> str:
+    """What starting the kernels costs: what a launch is charged, and how long all of them take until their work begins,
+    which holds the filling of their pipelines as well."""
+    launch_ms = sum(kernel.launch_ms for row in report.modules for kernel in row.kernels)
+    each = f" ({report.ceilings.launch_us:.3g} us a launch)" if report.ceilings is not None else ""
+    return f"started in {launch_ms:.3f} ms{each}"
+
+
 def summary_lines(report: LatencyReport) -> list[str]:
-    """Where the time goes, in two sentences: by kind of kernel, and by what bounds it."""
+    """Where the time goes, in two sentences: by kind of kernel, and by what bounds it. Shares are of the total."""
     kernels: Sequence[Kernel] = [kernel for row in report.modules for kernel in row.kernels]
-    engines_ms = sum(kernel.latency_ms for kernel in kernels)
-    if not engines_ms or len(kernels) < sum(row.kernel_count for row in report.modules):
+    if not kernels or not report.total_ms or len(kernels) < sum(row.kernel_count for row in report.modules):
         return []
-    kinds = ", ".join(f"{row.name} {percent(row.latency_ms / engines_ms)}" for row in sums_by_kind(kernels))
-    bounds = sum_of("", kernels).ms_by_bound
-    shares = ", ".join(f"{name} {percent(ms / engines_ms)}" for name, ms in bounds.items())
-    launch_ms = sum(kernel.launch_ms for kernel in kernels)
+    kinds = {row.name: row.latency_ms for row in sums_by_kind(kernels)}
+    around = f"; steps around the engines {percent(report.share(report.steps_ms))}" if report.pipeline else ""
     return [
-        f"by kind of kernel: {kinds}",
-        f"bound by: {shares}; launching {kernels_text(len(kernels))} takes {launch_ms:.3f} ms of it",
+        f"by kind of kernel: {_shares(report, kinds)}{around}",
+        f"bound by: {_shares(report, sum_of('', kernels).ms_by_bound)}; {kernels_text(len(kernels))} "
+        f"{launching(report)}",
     ]
+
+
+def _shares(report: LatencyReport, ms_by_name: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {percent(report.share(ms))}" for name, ms in ms_by_name.items())

@@ -65,14 +65,13 @@ def show_support(support: Support, console: Console) -> None:
 
 def _modules(report: LatencyReport) -> Table:
     table = _table("module", "ms", "from", "to", "share", "kernels", "GFLOPs", title=f"Modules ({report.kind})")
-    total_ms = report.total_ms or 1.0
     for row in report.modules:
         figures = [f"{v:.2f}" for v in (row.latency_ms, row.lower_ms, row.upper_ms)]
         work = (str(row.kernel_count), f"{row.gflops:.1f}")
-        table.add_row(escape(row.name), *figures, percent(row.latency_ms / total_ms), *work)
+        table.add_row(escape(row.name), *figures, percent(report.share(row.latency_ms)), *work)
     for step in report.pipeline:
         figures = [f"{v:.2f}" for v in (step.latency_ms, step.lower_ms, step.upper_ms)]
-        table.add_row(step.label, *figures, percent(step.latency_ms / total_ms), "", "")
+        table.add_row(step.label, *figures, percent(report.share(step.latency_ms)), "", "")
     _right(table, 1)
     return table
 

@@ -56,7 +56,7 @@ def pareto_figure(outcome: Outcome, label: str) -> Any:
     )
     _lay_out(figure, 480, 1.08)
     figure.update_xaxes(title=f"latency in ms ({_kinds(outcome)}; bars: its interval)", rangemode="tozero")
-    figure.update_yaxes(title=f"{label} ({outcome.where}{_bars(outcome)})")
+    figure.update_yaxes(title=f"{label}<br>({outcome.where}{_bars(outcome)})", title_font_size=12)
     return figure
 
 

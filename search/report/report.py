@@ -7,10 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from plotly.offline import get_plotlyjs
 
 from bevlite.config import to_yaml, write_atomic
+from bevlite.latency.coefficients import predictor_name
+from bevlite.reporting.page import data_set, render_page
 from search.report.dashboard import show_on_dashboard
 from search.report.plots import effects_figure, pareto_figure, rungs_figure, write_pareto_png
 from search.report.tables import pareto_rows, trial_rows, write_csv
@@ -53,17 +54,18 @@ def figures_of(view: StudyView) -> dict[str, Any]:
 def render(view: StudyView) -> str:
     """The report as HTML."""
     label, outcome = view.label, view.outcome
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.get_template("report.html.j2")
-    return template.render(
+    kinds = _kinds(outcome)
+    return render_page(
+        Path(__file__).parent / "report.html.j2",
+        _facts(view),
+        emulated="emulated" in kinds,
         title=f"Search within {outcome.budget_ms:g} ms",
         outcome=outcome,
         label=label,
         tasks=view.tasks,
         config=view.config,
         headline=_headline(view),
-        kinds=_kinds(outcome),
+        kinds=kinds,
         pareto=pareto_rows(outcome, label),
         trials=trial_rows(outcome, label),
         figures={name: _html(figure) for name, figure in figures_of(view).items() if figure is not None},
@@ -72,6 +74,22 @@ def render(view: StudyView) -> str:
         search_yaml=view.search_file.read_text(encoding="utf-8"),
         versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
     )
+
+
+def _facts(view: StudyView) -> dict[str, object]:
+    """Under what the figures of a search hold."""
+    config, device = view.config, view.config.device
+    data = config.data if isinstance(config.data, dict) else {"root": config.data}
+    kinds = {record.latency.kind for record in view.outcome.records if record.latency is not None}
+    return {
+        "data set": data_set(data.get("root"), data.get("version"), view.outcome.where),
+        "device": device.title,
+        "power mode": device.power_mode or ("that of the board" if device.measures else "the highest"),
+        "precision": device.precision or "each network's own",
+        "TensorRT": "that of the board" if device.measures else device.tensorrt,
+        "latencies": ", ".join(sorted(kinds)),
+        "predictor": predictor_name(device.coefficients()) if "predicted" in kinds else None,
+    }
 
 
 def _headline(view: StudyView) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bevlite import __version__
 from bevlite.export.check.operators import OperatorFinding
-from bevlite.reporting.latency_page import render_page, write_page
+from bevlite.reporting.latency_page import latency_page, write_page
+from bevlite.reporting.latency_rows import summary_lines
 from bevlite.reporting.latency_support import Support, support
 from tests.reporting.reports import kernel, report
 
@@ -55,7 +57,7 @@ def page() -> str:
     ]
     finding = OperatorFinding("silent_wrong", "8.5", "node7", "Gather", "it goes wrong", "do without")
     made = report({"camera": kernels, "heads": [kernel("small", 0.5, "launch")]}, {"decoding": 1.5})
-    return render_page(made, support({"camera": [finding], "heads": []}, ("8.5", "10.3")), "net & co")
+    return latency_page(made, support({"camera": [finding], "heads": []}, ("8.5", "10.3")), "net & co")
 
 
 def test_the_page_is_well_formed_and_holds_everything(page: str) -> None:
@@ -71,11 +73,27 @@ def test_the_page_is_well_formed_and_holds_everything(page: str) -> None:
     assert "nothing known speaks against: 10.3" in text
 
 
-def test_the_provenance_is_said(page: str) -> None:
-    text = Structure(page).text.partition("Provenance")[2]
-    expected = ("kind predicted", "predictor test", "device board", "power mode MAXN", "TensorRT 10.3",
-                "CUDA graph on", "interval 3.000 to 12.000 ms", "BEVLite")  # fmt: skip
+def test_what_its_figures_hold_for_stands_under_the_title(page: str) -> None:
+    """When it was made, by which code, and under what; what does not apply is left out."""
+    facts = page[page.index('<dl class="facts">') : page.index("</dl>")]
+    text = Structure(facts + "</dl>").text
+    expected = ("predictor test", "device board", "power mode MAXN", "TensorRT 10.3", "CUDA graph on", "precision fp16")
     assert all(words in text for words in expected), text
+    assert re.search(r"date \d{4}-\d\d-\d\d \d\d:\d\d UTC", text) and f"BEVLite {__version__}" in text
+    assert "data set" not in text
+    assert "interval 3.000 to 12.000 ms" in Structure(page).text.partition("Provenance")[2]
+
+
+def test_the_terminal_and_the_page_say_the_same_shares() -> None:
+    """Of every kind of kernel and every bound, with steps around the engines that widen the denominator."""
+    kernels = [kernel("a", 3, "memory", launch_ms=0.5), kernel("b", 1, "compute", op="MatMul", launch_ms=0.25)]
+    made = report({"m": kernels}, {"decoding": 1.5})
+    text = Structure(latency_page(made, CLEAN, "net")).text
+    kinds, bounds = summary_lines(made)
+    said = re.findall(r"(convolution|matrix product|compute|memory) ([\d.]+ %)", f"{kinds} {bounds}")
+    assert len(said) == 4
+    for name, share in said:
+        assert re.search(rf"{name}[^%]*?{re.escape(share)}", text), (name, share)
 
 
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:
@@ -102,7 +120,7 @@ def test_bars_are_as_long_as_their_time(page: str) -> None:
 def test_a_prediction_says_that_nothing_was_measured(page: str) -> None:
     assert "Nothing was measured" in page
     measured = report({"m": [kernel("k", 1)]}, kind="measured", predictor=None, samples_ms=(1.0, 1.1), ceilings=None)
-    other = render_page(measured, CLEAN, "net")
+    other = latency_page(measured, CLEAN, "net")
     assert "Nothing was measured" not in other and "predicted" not in other and "<figure>" not in other
 
 

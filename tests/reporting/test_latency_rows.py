@@ -25,11 +25,12 @@ def test_sums_keep_every_millisecond_once() -> None:
     assert sum_of("all", kernels).ms_by_bound == {"compute": 1, "memory": 2, "launch": 4}
 
 
-def test_summary_shares_are_of_the_engines() -> None:
+def test_summary_shares_are_of_the_total() -> None:
+    """3, 1 and 4 of 8 ms; one launch is what the device's ceilings say."""
     kernels = [kernel("1", 3, "memory", launch_ms=0.5), kernel("2", 1, "compute", op="MatMul", launch_ms=0.25)]
-    kinds, bounds = summary_lines(report({"m": kernels}, {"decoding": 100.0}))
-    assert "convolution 75.0 %, matrix product 25.0 %" in kinds
-    assert "compute 25.0 %, memory 75.0 %, launch 0.0 %; launching 2 kernels takes 0.750 ms" in bounds
+    kinds, bounds = summary_lines(report({"m": kernels}, {"decoding": 4.0}))
+    assert kinds.endswith("convolution 37.5 %, matrix product 12.5 %; steps around the engines 50.0 %")
+    assert "compute 12.5 %, memory 37.5 %, launch 0.0 %; 2 kernels started in 0.750 ms (4 us a launch)" in bounds
 
 
 def test_no_summary_of_some_of_the_kernels() -> None:

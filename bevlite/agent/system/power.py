@@ -96,7 +96,8 @@ class Sampler:
 
 
 def summary(samples: list[Sample], source: str) -> dict[str, Any] | None:
-    """Mean and highest power of every rail, the module's estimate, and what is not in it; None without rails."""
+    """Mean and highest power of every rail, the module's estimate, what is not in it, and how power, temperature and
+    clock went meanwhile; None without rails."""
     names = sorted({name for sample in samples for name in sample.rails_w})
     if not names:
         return None
@@ -113,10 +114,17 @@ def summary(samples: list[Sample], source: str) -> dict[str, Any] | None:
         "module_w": total,
         "module_of": of,
         "missing": MISSING,
+        "course": {
+            "at_s": [s.at for s in samples],
+            "module_w": [_total(s.rails_w)[0] for s in samples],
+            "temperature_c": [s.temperature_c for s in samples],
+            "gpu_mhz": [s.gpu_mhz for s in samples],
+        },
     }
 
 
 def _total(means: dict[str, float]) -> Any:
+    """The module's power from that of its rails, and which rails it is the sum of."""
     if "VDD_IN" in means:
         return means["VDD_IN"], "VDD_IN"
     if all(name in means for name in AGX_SUM):

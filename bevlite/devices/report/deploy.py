@@ -13,8 +13,9 @@ from bevlite.devices.golden.golden import GoldenCheck
 from bevlite.devices.report.latency import Interval, LatencyReport
 
 Verdict = Literal["pass", "fail", "emulated"]
-_TIMINGS = {"cuda_graph": {"samples_ms"}, "plain": {"samples_ms"}}
-_FLIGHT = {"timing": {"samples_ms"}, "parts": {"__all__": {"timing": {"samples_ms"}}}}
+_COURSE = {"power": {"course"}}
+_TIMINGS = {"cuda_graph": {"samples_ms"}, "plain": {"samples_ms"}, "idle_power": {"course"}} | _COURSE
+_FLIGHT = {"timing": {"samples_ms"}, "parts": {"__all__": {"timing": {"samples_ms"}}}} | _COURSE
 _FRAMES = {"one_in_flight": _FLIGHT, "two_in_flight": _FLIGHT}
 _SAMPLES: Any = {"latency": {"modules": {"__all__": {"measured": _TIMINGS}}, "end_to_end": _FRAMES}}
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "fail": 1, "emulated": 3}
@@ -94,10 +95,12 @@ class EngineVerdict(Config):
 
 
 class DeployReport(Config):
-    """Everything that a deploy found. `steps` says what was done and what an interrupted one had left."""
+    """Everything that a deploy found. `data` are those of the run; `steps` says what was done and what an interrupted
+    one had left."""
 
     run: str
     device: str
+    data: str | None = None
     emulated: bool
     board: dict[str, Any]
     precision: str

@@ -112,7 +112,8 @@ class Conditions(Config):
 class Ceilings(Config):
     """What the device can do at best under the conditions: the roofs of a roofline plot.
 
-    `tensor_tflops` is by precision (matrix products on tensor cores), in 1e12 operations a second.
+    `tensor_tflops` is by precision (matrix products on tensor cores), in 1e12 operations a second. `launch_us` is what
+    one launch is charged.
     """
 
     tensor_tflops: dict[str, Amount]
@@ -159,6 +160,15 @@ class LatencyReport(Config):
         if not self.lower_ms <= self.total_ms <= self.upper_ms:
             raise ValueError("total_ms: found outside lower_ms to upper_ms; accepted: inside")
         return self
+
+    def share(self, ms: float) -> float:
+        """What part of the whole latency a time is (0..1): the one denominator of every share that is shown."""
+        return ms / self.total_ms if self.total_ms else 0.0
+
+    @property
+    def steps_ms(self) -> float:
+        """What the steps around the engines take of the total."""
+        return sum(step.latency_ms for step in self.pipeline)
 
     def require_measured(self) -> LatencyReport:
         """The report itself if it was measured; raises BevliteError if predicted or emulated."""

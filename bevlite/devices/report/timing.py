@@ -89,6 +89,21 @@ class Rail(Config):
     covers: str
 
 
+class Course(Config):
+    """How a board stood while it was timed, sample by sample: `at_s` on its monotonic clock, null what is not known."""
+
+    at_s: tuple[float, ...]
+    module_w: tuple[Amount | None, ...]
+    temperature_c: tuple[float | None, ...]
+    gpu_mhz: tuple[Amount | None, ...]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Course:
+        if len({len(self.at_s), len(self.module_w), len(self.temperature_c), len(self.gpu_mhz)}) > 1:
+            raise ValueError("course: found lists of different lengths; accepted: a value a sample in each")
+        return self
+
+
 class Power(Config):
     """Power while the engine ran. `module_w` is null where the rails do not allow an estimate."""
 
@@ -98,6 +113,7 @@ class Power(Config):
     module_w: Amount | None = None
     module_of: str = ""
     missing: str = ""
+    course: Course | None = None
 
 
 class Measured(Config):

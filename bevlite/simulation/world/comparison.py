@@ -17,6 +17,7 @@ from bevlite.simulation.world.published import (
     RANGES,
     TRAINVAL_BOXES,
     VEHICLES,
+    VISIBILITY,
 )
 from bevlite.simulation.world.statistics import Statistics
 
@@ -60,7 +61,8 @@ def render(found: Statistics) -> str:
     rows.append(("mean points of a box", _number(found.mean_points, 1), mean, "devkit #219"))
     for level, label in (("1", "0-40"), ("2", "40-60"), ("3", "60-80"), ("4", "80-100")):
         here = _number(100 * found.visibility[level], 0)
-        rows.append((f"visibility {label} % (% of boxes)", here, "-", "not known to us"))
+        published = 100 * VISIBILITY[level] / sum(VISIBILITY.values())
+        rows.append((f"visibility {label} % (% of boxes)", here, _number(published, 0), "trainval"))
     for name, speed in PAPER_SPEED.items():
         here = _number(found.speed.get(name), 1)
         rows.append((f"{name}, mean speed when moving (m/s)", here, str(speed), "paper"))

@@ -80,6 +80,7 @@ def test_one_rail_for_the_whole_module() -> None:
     parts = {"VDD_IN": 9.0, "VDD_CPU_GPU_CV": 3.0, "VDD_SOC": 2.0}
     found = summary([Sample(0.0, parts, None, None), Sample(0.1, {**parts, "VDD_IN": 11.0}, None, None)], "ina3221")
     assert found is not None and found["module_w"] == 10.0 and found["module_of"] == "VDD_IN"
+    assert found["course"]["at_s"] == [0.0, 0.1] and found["course"]["module_w"] == [9.0, 11.0]
 
 
 def test_no_rails_is_no_power(root: Path) -> None:
