@@ -1,0 +1,194 @@
+// CUDA C on a CPU, for tests: blocks one after the other, the threads of a block as coroutines that take turns where
+// they wait for each other. Not a GPU: no race between threads shows, and nothing is said about time.
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#define __global__ static
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static
+#define __align__(n) alignas(n)
+
+using std::max;
+using std::min;
+
+struct Size {
+    unsigned x, y, z;
+};
+static Size threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulated {
+constexpr size_t STACK = 1 << 16, SHARED = 48 << 10;
+alignas(64) static unsigned char shared[SHARED];
+
+enum State { READY, AT_BLOCK, AT_WARP, DONE };
+struct Thread {
+    ucontext_t context;
+    Size index;
+    State state;
+};
+static std::vector<Thread> threads;
+static std::vector<char> stacks;
+static ucontext_t scheduler;
+static int running;
+static void (*body)(void*);
+static void* body_arguments;
+static unsigned long long lanes[64][2][32];  // what the lanes of a warp hand to each other, in turns
+static int turn[64];
+
+static void fail(const char* why) {
+    std::fprintf(stderr, "emulation: %s\n", why);
+    std::abort();
+}
+
+static void start() {
+    body(body_arguments);
+    threads[running].state = DONE;
+    swapcontext(&threads[running].context, &scheduler);
+}
+
+static void wait(State state) {
+    int own = running;
+    threads[own].state = state;
+    swapcontext(&threads[own].context, &scheduler);
+    running = own;
+    threadIdx = threads[own].index;
+}
+
+// Everybody who waits goes on when all who live wait at the same place.
+static bool release(int first, int last, State state) {
+    int waiting = 0, done = 0;
+    for (int t = first; t < last; t++) {
+        waiting += threads[t].state == state;
+        done += threads[t].state == DONE;
+    }
+    if (!waiting || waiting + done < last - first) return false;
+    if (state == AT_WARP && done) fail("a warp waits for lanes that have returned");
+    if (state == AT_BLOCK && done) fail("a block waits for threads that have returned");
+    for (int t = first; t < last; t++) threads[t].state = READY;
+    return true;
+}
+
+static void run_block(bool barriers) {
+    int count = blockDim.x * blockDim.y * blockDim.z;
+    if (!barriers) {
+        for (int t = 0; t < count; t++) {
+            threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+            body(body_arguments);
+        }
+        return;
+    }
+    threads.resize(count);
+    stacks.resize(count * STACK);
+    for (int t = 0; t < count; t++) {
+        Thread& thread = threads[t];
+        thread.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+        thread.state = READY;
+        getcontext(&thread.context);
+        thread.context.uc_stack.ss_sp = stacks.data() + t * STACK;
+        thread.context.uc_stack.ss_size = STACK;
+        thread.context.uc_link = nullptr;
+        makecontext(&thread.context, start, 0);
+    }
+    for (int left = count; left;) {
+        bool moved = false;
+        for (int t = 0; t < count; t++) {
+            if (threads[t].state != READY) continue;
+            moved = true;
+            running = t;
+            threadIdx = threads[t].index;
+            swapcontext(&scheduler, &threads[t].context);
+            left -= threads[t].state == DONE;
+        }
+        for (int warp = 0; warp * 32 < count; warp++)
+            moved |= release(warp * 32, min(count, warp * 32 + 32), AT_WARP);
+        moved |= release(0, count, AT_BLOCK);
+        if (left && !moved) fail("threads wait for each other without end");
+    }
+}
+
+template <class T>
+static T* all_lanes(T value) {
+    int linear = running, warp = linear / 32;
+    int mine = turn[warp];
+    std::memcpy(&lanes[warp][mine][linear % 32], &value, sizeof(T));
+    wait(AT_WARP);
+    turn[warp] = 1 - mine;
+    return reinterpret_cast<T*>(lanes[warp][mine]);
+}
+
+template <class T>
+static T lane_of(T value, int source) {
+    all_lanes(value);
+    T found;
+    std::memcpy(&found, &lanes[running / 32][1 - turn[running / 32]][source], sizeof(T));
+    return found;
+}
+
+template <class... A, size_t... I>
+static void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
+    kernel(*reinterpret_cast<std::remove_reference_t<A>*>(arguments[I])...);
+}
+}  // namespace emulated
+
+#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulated::shared)
+
+static void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
+static void __syncwarp() { emulated::all_lanes(0); }
+template <class T>
+static T __shfl_sync(unsigned, T value, int source) {
+    return emulated::lane_of(value, source);
+}
+template <class T>
+static T __shfl_up_sync(unsigned, T value, int step) {
+    int lane = emulated::running % 32;
+    return emulated::lane_of(value, lane < step ? lane : lane - step);
+}
+static unsigned __ballot_sync(unsigned, bool own) {
+    emulated::all_lanes((unsigned)own);
+    int warp = emulated::running / 32;
+    unsigned found = 0;
+    for (int lane = 0; lane < 32; lane++) {
+        unsigned other;
+        std::memcpy(&other, &emulated::lanes[warp][1 - emulated::turn[warp]][lane], sizeof other);
+        found |= other << lane;
+    }
+    return found;
+}
+static int __popc(unsigned value) { return __builtin_popcount(value); }
+static int __ffs(unsigned value) { return __builtin_ffs(value); }
+static unsigned __float_as_uint(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+static float __uint_as_float(unsigned bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+template <class T>
+static T atomicAdd(T* place, T value) {
+    T before = *place;
+    *place += value;
+    return before;
+}
+template <class T>
+static T atomicOr(T* place, T value) {
+    T before = *place;
+    *place |= value;
+    return before;
+}
+template <class T>
+static T atomicMax(T* place, T value) {
+    T before = *place;
+    *place = max(before, value);
+    return before;
+}
