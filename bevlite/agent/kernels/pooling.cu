@@ -19,15 +19,17 @@ __device__ bool stepped(const double* pose, int axis, float depth_u, float depth
 }
 
 // The cell of every frustum point (cameras, depths, height, width), -1 outside, and how many points each has.
-// error: how many cells a coordinate may be off in float32; error_z: how many metres.
+// errors (cameras,): how many metres a coordinate may be off in float32.
 extern "C" __global__ void pooling_cells(const double* poses, const double* depths, int depth_count, int height,
                                          int width, int stride, double x_min, double y_min, double cell_m,
-                                         double reciprocal, int nx, int ny, double z_min, double z_max, float error,
-                                         float error_z, int points, int* cell, int* count) {
+                                         double reciprocal, int nx, int ny, double z_min, double z_max,
+                                         const float* errors, int points, int* cell, int* count) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= points) return;
     int column = i % width, row = i / width % height, depth_bin = i / (width * height) % depth_count;
-    const double* pose = poses + 12 * (i / (width * height * depth_count));
+    int camera = i / (width * height * depth_count);
+    const double* pose = poses + 12 * camera;
+    float error_z = errors[camera], error = error_z * (float)reciprocal;
     double depth = depths[depth_bin];
     double u = depth * ((column + 0.5) * stride - 0.5), v = depth * ((row + 0.5) * stride - 0.5);
     float near_z = moved_float(pose, 2, (float)u, (float)v, (float)depth);
