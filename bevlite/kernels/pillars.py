@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from bevlite.agent.kernels.plan import NO_BUFFER, Double
+from bevlite.agent.kernels.plan import NO_BUFFER
 from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
-from bevlite.runtime.pillars import NUMBERS, Coordinates, PillarGrid, _centres, group_pillars
+from bevlite.runtime.pillars import NUMBERS, Coordinates, PillarGrid, cell_centres, group_pillars
 from bevlite.runtime.sweeps import EGO_RADIUS_M, compensated
 
 COORDINATES: tuple[Coordinates, ...] = ("pillar", "absolute", "offsets", "offsets_3d")
@@ -100,22 +102,17 @@ def _reference(inputs: Arrays, grid: PillarGrid) -> dict[str, np.ndarray]:
     used, index = group_pillars(cloud, grid)
     pillars = np.zeros((1, len(used), grid.max_points, grid.max_pillars), np.float32)
     pillars[0, :, :, : used.shape[2]] = used
-    room = len(np.unique(group_pillars(cloud, _with_room(grid))[1])) - 1 if used.shape[2] == grid.max_pillars else 0
+    everything = replace(grid, max_pillars=grid.nx * grid.ny)
+    room = group_pillars(cloud, everything)[0].shape[2] if used.shape[2] == grid.max_pillars else 0
     not_finite = int((~np.isfinite(inputs["points"][: first[-1], :4]).all(axis=1)).sum())
     report = np.array([used.shape[2], max(0, room - grid.max_pillars), not_finite], np.int32)
     return {"pillars": pillars, "pillar_index": index[None], "pillar_report": report}
 
 
-def _with_room(grid: PillarGrid) -> PillarGrid:
-    from dataclasses import replace
-
-    return replace(grid, max_pillars=grid.nx * grid.ny)
-
-
 def _add_cut(plan: Builder, grid: PillarGrid) -> None:
     """Which cells are dropped when there are too many: those that stand last in a fixed order by distance."""
     cells = grid.nx * grid.ny
-    x, y = _centres(np.arange(cells), grid)
+    x, y = cell_centres(np.arange(cells), grid)
     order = np.argsort(x * x + y * y, kind="stable").astype(np.int32)
     rank = np.empty_like(order)
     rank[order] = np.arange(cells, dtype=np.int32)

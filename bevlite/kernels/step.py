@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
 from bevlite.agent.kernels.launching import Kernels, Loaded
-from bevlite.agent.kernels.plan import ALIGNMENT, ITEM_BYTES, Buffer, Launch, Plan
+from bevlite.agent.kernels.plan import ALIGNMENT, ITEM_BYTES, Buffer, Launch, Plan, Zero
 from bevlite.agent.python_api.cuda import Cuda, RunnerError
 
 Arrays = Mapping[str, np.ndarray]
@@ -51,8 +51,6 @@ def kernels_or_none(libcuda: Any = None, nvrtc: Any = None) -> Kernels | None:
         libcuda: CUDA's driver library; by default that of this machine.
         nvrtc: its compiler; likewise.
     """
-    import ctypes
-
     try:
         return Kernels(Cuda(ctypes.CDLL("libcuda.so.1") if libcuda is None else libcuda), nvrtc)
     except (OSError, RunnerError) as error:
@@ -110,8 +108,6 @@ class Builder:
 
     def zero(self, name: str) -> None:
         """Zeros over a buffer."""
-        from bevlite.agent.kernels.plan import Zero
-
         self._work.append(Zero(name, self._buffers[name].size))
 
     def launch(

@@ -24,7 +24,7 @@ from bevlite.runtime.rebatching import needed_slots
 Inputs = dict[str, np.ndarray]
 GRID = CellGrid(-25.6, -25.6, 0.8, 64, 64, -5.0, 3.0)
 IMAGE = (64, 176)
-FRUSTUM = Frustum(tuple(np.arange(1.0, 30.0, 1.0)), 8, 22, 8)
+FRUSTUM = Frustum(tuple(np.arange(1.0, 30.0, 1.5)), 4, 11, 16)
 PILLARS = PillarGrid(-10.0, -6.0, 0.5, 40, 24, -2.0, 3.0, 1000, 4, "pillar")
 SIX = ((0,), (1, 2), (3, 4), (5,), (6, 7), (8, 9))
 DECODING = BoxDecoding(-51.2, -51.2, 0.8, SIX, 100)
