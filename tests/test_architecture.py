@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "config", "tensorrt", "grid", "locks", "registry", "rtx",
-    "agent", "runtime", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop", "latency",
+    "agent", "runtime", "kernels", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop", "latency",
     "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
     "simulation", "testing", "api", "cli",
 )  # fmt: skip

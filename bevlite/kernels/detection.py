@@ -62,20 +62,20 @@ def decoding_step(decoding: BoxDecoding, ny: int, nx: int, heatmap: str = "score
     made = _outputs(plan, limit)
     plan.zero("count")
     plan.launch(
-        "boxes.boxes_collect", (blocks_of(cells, CELLS_A_BLOCK), classes), (THREADS,),
+        "peaks.boxes_collect", (blocks_of(cells, CELLS_A_BLOCK), classes), (THREADS,),
         (heatmap, "channel_group", "channel_place", "group_start", cells, cut_of(decoding.score_threshold), "count",
          "candidates"),
         read=logits, written=counters + 8 * groups * limit,
     )  # fmt: skip
     plan.launch(
-        "boxes.boxes_group", (groups,), (threads,),
+        "peaks.boxes_group", (groups,), (threads,),
         ("candidates", "count", "group_start", "channel_start", "channel_of", "radius2", boxes, nx, cells,
          Double(decoding.x_min), Double(decoding.y_min), Double(decoding.cell_m), limit, "kept", "keys", "group_boxes",
          "kinds"),
         read=(8 + 4 * BOX_CHANNELS) * groups * limit, written=sorted_bytes, shared=threads * (8 + 16 + 4),
     )  # fmt: skip
     plan.launch(
-        "boxes.boxes_merge", (blocks_of(max(groups * threads, limit)),), (THREADS,),
+        "peaks.boxes_merge", (blocks_of(max(groups * threads, limit)),), (THREADS,),
         ("kept", "keys", "group_boxes", "kinds", groups, threads, limit, "detections", "scores", "classes", "found"),
         read=sorted_bytes, written=made,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bevlite.config import Config
 from bevlite.data.frame import Frame, Reader
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Step
 from bevlite.models.auxiliary import AuxiliaryLoss
 
 Source = Literal["images", "features", "prepared", "calibration", "points", "ego motion", "state"]
@@ -64,6 +65,10 @@ class Host(Reader):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The inputs that are no state, by name (raises ValueError when a calibration cannot be held)."""
         return {s.name: sample[s.name][None].astype(s.dtype) for s in self.inputs if s.source != "state"}
+
+    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
+        """The same as kernels on a board, from raw `points` of `sweeps` or a calibration; None where there are none."""
+        return None
 
 
 @dataclass(frozen=True)

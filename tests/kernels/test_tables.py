@@ -64,11 +64,7 @@ def test_where_float32_does_not_tell_double_does(seed: int | None) -> None:
     case = pooling_step(FRUSTUM, GRID, 6, 8, room)
     given = pose_inputs(pose, GRID, FRUSTUM)
     found, expected = emulate(case.plan, given), case.reference(given)
-    if seed is None:  # a point on a border falls on the side that the last bit says, and BLAS sums otherwise
-        off = (found["depth_index"] > 0).sum() - (expected["depth_index"] > 0).sum()
-        assert abs(off) <= 2
-    else:
-        hold(found, expected, 0)
+    hold(found, expected, 0)
 
 
 @needs_compiler

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import glob
+import os
+import sys
 from typing import Any
 
 from bevlite.agent.kernels import sources
@@ -17,13 +20,21 @@ _PLACES = ("/usr/local/cuda/lib64/libnvrtc.so", "/usr/local/cuda*/targets/*/lib/
 
 
 def library() -> Any:
-    """NVRTC of this machine (raises RunnerError where there is none)."""
+    """NVRTC of this machine: the system's, else one that pip installed (raises RunnerError where there is none)."""
     found = ctypes.util.find_library("nvrtc")
     for name in [*([found] if found else []), *_NAMES, *paths.find(*_PLACES)]:
         try:
             return ctypes.CDLL(name)
         except OSError:
             continue
+    for folder in sys.path:
+        for path in sorted(glob.glob(os.path.join(folder, "nvidia", "*", "lib", "libnvrtc.so.*"))):
+            try:  # the loader does not look for its second half there
+                for half in glob.glob(os.path.join(os.path.dirname(path), "libnvrtc-builtins.so.*")):
+                    ctypes.CDLL(half, mode=ctypes.RTLD_GLOBAL)
+                return ctypes.CDLL(path)
+            except OSError:
+                continue
     raise RunnerError(f"NVRTC: none of {', '.join(_NAMES)} can be loaded (sudo apt install nvidia-cuda)")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Dict, Mapping, NamedTuple, Sequence, Tuple, Union
 
 ITEM_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8, "uint64": 8}
+NARROW_BLOCKS = 16
+"""Multiprocessors of an AGX Orin."""
 ALIGNMENT = 256
 """Buffers begin at multiples of it, in bytes."""
 
@@ -81,6 +83,11 @@ class Plan(NamedTuple):
         return sum(item.written + (item.read if isinstance(item, Launch) else 0) for item in self.work)
 
     @property
+    def narrow(self) -> int:
+        """Kernels of so few blocks that most of a GPU has nothing to do: how long they take, bytes do not tell."""
+        return sum(_blocks(item) < NARROW_BLOCKS for item in self.work if isinstance(item, Launch))
+
+    @property
     def sources(self) -> Sequence[str]:
         """The files that it needs, each once."""
         return list(dict.fromkeys(item.source for item in self.work if isinstance(item, Launch)))
@@ -92,3 +99,7 @@ class Plan(NamedTuple):
             found[name] = end
             end += -(-max(1, buffer.size) // ALIGNMENT) * ALIGNMENT
         return found, end
+
+
+def _blocks(launch: Launch) -> int:
+    return launch.grid[0] * launch.grid[1] * launch.grid[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 HEADERS = ("common.cuh", "ordered.cuh", "project.cuh", "scan.cuh")
 """What the kernels include."""
-KERNELS = ("boxes", "camera_slots", "classes", "lookup", "pillars", "pooling", "queries", "resize")
+KERNELS = ("camera_slots", "classes", "lookup", "peaks", "pillars", "pooling", "queries", "resize")
 """One file a step, without `.cu`."""
 
 

@@ -12,6 +12,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from bevlite.data.frame import Frame
+from bevlite.kernels.pooling import pooling_step
+from bevlite.kernels.step import Step
 from bevlite.models.contracts import Host, TensorSpec
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.runtime.columns import GROUP, column_levels, column_tables
@@ -84,6 +86,10 @@ class PoolingTables(Host):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
+    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
+        """The tables of the tree."""
+        return pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities)
+
 
 class ColumnTables(PoolingTables):
     """Calibration to the tables of pooling by image columns. Capacity: groups of slots, then rows of each level."""
@@ -127,6 +133,10 @@ class ColumnTables(PoolingTables):
         """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
+
+    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
+        """None: these tables have no kernels yet, and are made in numpy when the calibration changes."""
+        return None
 
 
 def border_to_border(frustum: Frustum, image_size: tuple[int, int]) -> np.ndarray:

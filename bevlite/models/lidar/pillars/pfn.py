@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from bevlite.data.frame import Frame, Ragged
 from bevlite.grid import BEVGrid
+from bevlite.kernels.pillars import pillar_step
+from bevlite.kernels.step import Step
 from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, TensorSpec
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
@@ -102,6 +104,10 @@ class Pillars(Host):
         assert frame.points is not None
         pillars, index = group_pillars(frame.points, self.grid)
         return {"pillars": pillars, "pillar_index": index}
+
+    def board_step(self, points: int = 0, sweeps: int = 0) -> Step:
+        """Room for so many raw points of so many sweeps."""
+        return pillar_step(self.grid, sweeps, points)
 
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Filled up with empty pillars."""
