@@ -8,7 +8,7 @@ from bevlite.agent.kernels.plan import Plan
 from bevlite.kernels.images import image_step
 from bevlite.kernels.step import Step
 from bevlite.latency.device import DeviceConfig
-from bevlite.latency.pipeline import PipelineStep, of_kernels
+from bevlite.latency.pipeline import AFTER, PipelineStep, of_kernels
 from bevlite.models.streams import build_view_transform
 from bevlite.variant import Variant
 
@@ -52,7 +52,7 @@ def kernel_steps(variant: Variant, source: tuple[int, int] = NUSCENES_IMAGE, for
         pillars = host.board_step(POINTS_A_SWEEP * variant.lidar.sweeps, variant.lidar.sweeps)
         _add(steps, "pillarisation", pillars, "its pillar encoder has no kernels")
     for task in variant.heads.tasks(variant.bev):
-        name = task.steps[0] if task.steps else task.name
+        name = AFTER[task.steps[0]]().name if task.steps else task.name
         _add(steps, name, task.board_step(), "its form of head has no kernels")
     return steps
 

@@ -33,7 +33,7 @@ def test_tables_are_made_every_frame_where_the_car_s_motion_is_corrected() -> No
 
 def test_queries_and_what_has_no_kernels() -> None:
     steps = kernel_steps(variant("bevfusion-swint"))
-    assert "query_decoding" in steps.frame and "map_segmentation" in steps.frame
+    assert steps.frame["decoding"].sources == ["queries"] and "map_segmentation" in steps.frame
     assert steps.missing == {"tables": "depth_lss has tables without kernels"}
     assert kernel_steps(variant("horizon-bevfusion-henet")).calibration["tables"].sources == ["camera_slots"]
 

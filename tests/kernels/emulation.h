@@ -42,6 +42,7 @@ static void (*body)(void*);
 static void* body_arguments;
 static unsigned long long lanes[64][2][32];  // what the lanes of a warp hand to each other, in turns
 static int turn[64];
+static bool backwards;  // threads take turns from the last to the first: what needs a barrier and has none shows
 
 static void fail(const char* why) {
     std::fprintf(stderr, "emulation: %s\n", why);
@@ -99,7 +100,8 @@ static void run_block(bool barriers) {
     }
     for (int left = count; left;) {
         bool moved = false;
-        for (int t = 0; t < count; t++) {
+        for (int n = 0; n < count; n++) {
+            int t = backwards ? count - 1 - n : n;
             if (threads[t].state != READY) continue;
             moved = true;
             running = t;

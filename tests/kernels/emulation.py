@@ -1,7 +1,7 @@
 """Runs plans on a CPU: the very text of the kernels, compiled by g++ behind a header that plays CUDA.
 
-What it shows is that the arithmetic and the order of results are right. It is no GPU: races between threads and speed do
-not show. `shuffled` runs the blocks and threads that need no barrier in another order, which must change nothing.
+What it shows is that the arithmetic and the order of results are right, whichever order blocks and threads come in. It is
+no GPU: most races between threads do not show, and nothing is said about time.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ extern "C" int emulate(const char* name, const unsigned* sizes, void** arguments
         if (std::strcmp(entry.name, name)) continue;
         emulated::body = (void (*)(void*))entry.run;
         emulated::body_arguments = arguments;
+        emulated::backwards = seed;
         unsigned count = sizes[0] * sizes[1] * sizes[2];
         std::vector<unsigned> order(count);
         for (unsigned b = 0; b < count; b++) order[b] = b;
@@ -92,7 +93,8 @@ def library() -> ctypes.CDLL:
 
 
 def emulate(plan: Plan, inputs: dict[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
-    """The outputs of a plan. Scratch memory begins as noise; `seed` shuffles the order of blocks."""
+    """The outputs of a plan. Scratch memory begins as noise; With a `seed` blocks run in another order, and
+    the threads of a block from the last to the first."""
     arrays = {}
     for name, buffer in plan.buffers.items():
         noise = np.random.default_rng(7).integers(0, 256, buffer.size, dtype=np.uint8)
