@@ -1,7 +1,7 @@
 """What `board_kernels.py` holds the kernels against: the same work in torch's own operators, on the same inputs.
 
-Written as one would write it in torch, with nothing that waits for the host where that can be helped. Results need not be
-equal to the last bit, but the work is whole: what the kernels give, these give too.
+Written as one would write it in torch, with nothing that waits for the host where that can be helped. Results need not
+be equal to the last bit, but the work is whole: what the kernels give, these give too.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ MOST_BOXES = 1024
 CELLS_A_BLOCK = 4 * THREADS
 
 
-def decoding_step(decoding: BoxDecoding, ny: int, nx: int, heatmap: str = "scores_in", boxes: str = "values_in") -> Step:
+def decoding_step(
+    decoding: BoxDecoding, ny: int, nx: int, heatmap: str = "scores_in", boxes: str = "values_in"
+) -> Step:
     """Peaks, boxes, circle NMS: the boxes of `bevlite.runtime.decoding.decode_boxes`.
 
     Inputs: logits (1, classes, ny, nx) and box values (1, 10 groups, ny, nx) float32, by the names given. Outputs:

@@ -28,9 +28,7 @@ def pose_inputs(pixel_to_bev: np.ndarray, grid: CellGrid, frustum: Frustum) -> d
     return {"poses": poses, "errors": (FLOAT_ERROR * size).astype(np.float32)}
 
 
-def pooling_step(
-    frustum: Frustum, grid: CellGrid, cameras: int, chunk: int, capacities: Sequence[int]
-) -> Step:
+def pooling_step(frustum: Frustum, grid: CellGrid, cameras: int, chunk: int, capacities: Sequence[int]) -> Step:
     """The tables of the tree, to the last entry those of `bevlite.runtime.pooling`.
 
     Inputs: `pose_inputs`. Outputs: `depth_index` and `feature_index`
@@ -121,11 +119,12 @@ def pooling_step(
 
 
 def level_places(capacities: Sequence[int], chunk: int) -> tuple[list[int], int]:
-    """Where the table of each level begins in `levels_index`, in entries (0 for the first, which is a table of its own),
-    and how long that is: each begins where a tensor of an engine may."""
+    """Where the table of each level begins in `levels_index`, in entries, and how long that is.
+
+    Each begins where a tensor of an engine may. Of the first level 0: it is a table of its own.
+    """
     starts, end = [0], 0
     for rows in capacities[1:]:
         starts.append(end)
         end += padded(rows * chunk, "int32")
     return starts, max(1, end)
-

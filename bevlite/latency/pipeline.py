@@ -95,7 +95,8 @@ def of_kernels(
 
     source = (
         f"kernels of our own, not yet run on a board: {launches} launches of {launch_us:g} us, {narrow} of few blocks, "
-        f"{traffic_bytes / 1e6:.1f} MB at {LIKELY.share:.0%} of {gb_per_s:g} GB/s ({BEST.share:.0%} to {WORST.share:.0%})"
+        f"{traffic_bytes / 1e6:.1f} MB at {LIKELY.share:.0%} of {gb_per_s:g} GB/s "
+        f"({BEST.share:.0%} to {WORST.share:.0%})"
     )
     return PipelineStep(name, took_ms(LIKELY), took_ms(BEST), took_ms(WORST), source, published=False)
 

@@ -1,7 +1,7 @@
 """Runs plans on a CPU: the very text of the kernels, compiled by g++ behind a header that plays CUDA.
 
-What it shows is that the arithmetic and the order of results are right, whichever order blocks and threads come in. It is
-no GPU: most races between threads do not show, and nothing is said about time.
+What it shows is that the arithmetic and the order of results are right, whichever order blocks and threads come in. It
+is no GPU: most races between threads do not show, and nothing is said about time.
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ def test_without_a_gpu_numpy_does_it_and_that_is_said(caplog: pytest.LogCaptureF
 def test_inputs_that_do_not_fit_are_one_line() -> None:
     step, inputs = CASES["pillars, pillar"].step, CASES["pillars, pillar"].inputs
     more = np.zeros((4001, 5), np.float32)
-    with pytest.raises(ValueError, match=r"pillarisation: points: found float32 \(4001, 5\); accepted: float32 \(4000, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"pillarisation: points: found float32 \(4001, 5\); accepted: float32 \(4000, 5\)"
+    ):
         run(step, {**inputs, "points": more}, None)
     with pytest.raises(ValueError, match=r"pillarisation: lags: missing; accepted: float32 \(3,\)"):
         run(step, {name: array for name, array in inputs.items() if name != "lags"}, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Mapping
 
 from bevlite.agent.kernels import nvrtc
 from bevlite.agent.kernels.plan import Double, Launch, Plan, Value
@@ -18,8 +18,8 @@ class Kernels:
         self.cuda = cuda
         self._compiler = nvrtc.library() if compiler is None else compiler
         self._architecture = cuda.architecture()
-        self._modules: Dict[str, int] = {}
-        self._functions: Dict[Tuple[str, str], int] = {}
+        self._modules: dict[str, int] = {}
+        self._functions: dict[tuple[str, str], int] = {}
 
     def function(self, source: str, name: str) -> int:
         """Handle of a function of a file."""
@@ -77,7 +77,7 @@ class Loaded:
 class Packed:
     """Arguments as a launch takes them: `pointers` to values that live as long as this does."""
 
-    def __init__(self, arguments: Tuple[Value, ...], addresses: Mapping[str, int]) -> None:
+    def __init__(self, arguments: tuple[Value, ...], addresses: Mapping[str, int]) -> None:
         self._values = [_packed(value, addresses) for value in arguments]
         self.pointers = (ctypes.c_void_p * len(self._values))(*(ctypes.addressof(value) for value in self._values))
 

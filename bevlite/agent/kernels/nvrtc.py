@@ -61,7 +61,9 @@ def compiled(nvrtc: Any, name: str, architecture: int) -> bytes:
         raise RunnerError(f"NVRTC: {name}.cu: nvrtcCreateProgram gave {made}")
     try:
         options = [f"--gpu-architecture=sm_{architecture}".encode(), *(option.encode() for option in OPTIONS)]
-        code = nvrtc.nvrtcCompileProgram(program, ctypes.c_int(len(options)), (ctypes.c_char_p * len(options))(*options))
+        code = nvrtc.nvrtcCompileProgram(
+            program, ctypes.c_int(len(options)), (ctypes.c_char_p * len(options))(*options)
+        )
         if code != 0:
             raise RunnerError(f"NVRTC: {name}.cu for sm_{architecture}: {_complaint(nvrtc, program) or f'gave {code}'}")
         return _content(nvrtc, program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")

@@ -6,7 +6,7 @@ launch, whatever caches do. That is what its time is held against.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Mapping, NamedTuple, Sequence, Union
 
 ITEM_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8, "uint64": 8}
 NARROW_BLOCKS = 16
@@ -29,7 +29,7 @@ class Buffer(NamedTuple):
     """An array on the GPU: type, shape, and its role: input, constant, scratch or output."""
 
     dtype: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     role: str
 
     @property
@@ -49,9 +49,9 @@ class Launch(NamedTuple):
 
     source: str
     function: str
-    grid: Tuple[int, int, int]
-    block: Tuple[int, int, int]
-    arguments: Tuple[Value, ...]
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    arguments: tuple[Value, ...]
     read: int
     written: int
     shared: int = 0
@@ -70,7 +70,7 @@ class Plan(NamedTuple):
     name: str
     buffers: Mapping[str, Buffer]
     constants: Mapping[str, bytes]
-    work: Sequence[Union[Launch, Zero]]
+    work: Sequence[Launch | Zero]
 
     @property
     def launches(self) -> int:
@@ -92,7 +92,7 @@ class Plan(NamedTuple):
         """The files that it needs, each once."""
         return list(dict.fromkeys(item.source for item in self.work if isinstance(item, Launch)))
 
-    def places(self) -> Tuple[Dict[str, int], int]:
+    def places(self) -> tuple[dict[str, int], int]:
         """Where each buffer begins in one arena, in bytes, and how large that is."""
         found, end = {}, 0
         for name, buffer in self.buffers.items():

@@ -34,10 +34,12 @@ def test_a_complaint_is_one_line_with_its_place(compiler: Any, monkeypatch: pyte
     right = sources.text
     broken = 'extern "C" __global__ void f(int* a) {\n    a[0] = nothing;\n}\n'
     monkeypatch.setattr(sources, "text", lambda name: broken if name == "queries.cu" else right(name))
-    with pytest.raises(RunnerError, match=r'^NVRTC: queries.cu for sm_87: queries.cu\(2\): error: .*"nothing".*$') as told:
+    with pytest.raises(
+        RunnerError, match=r'^NVRTC: queries.cu for sm_87: queries.cu\(2\): error: .*"nothing".*$'
+    ) as told:
         nvrtc.compiled(compiler, "queries", 87)
     assert "\n" not in str(told.value)
-    with pytest.raises(RunnerError, match="sm_1: .*invalid"):
+    with pytest.raises(RunnerError, match=r"sm_1: .*invalid"):
         nvrtc.compiled(compiler, "classes", 1)
 
 
