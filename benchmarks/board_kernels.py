@@ -235,8 +235,10 @@ def measure(out: Path | None) -> int:
                         kept.append(took)
             (own, spread), (other, _) = ((median(t), quantiles(t, n=4)[2] - quantiles(t, n=4)[0]) for t in times)
             plan, floor = work.step.plan, work.step.plan.traffic / bandwidth
-            row = (f"| {work.name} | {agreed} | {plan.launches} | {plan.traffic / 1e6:.1f} | {floor:.1f} | "
-                   f"{own:.1f} ± {spread / 2:.1f} | {own / floor:.1f} | {other:.1f} ({rival.how}) | {other / own:.1f} |")  # fmt: skip
+            row = (
+                f"| {work.name} | {agreed} | {plan.launches} | {plan.traffic / 1e6:.1f} | {floor:.1f} | "
+                f"{own:.1f} ± {spread / 2:.1f} | {own / floor:.1f} | {other:.1f} ({rival.how}) | {other / own:.1f} |"
+            )
         except Exception as error:  # the others are worth timing all the same
             failed += 1
             first = (str(error).strip().splitlines() or [""])[0][:160]

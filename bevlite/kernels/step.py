@@ -123,12 +123,17 @@ class Builder:
     ) -> None:
         """A kernel `file.function`; `grid` and `block` may leave out what is 1."""
         source, function = kernel.split(".")
-        blocks, threads = (tuple([*sizes, 1, 1][:3]) for sizes in (grid, block))
-        self._work.append(Launch(source, function, blocks, threads, arguments, int(read), int(written), shared))
+        sizes = _three(grid), _three(block)
+        self._work.append(Launch(source, function, *sizes, arguments, int(read), int(written), shared))
 
     def plan(self) -> Plan:
         """The plan."""
         return Plan(self.name, self._buffers, self._constants, tuple(self._work))
+
+
+def _three(sizes: tuple[int, ...]) -> tuple[int, int, int]:
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z
 
 
 def blocks_of(items: int, threads: int = THREADS) -> int:

@@ -85,7 +85,7 @@ def taps(source: int, resized: int, places: np.ndarray) -> tuple[np.ndarray, np.
 def resized_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Camera images (N, H, W, 3) uint8 RGB to the network's (N, 3, height, width) uint8; `size` is (height, width)."""
     height, width = size
-    resized, (left, top) = covering(images.shape[1:3], size)
+    resized, (left, top) = covering((images.shape[1], images.shape[2]), size)
     column, column_weight = taps(images.shape[2], resized[0], left + np.arange(width))
     row, row_weight = taps(images.shape[1], resized[1], top + np.arange(height))
     low, high = int(row.min()), int(row.max()) + 1
