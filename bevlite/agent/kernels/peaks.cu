@@ -97,7 +97,6 @@ extern "C" __global__ void boxes_group(const u64* candidates, const int* count, 
             __syncthreads();
             if ((a > b) == (up == (t < other))) own[t] = b;
         }
-    __syncthreads();
     unsigned index = (unsigned)own[t];
     int cell = index % cells;
     float raw[VALUES];
@@ -131,8 +130,7 @@ extern "C" __global__ void boxes_group(const u64* candidates, const int* count, 
             for (unsigned rest = better; rest && stays; rest &= rest - 1)
                 stays = !centres.suppress(base + __ffs(rest) - 1, t);
         unsigned after = __ballot_sync(ALL_LANES, stays);
-        __syncthreads();
-        if (lane == 0) alive[warp] = after;
+        if (lane == 0 && warp > base / 32) alive[warp] = after;  // read by its own warp alone until the barrier
         __syncthreads();
     }
     bool stays = t < used && (alive[warp] >> lane & 1);
