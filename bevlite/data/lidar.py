@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.errors import DataError
+from bevlite.runtime.depth import CLOSEST_M
 from bevlite.runtime.sweeps import EGO_RADIUS_M
 
-CLOSEST_M = 0.5
-"""Closer than this to a camera's plane a point gives no depth."""
 
 
 def read_points(path: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from bevlite.kernels.step import Step
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import AFTER, PipelineStep, of_kernels
 from bevlite.models.streams import build_view_transform
-from bevlite.variant import Variant
+from bevlite.variant import CameraStream, Variant
 
 NUSCENES_IMAGE = (900, 1600)
 """Height and width in px of the cameras' images."""
@@ -46,31 +46,29 @@ def kernel_steps(variant: Variant, source: tuple[int, int] = NUSCENES_IMAGE, for
         size = (images.height, images.width)
         taken = image_step(source, size, images.cameras, "nv12" if form == "nv12" else "rgb")
         steps.frame["image_preprocessing"] = taken.plan
-        _add_tables(steps, variant)
+        _add_tables(steps, variant.camera, variant)
     if variant.lidar is not None:
         host = variant.lidar.pillars.build(variant.bev).host
-        pillars = host.board_step(POINTS_A_SWEEP * variant.lidar.sweeps, variant.lidar.sweeps)
-        _add(steps, "pillarisation", pillars, "its pillar encoder has no kernels")
+        found = host.board_steps(POINTS_A_SWEEP * variant.lidar.sweeps, variant.lidar.sweeps)
+        _add(steps, "pillarisation", next(iter(found), None), "its pillar encoder has no kernels")
     for task in variant.heads.tasks(variant.bev):
         name = AFTER[task.steps[0]]().name if task.steps else task.name
         _add(steps, name, task.board_step(), "its form of head has no kernels")
     return steps
 
 
-def _add_tables(steps: KernelSteps, variant: Variant) -> None:
-    """Tables of the view transform: of every frame where it corrects the car's motion."""
-    camera = variant.camera
-    assert camera is not None
-    neck = camera.neck
-    transform = build_view_transform(camera.view_transform, neck.channels, neck.out_stride, camera.images, variant.bev)
-    specs = [spec for spec in transform.host.inputs if spec.source not in ("state", "ego motion")]
-    if not specs:
-        return
-    step = transform.host.board_step()
-    if step is None or any(spec.source == "points" for spec in specs):
-        steps.missing["tables"] = f"{camera.view_transform.type} has tables without kernels"
-    if step is not None:
-        (steps.frame if camera.view_transform.ego_motion else steps.calibration)["tables"] = step.plan
+def _add_tables(steps: KernelSteps, camera: CameraStream, variant: Variant) -> None:
+    """What the view transform takes: its tables of every frame where it corrects the car's motion."""
+    config, neck = camera.view_transform, camera.neck
+    host = build_view_transform(config, neck.channels, neck.out_stride, camera.images, variant.bev).host
+    sweeps = variant.lidar.sweeps if variant.lidar is not None else 1
+    sources = {spec.source for spec in host.inputs}
+    for step in host.board_steps(POINTS_A_SWEEP * sweeps, sweeps):
+        of_points = "points" in step.plan.buffers
+        sources.discard("points" if of_points else "calibration")
+        (steps.frame if of_points or config.ego_motion else steps.calibration)[step.plan.name] = step.plan
+    for source in sorted(sources & {"points", "calibration"}):
+        steps.missing[f"view transform, {source}"] = f"{config.type} has no kernels for it"
 
 
 def _add(steps: KernelSteps, name: str, step: Step | None, why: str) -> None:

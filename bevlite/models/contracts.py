@@ -66,9 +66,12 @@ class Host(Reader):
         """The inputs that are no state, by name (raises ValueError when a calibration cannot be held)."""
         return {s.name: sample[s.name][None].astype(s.dtype) for s in self.inputs if s.source != "state"}
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
-        """The same as kernels on a board, from raw `points` of `sweeps` or a calibration; None where there are none."""
-        return None
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+        """The same as kernels on a board: from a calibration, and from raw points, of which there is room for so many.
+
+        What has no kernels is left out: `sample` and `deployed` make it.
+        """
+        return ()
 
 
 @dataclass(frozen=True)

@@ -18,24 +18,26 @@ def test_the_steps_of_a_network_have_the_names_of_the_published_ones() -> None:
     steps = kernel_steps(variant("reference-r50"))
     published = [step.name for step in steps_of(variant("reference-r50"))]
     assert set(published) <= set(steps.frame) and steps.missing == {}
-    assert set(steps.frame) - set(published) == {"occupancy"} and list(steps.calibration) == ["tables"]
+    assert set(steps.frame) - set(published) == {"occupancy"} and list(steps.calibration) == ["pooling_tables"]
     grid = variant("reference-r50").bev
     assert steps.frame["decoding"].buffers["found"].shape == (1,)
-    assert steps.calibration["tables"].buffers["cell_index"].shape == (grid.nx * grid.ny,)
+    assert steps.calibration["pooling_tables"].buffers["cell_index"].shape == (grid.nx * grid.ny,)
 
 
 def test_tables_are_made_every_frame_where_the_car_s_motion_is_corrected() -> None:
     moved = variant("reference-r50").model_dump()
     moved["camera"]["view_transform"]["ego_motion"] = True
     steps = kernel_steps(Variant.model_validate(moved))
-    assert "tables" in steps.frame and steps.calibration == {}
+    assert "pooling_tables" in steps.frame and steps.calibration == {}
 
 
 def test_queries_and_what_has_no_kernels() -> None:
     steps = kernel_steps(variant("bevfusion-swint"))
     assert steps.frame["decoding"].sources == ["queries"] and "map_segmentation" in steps.frame
-    assert steps.missing == {"tables": "depth_lss has tables without kernels"}
-    assert kernel_steps(variant("horizon-bevfusion-henet")).calibration["tables"].sources == ["camera_slots"]
+    assert steps.frame["depth_images"].sources == ["depth"]
+    assert kernel_steps(variant("horizon-bevfusion-henet")).calibration["camera_slots"].sources == ["camera_slots"]
+    missing = kernel_steps(variant("flashocc-m0")).missing
+    assert missing == {"view transform, calibration": "lss has no kernels for it"}
 
 
 def test_a_prediction_is_launches_and_bytes_and_no_default() -> None:

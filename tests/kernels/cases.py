@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bevlite.kernels.classes import best_class_step, map_step, voxel_step
+from bevlite.kernels.depth import depth_step
 from bevlite.kernels.detection import decoding_step, query_step
 from bevlite.kernels.geometry import camera_inputs, lookup_step, slots_step
 from bevlite.kernels.images import image_step
@@ -102,6 +103,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     grid = dataclasses.replace(PILLARS, max_pillars=100)
     yield "pillars, too many", Case(pillar_step(grid, 3, 4000), sweeps(3, 1000))
     yield "pooling", pooling_case(0, 8)
+    seen = np.linalg.inv(rig(2))[:, :3].astype(np.float32)
+    yield "depth", Case(depth_step(6, IMAGE, 3, 4000), {**sweeps(3, 1000), "bev_to_pixel": seen})
     pose, heights = rig(1), (-1.5, 0.5, 2.0)
     calibration = {**camera_inputs(pose, GRID, heights), "pixel_to_bev": pose}
     yield "lookup", Case(lookup_step(GRID, heights, FRUSTUM, 6), calibration)

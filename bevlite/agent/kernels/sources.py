@@ -6,9 +6,9 @@ import importlib.util
 import os
 from typing import Any
 
-HEADERS = ("common.cuh", "ordered.cuh", "project.cuh", "scan.cuh")
+HEADERS = ("common.cuh", "ordered.cuh", "project.cuh", "scan.cuh", "sweeps.cuh")
 """What the kernels include."""
-KERNELS = ("camera_slots", "classes", "lookup", "peaks", "pillars", "pooling", "queries", "resize")
+KERNELS = ("camera_slots", "classes", "depth", "lookup", "peaks", "pillars", "pooling", "queries", "resize")
 """One file a step, without `.cu`."""
 
 

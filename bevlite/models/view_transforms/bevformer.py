@@ -144,12 +144,12 @@ class QueryTables(Host):
         """The same."""
         return {**{name: sample[name] for name in TABLES}, **self._motion.deployed(sample)}
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
         """The tables of queries and cameras."""
         if self._cameras > MOST_CAMERAS:
-            return None
+            return ()
         overlap = self._config.cameras_per_query
-        return slots_step(self._grid, self._heights_m, self._image_size, self._cameras, self.slots, overlap)
+        return (slots_step(self._grid, self._heights_m, self._image_size, self._cameras, self.slots, overlap),)
 
 
 class BEVFormer(ViewTransform):

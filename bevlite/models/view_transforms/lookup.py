@@ -67,9 +67,9 @@ class LookupTables(Host):
         """The same."""
         return {TABLE: sample[TABLE]}
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step:
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
         """The table."""
-        return lookup_step(self._grid, self._heights_m, self._frustum, self._cameras)
+        return (lookup_step(self._grid, self._heights_m, self._frustum, self._cameras),)
 
 
 class Lookup(ViewTransform):

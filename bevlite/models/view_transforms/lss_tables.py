@@ -86,9 +86,9 @@ class PoolingTables(Host):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
         """The tables of the tree."""
-        return pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities)
+        return (pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
 
 
 class ColumnTables(PoolingTables):
@@ -134,9 +134,9 @@ class ColumnTables(PoolingTables):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
-        """None: these tables have no kernels yet, and are made in numpy when the calibration changes."""
-        return None
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+        """None yet: made in numpy when the calibration changes."""
+        return ()
 
 
 def border_to_border(frustum: Frustum, image_size: tuple[int, int]) -> np.ndarray:

@@ -44,9 +44,9 @@ class MotionHost(Host):
         """Both (raises ValueError, as the inner host)."""
         return {**self.inner.deployed(sample), **self.motion.deployed(sample)}
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step | None:
-        """Of the inner host: the motion is a small matrix."""
-        return self.inner.board_step(points, sweeps)
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+        """Those of the inner host: the motion is a small matrix."""
+        return self.inner.board_steps(points, sweeps)
 
 
 class Aligned(ViewTransform):

@@ -105,9 +105,9 @@ class Pillars(Host):
         pillars, index = group_pillars(frame.points, self.grid)
         return {"pillars": pillars, "pillar_index": index}
 
-    def board_step(self, points: int = 0, sweeps: int = 0) -> Step:
-        """Room for so many raw points of so many sweeps."""
-        return pillar_step(self.grid, sweeps, points)
+    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+        """Pillars from raw points."""
+        return (pillar_step(self.grid, sweeps, points),)
 
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Filled up with empty pillars."""
