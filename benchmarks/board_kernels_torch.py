@@ -134,6 +134,28 @@ def pooling(frustum: Frustum, grid: CellGrid, chunk: int, capacities: list[int])
     return run
 
 
+def depth(cameras: int, size: tuple[int, int]) -> Road:
+    """All points in all cameras, the nearest by `scatter_reduce`."""
+    height, width = size
+
+    def run(t: Tensors) -> Tensor:
+        raw, first = t["points"], t["first"]
+        numbers = torch.arange(len(raw), device=raw.device)
+        sweep = torch.searchsorted(first[1:-1].long(), numbers, right=True)
+        pose = t["poses"][sweep]
+        place = (pose[:, :, :3] @ raw[:, :3, None]).squeeze(-1) + pose[:, :, 3]
+        u, v, far = (t["bev_to_pixel"][:, :, :3] @ place.T + t["bev_to_pixel"][:, :, 3:]).unbind(1)
+        column, row = (u / far + 0.5).floor(), (v / far + 0.5).floor()
+        there = (far > 0.5) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        there &= ~(raw[:, :2].abs() < 1).all(1) & (numbers < first[-1])
+        pixel = torch.where(there, row * width + column, 0).long()
+        images = torch.full((cameras, height * width), torch.inf, device=raw.device)
+        images.scatter_reduce_(1, pixel, torch.where(there, far, torch.inf), "amin")
+        return images.masked_fill(images.isinf(), 0)
+
+    return run
+
+
 def _projected(t: Tensors, grid: CellGrid, heights: tuple[float, ...]) -> Tensor:
     device = t["cameras"].device
     x = grid.x_min + (torch.arange(grid.nx, dtype=torch.float64, device=device) + 0.5) * grid.cell_m

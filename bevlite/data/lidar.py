@@ -11,7 +11,6 @@ from bevlite.runtime.depth import CLOSEST_M
 from bevlite.runtime.sweeps import EGO_RADIUS_M
 
 
-
 def read_points(path: Path) -> np.ndarray:
     """One nuScenes point file: (K, 5) float32 x, y, z (m, sensor frame), intensity, ring.
 

@@ -79,12 +79,13 @@ def pooling_step(frustum: Frustum, grid: CellGrid, cameras: int, chunk: int, cap
         read=poses + per_point, written=2 * per_point,
     )  # fmt: skip
     plan.launch(
-        "pooling.pooling_sums", (blocks,), (THREADS,), ("count", cells, chunk, levels, blocks, "sums"),
+        "pooling.pooling_sums", (blocks,), (THREADS,), ("count", cells, chunk, chunk, 1, levels, blocks, "sums"),
         read=per_cell, written=sums,
     )  # fmt: skip
     plan.launch(
         "pooling.pooling_rows", (blocks,), (THREADS,),
-        ("count", cells, chunk, levels, blocks, "capacities", "sums", "next", "row_start", "cell_index", "rows_needed"),
+        ("count", cells, chunk, chunk, levels, blocks, "capacities", "sums", "next", "row_start", "cell_index",
+         "rows_needed"),
         read=per_cell + sums, written=2 * per_cell + row_start + needed,
     )  # fmt: skip
     plan.launch(

@@ -36,8 +36,14 @@ def test_queries_and_what_has_no_kernels() -> None:
     assert steps.frame["decoding"].sources == ["queries"] and "map_segmentation" in steps.frame
     assert steps.frame["depth_images"].sources == ["depth"]
     assert kernel_steps(variant("horizon-bevfusion-henet")).calibration["camera_slots"].sources == ["camera_slots"]
-    missing = kernel_steps(variant("flashocc-m0")).missing
-    assert missing == {"view transform, calibration": "lss has no kernels for it"}
+    assert kernel_steps(variant("flashocc-m0")).calibration["column_tables"].sources == ["columns", "pooling"]
+
+
+def test_what_has_no_kernels_is_named() -> None:
+    pull = variant("reference-r50").model_dump()
+    pull["camera"]["view_transform"] = {"type": "pull"}
+    missing = kernel_steps(Variant.model_validate(pull)).missing
+    assert missing == {"view transform, calibration": "pull has no kernels for it"}
 
 
 def test_a_prediction_is_launches_and_bytes_and_no_default() -> None:

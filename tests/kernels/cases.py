@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bevlite.kernels.classes import best_class_step, map_step, voxel_step
+from bevlite.kernels.columns import columns_step
 from bevlite.kernels.depth import depth_step
 from bevlite.kernels.detection import decoding_step, query_step
 from bevlite.kernels.geometry import camera_inputs, lookup_step, slots_step
@@ -17,6 +18,7 @@ from bevlite.kernels.pillars import pillar_step
 from bevlite.kernels.pooling import pooling_step, pose_inputs
 from bevlite.kernels.step import Step
 from bevlite.models.view_transforms.nominal_rig import nominal_pixel_to_bev
+from bevlite.runtime.columns import column_levels
 from bevlite.runtime.decoding import BoxDecoding
 from bevlite.runtime.pillars import PillarGrid
 from bevlite.runtime.pooling import CellGrid, Frustum, frustum_cells, tree_levels
@@ -90,6 +92,13 @@ def pooling_case(seed: int, chunk: int, spare: int = 8) -> Case:
     return Case(pooling_step(FRUSTUM, GRID, 6, chunk, room), pose_inputs(pose, GRID, FRUSTUM))
 
 
+def columns_case(seed: int, chunk: int, spare: int = 3) -> Case:
+    pose = rig(seed)
+    needed = column_levels(frustum_cells(FRUSTUM, GRID, pose), chunk)
+    room = [rows + spare for rows in needed] + [8]
+    return Case(columns_step(FRUSTUM, GRID, 6, chunk, room), pose_inputs(pose, GRID, FRUSTUM))
+
+
 def cases() -> Iterator[tuple[str, Case]]:
     """A case of every step, small enough for a CPU."""
     rng = np.random.default_rng(5)
@@ -103,6 +112,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     grid = dataclasses.replace(PILLARS, max_pillars=100)
     yield "pillars, too many", Case(pillar_step(grid, 3, 4000), sweeps(3, 1000))
     yield "pooling", pooling_case(0, 8)
+    yield "columns", columns_case(0, 4)
     seen = np.linalg.inv(rig(2))[:, :3].astype(np.float32)
     yield "depth", Case(depth_step(6, IMAGE, 3, 4000), {**sweeps(3, 1000), "bev_to_pixel": seen})
     pose, heights = rig(1), (-1.5, 0.5, 2.0)

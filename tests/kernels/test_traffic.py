@@ -7,12 +7,13 @@ import math
 
 from bevlite.agent.kernels.plan import Launch
 from bevlite.kernels.classes import best_class_step, map_step, voxel_step
+from bevlite.kernels.depth import depth_step
 from bevlite.kernels.detection import decoding_step, query_step
 from bevlite.kernels.geometry import lookup_step, slots_step
 from bevlite.kernels.images import image_step
 from bevlite.kernels.pillars import pillar_step
 from bevlite.kernels.step import Step
-from tests.kernels.cases import DECODING, FRUSTUM, GRID, PILLARS, pooling_case
+from tests.kernels.cases import DECODING, FRUSTUM, GRID, PILLARS, columns_case, pooling_case
 
 
 def moved(step: Step) -> list[tuple[str, int, int]]:
@@ -71,6 +72,18 @@ def test_tables() -> None:
     poses = 6 * 12 * 8 + 6 * 4 + len(FRUSTUM.depths_m) * 8
     assert steps["pooling_cells"] == (poses + 4 * points, 8 * points)
     assert steps["pooling_lists"] == (8 * points, 8 * points)
+
+
+def test_columns_and_depth_images() -> None:
+    steps = {name: (read, written) for name, read, written in moved(columns_case(0, 4).step)}
+    columns, area = 6 * FRUSTUM.width, FRUSTUM.height * len(FRUSTUM.depths_m)
+    poses = 6 * 12 * 8 + 6 * 4 + len(FRUSTUM.depths_m) * 8
+    assert steps["columns_sort"] == (poses, 8 * columns * area + 4 * columns)
+    assert steps["columns_fill"][0] == 8 * columns * area + 4 * columns
+    images, cloud = 6 * 64 * 176 * 4, 4000 * 20 + 4 * 4 + 3 * 48 + 6 * 48
+    assert moved(depth_step(6, (64, 176), 3, 4000)) == [
+        ("depth_out", 0, images), ("depth_points", cloud, 16_000), ("depth_finish", images, images)
+    ]  # fmt: skip
 
 
 def test_results() -> None:

@@ -13,8 +13,12 @@ from bevlite.agent.python_api.cuda import Cuda, RunnerError
 class Kernels:
     """Functions of the kernel files on one GPU, each file compiled when it is first needed."""
 
-    def __init__(self, cuda: Cuda, compiler: Any = None) -> None:
-        """`compiler` is NVRTC's library; by default that of this machine (raises RunnerError without one)."""
+    def __init__(self, cuda: Cuda, compiler: Any = None, folder: str = "") -> None:
+        """`compiler` is NVRTC's library; by default that of this machine (raises RunnerError without one).
+
+        With a `folder` machine code is kept there, and taken from there the next time.
+        """
+        self._folder = folder
         self.cuda = cuda
         self._compiler = nvrtc.library() if compiler is None else compiler
         self._architecture = cuda.architecture()
@@ -24,10 +28,15 @@ class Kernels:
     def function(self, source: str, name: str) -> int:
         """Handle of a function of a file."""
         if source not in self._modules:
-            self._modules[source] = self.cuda.module(nvrtc.compiled(self._compiler, source, self._architecture))
+            self._modules[source] = self.cuda.module(self._code(source))
         if (source, name) not in self._functions:
             self._functions[source, name] = self.cuda.function(self._modules[source], name)
         return self._functions[source, name]
+
+    def _code(self, source: str) -> bytes:
+        if self._folder:
+            return nvrtc.kept(self._compiler, source, self._architecture, self._folder)
+        return nvrtc.compiled(self._compiler, source, self._architecture)
 
 
 class Loaded:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import glob
+import hashlib
 import os
 import sys
 from typing import Any
@@ -69,6 +71,36 @@ def compiled(nvrtc: Any, name: str, architecture: int) -> bytes:
         return _content(nvrtc, program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def kept(nvrtc: Any, name: str, architecture: int, folder: str) -> bytes:
+    """As `compiled`, from a folder where the same text was compiled before with the same compiler; else kept there.
+
+    What cannot be read or written costs a compilation, no more.
+    """
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    made_of = [sources.text(header) for header in sources.HEADERS]
+    made_of += [sources.text(name + ".cu"), *OPTIONS, f"{architecture} {major.value}.{minor.value}"]
+    path = os.path.join(folder, f"{name}-{hashlib.sha256(chr(0).join(made_of).encode()).hexdigest()[:32]}.cubin")
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        if content[32:] and hashlib.sha256(content[32:]).digest() == content[:32]:
+            return content[32:]
+    except OSError:
+        pass
+    code = compiled(nvrtc, name, architecture)
+    part = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(part, "wb") as stream:
+            stream.write(hashlib.sha256(code).digest() + code)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+    return code
 
 
 def _complaint(nvrtc: Any, program: Any) -> str:

@@ -7,17 +7,6 @@
 #define MOST_LEVELS 8
 #define CELLS_A_THREAD 4
 
-// Where a number falls in steps from a minimum: from float32 where that tells it, else from double.
-__device__ bool stepped(const double* pose, int axis, float depth_u, float depth_v, float depth, double exact_u,
-                        double exact_v, double exact_depth, float error, double low, double step, double reciprocal,
-                        int* found) {
-    float near = moved_float(pose, axis, depth_u, depth_v, depth);
-    if (clear_floor((near - (float)low) * (float)reciprocal, error, found)) return true;
-    double exact = floor(quotient(moved(pose, axis, exact_u, exact_v, exact_depth) - low, step, reciprocal));
-    *found = fabs(exact) < 1e9 ? (int)exact : -1;
-    return exact == exact;
-}
-
 // The cell of every frustum point (cameras, depths, height, width), -1 outside, and how many points each has.
 // errors (cameras,): how many metres a coordinate may be off in float32.
 extern "C" __global__ void pooling_cells(const double* poses, const double* depths, int depth_count, int height,
@@ -29,20 +18,8 @@ extern "C" __global__ void pooling_cells(const double* poses, const double* dept
     int column = i % width, row = i / width % height, depth_bin = i / (width * height) % depth_count;
     int camera = i / (width * height * depth_count);
     const double* pose = poses + 12 * camera;
-    float error_z = errors[camera], error = error_z * (float)reciprocal;
-    double depth = depths[depth_bin];
-    double u = depth * ((column + 0.5) * stride - 0.5), v = depth * ((row + 0.5) * stride - 0.5);
-    float near_z = moved_float(pose, 2, (float)u, (float)v, (float)depth);
-    bool inside = near_z > (float)z_min + error_z && near_z < (float)z_max - error_z;
-    if (!inside && near_z > (float)z_min - error_z && near_z < (float)z_max + error_z) {
-        double z = moved(pose, 2, u, v, depth);
-        inside = z >= z_min && z < z_max;
-    }
-    int place = -1, x, y;
-    if (inside && stepped(pose, 0, (float)u, (float)v, (float)depth, u, v, depth, error, x_min, cell_m, reciprocal, &x) &&
-        stepped(pose, 1, (float)u, (float)v, (float)depth, u, v, depth, error, y_min, cell_m, reciprocal, &y) && x >= 0 &&
-        x < nx && y >= 0 && y < ny)
-        place = y * nx + x;
+    int place = frustum_cell(pose, errors[camera], depths[depth_bin], column, row, stride, x_min, y_min, cell_m,
+                             reciprocal, nx, ny, z_min, z_max);
     cell[i] = place;
     if (place >= 0) atomicAdd(count + place, 1);
 }
@@ -50,19 +27,21 @@ extern "C" __global__ void pooling_cells(const double* poses, const double* dept
 // Rows that a cell of so many points has at the level after one with `rows`; none where that has one row alone.
 __device__ __forceinline__ int rows_above(int rows, int chunk) { return rows > 1 ? (rows + chunk - 1) / chunk : 0; }
 
-// By blocks of cells: points, then rows of each level. sums (levels + 2, blocks); the last are rows without a level.
-extern "C" __global__ void pooling_sums(const int* count, int cells, int chunk, int levels, int blocks, int* sums) {
+// By blocks of cells: points, then rows of each level. sums (levels + 2, blocks); the last are rows without a level, by
+// `last_chunk` to one. first_chunk: points of a row of the first level.
+extern "C" __global__ void pooling_sums(const int* count, int cells, int chunk, int first_chunk, int last_chunk,
+                                        int levels, int blocks, int* sums) {
     int first = (blockIdx.x * blockDim.x + threadIdx.x) * CELLS_A_THREAD, total;
     int own[MOST_LEVELS + 2];
     for (int level = 0; level < levels + 2; level++) own[level] = 0;
     for (int cell = first; cell < first + CELLS_A_THREAD && cell < cells; cell++) {
-        int points = count[cell], rows = (points + chunk - 1) / chunk;
+        int points = count[cell], rows = (points + first_chunk - 1) / first_chunk;
         own[0] += points;
         for (int level = 1; level <= levels; level++) {
             own[level] += rows;
             if (level < levels) rows = rows_above(rows, chunk);
         }
-        if (rows > 1) own[levels + 1] += rows;
+        if (rows > 1) own[levels + 1] += (rows + last_chunk - 1) / last_chunk;
     }
     for (int level = 0; level < levels + 2; level++) {
         exclusive_sum(own[level], &total);
@@ -72,14 +51,14 @@ extern "C" __global__ void pooling_sums(const int* count, int cells, int chunk, 
 
 // Where the list of each cell begins and its rows of each level; the row that lies on the grid for it.
 // capacities (levels,). row_start (levels, cells). needed (levels + 1,): rows of each level, were there room.
-extern "C" __global__ void pooling_rows(const int* count, int cells, int chunk, int levels, int blocks,
-                                        const int* capacities, const int* sums, int* next, int* row_start,
-                                        int* cell_index, int* needed) {
+extern "C" __global__ void pooling_rows(const int* count, int cells, int chunk, int first_chunk, int levels,
+                                        int blocks, const int* capacities, const int* sums, int* next,
+                                        int* row_start, int* cell_index, int* needed) {
     int first = (blockIdx.x * blockDim.x + threadIdx.x) * CELLS_A_THREAD, total;
     int rows[CELLS_A_THREAD], points = 0;
     for (int k = 0; k < CELLS_A_THREAD; k++) {
         int cell = first + k, own = cell < cells ? count[cell] : 0;
-        rows[k] = (own + chunk - 1) / chunk;
+        rows[k] = (own + first_chunk - 1) / first_chunk;
         points += own;
         if (cell < cells && !own) cell_index[cell] = 0;
     }

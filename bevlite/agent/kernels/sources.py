@@ -8,7 +8,7 @@ from typing import Any
 
 HEADERS = ("common.cuh", "ordered.cuh", "project.cuh", "scan.cuh", "sweeps.cuh")
 """What the kernels include."""
-KERNELS = ("camera_slots", "classes", "depth", "lookup", "peaks", "pillars", "pooling", "queries", "resize")
+KERNELS = ("camera_slots", "classes", "columns", "depth", "lookup", "peaks", "pillars", "pooling", "queries", "resize")
 """One file a step, without `.cu`."""
 
 

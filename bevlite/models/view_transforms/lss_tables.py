@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from bevlite.data.frame import Frame
+from bevlite.kernels.columns import columns_step
 from bevlite.kernels.pooling import pooling_step
 from bevlite.kernels.step import Step
 from bevlite.models.contracts import Host, TensorSpec
@@ -135,8 +136,8 @@ class ColumnTables(PoolingTables):
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
     def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
-        """None yet: made in numpy when the calibration changes."""
-        return ()
+        """The tables of groups and levels."""
+        return (columns_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
 
 
 def border_to_border(frustum: Frustum, image_size: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,21 @@ def test_a_complaint_is_one_line_with_its_place(compiler: Any, monkeypatch: pyte
     assert "\n" not in str(told.value)
     with pytest.raises(RunnerError, match=r"sm_1: .*invalid"):
         nvrtc.compiled(compiler, "classes", 1)
+
+
+def test_code_is_kept_and_made_anew_when_it_is_damaged(
+    compiler: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "kernels")
+    code = nvrtc.kept(compiler, "classes", 87, folder)
+    (kept,) = (tmp_path / "kernels").iterdir()
+    monkeypatch.setattr(nvrtc, "compiled", lambda library, name, architecture: b"anew")
+    assert nvrtc.kept(compiler, "classes", 87, folder) == code and code[:4] == b"\x7fELF"
+    assert nvrtc.kept(compiler, "classes", 90, folder) == b"anew"
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert nvrtc.kept(compiler, "classes", 87, folder) == b"anew"
+    assert nvrtc.kept(compiler, "queries", 87, "/dev/null/nowhere") == b"anew"
+    assert not list(tmp_path.rglob("*.cubin.*"))
 
 
 def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
