@@ -81,7 +81,8 @@ class Occupancy(Task):
 
     def board_step(self) -> Step:
         """Classes as bytes, in the order of the labels."""
-        return voxel_step(*self.maps[0].shape[1:], name=OCCUPANCY)
+        nz, ny, nx = SHAPE[::-1]
+        return voxel_step(nz, ny, nx, OCCUPANCY)
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """The confusion matrix (18, 18) of one sample."""

@@ -15,8 +15,7 @@ extern "C" __global__ void queries_decode(const float* queries, int count, doubl
         keys[i] = there ? (u64)~ordered_bits(queries[SCORE * count + i]) << 32 | (unsigned)i : ~0ull;
         own += there;
     }
-    exclusive_sum(own, &all);
-    __syncthreads();
+    exclusive_sum(own, &all);  // and a barrier for the keys
     all = min(all, max_boxes);
     if (threadIdx.x == 0) found[0] = all;
     for (int i = threadIdx.x; i < count; i += blockDim.x) {
