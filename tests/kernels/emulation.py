@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from bevlite.agent.kernels.launching import Packed
 from bevlite.agent.kernels.plan import Launch, Plan
 
 HEADER = Path(__file__).with_name("emulation.h")
+FOLDER = Path(__file__).parents[2] / ".pytest_cache" / "emulated-kernels"
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 _ENTRY = """
 #define ENTRY(name, barriers) {#name, barriers, [](void** a) { unpack(name, a); }}
@@ -62,7 +62,7 @@ extern "C" int emulate(const char* name, const unsigned* sizes, void** arguments
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
-    """All kernels as one library, kept in the temporary folder as long as no text changes."""
+    """All kernels as one library, kept in the cache of the tests as long as no text changes."""
     headers = "".join(sources.text(name) for name in sources.HEADERS)
     texts = {name: sources.text(f"{name}.cu") for name in sources.KERNELS}
     waits = ("__syncthreads", "__syncwarp", "_sync(", "exclusive_sum", "sum_of_first", "smallest_above")
@@ -74,22 +74,27 @@ def library() -> ctypes.CDLL:
             entries.append(f"ENTRY({name}, {'true' if barriers else 'false'})")
     body = "".join(texts.values()) + headers
     code = hashlib.sha256((HEADER.read_text() + body + _ENTRY + ",".join(entries)).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"bevlite-emulated-kernels-{code}"
-    made = folder / "kernels.so"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    made = FOLDER / f"kernels-{code}.so"
     if not made.exists():
-        folder.mkdir(exist_ok=True)
-        for name in sources.HEADERS:
-            (folder / name).write_text(sources.text(name))
-        for name, text in texts.items():
-            (folder / f"{name}.cu").write_text(text.replace('extern "C" __global__', "__global__"))
-        included = "".join(f'#include "{name}.cu"\n' for name in texts)
-        unit = folder / "kernels.cpp"
-        unit.write_text(f'#include "{HEADER}"\n{included}{_ENTRY.replace("ENTRIES", ", ".join(entries))}')
-        part = folder / f"{os.getpid()}.so"
-        command = ["g++", "-std=c++14", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC"]
-        subprocess.run([*command, str(unit), "-o", str(part)], check=True, capture_output=True, text=True)
-        part.rename(made)
+        with tempfile.TemporaryDirectory(dir=FOLDER) as name:
+            _compile(Path(name), texts, entries, made)
     return ctypes.CDLL(str(made))
+
+
+def _compile(folder: Path, texts: dict[str, str], entries: list[str], made: Path) -> None:
+    for name in sources.HEADERS:
+        (folder / name).write_text(sources.text(name))
+    for name, text in texts.items():
+        (folder / f"{name}.cu").write_text(text.replace('extern "C" __global__', "__global__"))
+    included = "".join(f'#include "{name}.cu"\n' for name in texts)
+    unit, part = folder / "kernels.cpp", folder / "part.so"
+    unit.write_text(f'#include "{HEADER}"\n{included}{_ENTRY.replace("ENTRIES", ", ".join(entries))}')
+    command = ["g++", "-std=c++14", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC"]
+    subprocess.run([*command, str(unit), "-o", str(part)], check=True, capture_output=True, text=True)
+    for before in FOLDER.glob("*.so"):
+        before.unlink(missing_ok=True)
+    part.rename(made)
 
 
 def emulate(plan: Plan, inputs: dict[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
