@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
+from bevlite.kernels.step import THREADS, Arrays, Builder, Floats, Step, blocks_of
 from bevlite.runtime.classes import best_class, cut_of, map_classes
 
 TILE, TILE_LINES = 32, 8
 
 
-def best_class_step(classes: int, shape: tuple[int, ...], name: str = "logits_in") -> Step:
-    """The class whose logit is highest: (1, classes, ...) float32 by the name given to `best` (1, ...) uint8."""
+def best_class_step(classes: int, shape: tuple[int, ...], name: str = "logits_in", floats: Floats = "float32") -> Step:
+    """The class whose logit is highest: (1, classes, ...), `floats`, by the name given to `best` (1, ...) uint8."""
     places = int(np.prod(shape))
     plan = Builder("best_class")
-    read = plan.buffer(name, "float32", (1, classes, *shape), "input")
+    read = plan.buffer(name, floats, (1, classes, *shape), "input")
     made = plan.buffer("best", "uint8", (1, *shape), "output")
-    arguments = (name, classes, places, "best")
+    arguments = (name, int(floats == "float16"), classes, places, "best")
     plan.launch("classes.best_class", (blocks_of(places),), (THREADS,), arguments, read=read, written=made)
 
     def reference(inputs: Arrays) -> dict[str, np.ndarray]:
@@ -41,16 +41,17 @@ def voxel_step(nz: int, ny: int, nx: int, name: str = "voxels_in") -> Step:
     return Step(plan.plan(), reference)
 
 
-def map_step(thresholds: Sequence[float], ny: int, nx: int, name: str = "map_in") -> Step:
-    """Whether each map class is there: logits (1, C, ny, nx) float32 by the name given, and a probability a class that
-    must be exceeded, to `map_classes` (C, ny, nx) uint8."""
+def map_step(thresholds: Sequence[float], ny: int, nx: int, name: str = "map_in", floats: Floats = "float32") -> Step:
+    """Whether each map class is there: logits (1, C, ny, nx), `floats`, by the name given, and a probability a class
+    that must be exceeded, to `map_classes` (C, ny, nx) uint8."""
     count = len(thresholds)
     plan = Builder("map_classes")
-    read = plan.buffer(name, "float32", (1, count, ny, nx), "input")
+    read = plan.buffer(name, floats, (1, count, ny, nx), "input")
     read += plan.constant("cuts", np.array([cut_of(threshold) for threshold in thresholds], np.float32))
     made = plan.buffer("map_classes", "uint8", (count, ny, nx), "output")
     plan.launch(
-        "classes.map_classes", (blocks_of(ny * nx), count), (THREADS,), (name, "cuts", ny * nx, "map_classes"),
+        "classes.map_classes", (blocks_of(ny * nx), count), (THREADS,),
+        (name, int(floats == "float16"), "cuts", ny * nx, "map_classes"),
         read=read, written=made,
     )  # fmt: skip
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
+from bevlite.kernels.step import THREADS, Arrays, Builder, Floats, Step, blocks_of
 from bevlite.runtime.depth import CLOSEST_M, depth_images
 from bevlite.runtime.sweeps import EGO_RADIUS_M, compensated
 
 
 def depth_step(
-    cameras: int, size: tuple[int, int], sweeps: int, points: int, stride: int = 1, name: str = "depth_out"
+    cameras: int,
+    size: tuple[int, int],
+    sweeps: int,
+    points: int,
+    stride: int = 1,
+    name: str = "depth_out",
+    floats: Floats = "float32",
 ) -> Step:
     """The nearest depth in every patch, to the last bit that of `bevlite.runtime.depth`.
 
     Inputs: `points`, `first`, `poses` and `lags` as of `bevlite.kernels.pillars.pillar_step`; `bev_to_pixel` (N, 3, 4)
-    float32, BEV metres to u * depth, v * depth, depth. Output, by the name given: (N, 1, height, width) float32 m.
+    float32, BEV metres to u * depth, v * depth, depth. Output, by the name given: (N, 1, height, width) in m.
 
     Args:
         cameras: N.
@@ -24,6 +30,7 @@ def depth_step(
         points: room for so many points of all sweeps.
         stride: px a patch.
         name: of the output.
+        floats: of the output.
     """
     height, width = size[0] // stride, size[1] // stride
     plan = Builder("depth_images")
@@ -32,19 +39,21 @@ def depth_step(
     read += plan.buffer("poses", "float32", (sweeps, 3, 4), "input")
     plan.buffer("lags", "float32", (sweeps,), "input")
     read += plan.buffer("bev_to_pixel", "float32", (cameras, 3, 4), "input")
-    made = plan.buffer(name, "float32", (cameras, 1, height, width), "output")
-    plan.zero(name)
+    scratch = plan.buffer("nearest", "int32", (cameras, height, width), "scratch")
+    made = plan.buffer(name, floats, (cameras, 1, height, width), "output")
+    plan.zero("nearest")
     plan.launch(
         "depth.depth_points", (blocks_of(points),), (THREADS,),
         ("points", "first", "poses", "lags", sweeps, EGO_RADIUS_M, points, "bev_to_pixel", cameras, CLOSEST_M,
-         float(stride), width, height, name),
-        read=read, written=min(4 * points, made),
+         float(stride), width, height, "nearest"),
+        read=read, written=min(4 * points, scratch),
     )  # fmt: skip
     pixels = cameras * height * width
-    plan.launch("depth.depth_finish", (blocks_of(pixels),), (THREADS,), (name, pixels), read=made, written=made)
+    finish = ("nearest", pixels, name, int(floats == "float16"))
+    plan.launch("depth.depth_finish", (blocks_of(pixels),), (THREADS,), finish, read=scratch, written=made)
 
     def reference(inputs: Arrays) -> dict[str, np.ndarray]:
         cloud = compensated(inputs["points"], inputs["first"], inputs["poses"], inputs["lags"])
-        return {name: depth_images(cloud, inputs["bev_to_pixel"], size, stride)[:, None]}
+        return {name: depth_images(cloud, inputs["bev_to_pixel"], size, stride)[:, None].astype(floats)}
 
     return Step(plan.plan(), reference)

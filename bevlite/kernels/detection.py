@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bevlite.agent.kernels.plan import Double
-from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
+from bevlite.agent.kernels.plan import ITEM_BYTES, Double
+from bevlite.kernels.step import THREADS, Arrays, Builder, Floats, Step, blocks_of
 from bevlite.runtime.classes import cut_of
 from bevlite.runtime.decoding import (
     BOX_CHANNELS,
@@ -23,11 +23,16 @@ CELLS_A_BLOCK = 4 * THREADS
 
 
 def decoding_step(
-    decoding: BoxDecoding, ny: int, nx: int, heatmap: str = "scores_in", boxes: str = "values_in"
+    decoding: BoxDecoding,
+    ny: int,
+    nx: int,
+    heatmap: str = "scores_in",
+    boxes: str = "values_in",
+    floats: Floats = "float32",
 ) -> Step:
     """Peaks, boxes, circle NMS: the boxes of `bevlite.runtime.decoding.decode_boxes`.
 
-    Inputs: logits (1, classes, ny, nx) and box values (1, 10 groups, ny, nx) float32, by the names given. Outputs:
+    Inputs: logits (1, classes, ny, nx) and box values (1, 10 groups, ny, nx), `floats`, by the names given. Outputs:
     `found` (1,) int32, and as many of `detections` (max_boxes, 9) float32, `scores` (max_boxes,) float32, `classes`
     (max_boxes,) int32, best first; the rest is zero.
 
@@ -46,9 +51,10 @@ def decoding_step(
     for number, group in enumerate(decoding.groups):
         group_of[list(group)], place_of[list(group)] = number, np.arange(len(group))
     begins = np.cumsum([0, *sizes])
+    half = int(floats == "float16")
     plan = Builder("decoding")
-    logits = plan.buffer(heatmap, "float32", (1, classes, ny, nx), "input")
-    plan.buffer(boxes, "float32", (1, BOX_CHANNELS * groups, ny, nx), "input")
+    logits = plan.buffer(heatmap, floats, (1, classes, ny, nx), "input")
+    plan.buffer(boxes, floats, (1, BOX_CHANNELS * groups, ny, nx), "input")
     plan.constant("channel_group", group_of)
     plan.constant("channel_place", place_of)
     plan.constant("group_start", (begins * cells).astype(np.int32))
@@ -65,16 +71,17 @@ def decoding_step(
     plan.zero("count")
     plan.launch(
         "peaks.boxes_collect", (blocks_of(cells, CELLS_A_BLOCK), classes), (THREADS,),
-        (heatmap, "channel_group", "channel_place", "group_start", cells, cut_of(decoding.score_threshold), "count",
-         "candidates"),
+        (heatmap, half, "channel_group", "channel_place", "group_start", cells, cut_of(decoding.score_threshold),
+         "count", "candidates"),
         read=logits, written=counters + 8 * groups * limit,
     )  # fmt: skip
     plan.launch(
         "peaks.boxes_group", (groups,), (threads,),
-        ("candidates", "count", "group_start", "channel_start", "channel_of", "radius2", boxes, nx, cells,
+        ("candidates", "count", "group_start", "channel_start", "channel_of", "radius2", boxes, half, nx, cells,
          Double(decoding.x_min), Double(decoding.y_min), Double(decoding.cell_m), limit, "kept", "keys", "group_boxes",
          "kinds"),
-        read=(8 + 4 * BOX_CHANNELS) * groups * limit, written=sorted_bytes, shared=threads * (8 + 16 + 4),
+        read=(8 + ITEM_BYTES[floats] * BOX_CHANNELS) * groups * limit, written=sorted_bytes,
+        shared=threads * (8 + 16 + 4),
     )  # fmt: skip
     plan.launch(
         "peaks.boxes_merge", (blocks_of(max(groups * threads, limit)),), (THREADS,),
@@ -88,22 +95,22 @@ def decoding_step(
     return Step(plan.plan(), reference)
 
 
-def query_step(decoding: BoxDecoding, queries: int, name: str = "queries_in") -> Step:
+def query_step(decoding: BoxDecoding, queries: int, name: str = "queries_in", floats: Floats = "float32") -> Step:
     """Columns of a query head to boxes: those of `bevlite.runtime.decoding.decode_queries`.
 
-    Input: (1, 15, queries) float32 by the name given. Outputs: as of `decoding_step`.
+    Input: (1, 15, queries), `floats`, by the name given. Outputs: as of `decoding_step`.
     """
     rows = QueryRows.BOX + BOX_CHANNELS
     limit = decoding.max_boxes
     plan = Builder("decoding")
-    read = plan.buffer(name, "float32", (1, rows, queries), "input")
+    read = plan.buffer(name, floats, (1, rows, queries), "input")
     made = _outputs(plan, limit)
     if 8 * queries > 48 << 10:
         raise ValueError(f"queries: found {queries}; accepted: at most {(48 << 10) // 8} in the kernel")
     plan.launch(
         "queries.queries_decode", (1,), (THREADS,),
-        (name, queries, Double(decoding.x_min), Double(decoding.y_min), Double(decoding.cell_m),
-         Double(decoding.score_threshold), limit, "detections", "scores", "classes", "found"),
+        (name, int(floats == "float16"), queries, Double(decoding.x_min), Double(decoding.y_min),
+         Double(decoding.cell_m), Double(decoding.score_threshold), limit, "detections", "scores", "classes", "found"),
         read=read, written=made, shared=8 * queries,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bevlite.agent.kernels.plan import Double
-from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
+from bevlite.kernels.step import THREADS, Arrays, Builder, Floats, Step, blocks_of
 from bevlite.runtime.pooling import CellGrid, Frustum
 from bevlite.runtime.rebatching import camera_slots
 from bevlite.runtime.sampling import NEAREST_M, lookup_table
@@ -61,11 +61,12 @@ def slots_step(
     cameras: int,
     slots: int,
     overlap: int,
+    floats: Floats = "float32",
 ) -> Step:
     """BEVFormer's tables of queries and cameras: those of `bevlite.runtime.rebatching.camera_slots`.
 
     Inputs: as of `lookup_step`. Outputs: `slot_query`, `slot_reference`, `query_slot`, `query_share` as there, and
-    `slots_needed` (N,) int32.
+    `slots_needed` (N,) int32; `floats` says what `slot_reference` and `query_share` are.
 
     Raises:
         ValueError: more cameras than the kernel counts.
@@ -73,15 +74,15 @@ def slots_step(
     if cameras > MOST_CAMERAS:
         raise ValueError(f"cameras: found {cameras}; accepted: at most {MOST_CAMERAS} in the kernel")
     queries, points = grid.nx * grid.ny, len(heights_m)
-    blocks = blocks_of(queries)
+    blocks, half = blocks_of(queries), int(floats == "float16")
     plan = Builder("camera_slots")
     read = _cameras(plan, cameras, heights_m)
     chosen = plan.buffer("chosen", "int32", (queries,), "scratch")
     sums = plan.buffer("sums", "int32", (cameras * blocks,), "scratch")
     query = plan.buffer("slot_query", "int32", (cameras, slots), "output")
-    reference_bytes = plan.buffer("slot_reference", "float32", (cameras, slots, points, 2), "output")
+    reference_bytes = plan.buffer("slot_reference", floats, (cameras, slots, points, 2), "output")
     per_query = plan.buffer("query_slot", "int32", (queries, overlap), "output")
-    per_query += plan.buffer("query_share", "float32", (queries, 1), "output")
+    per_query += plan.buffer("query_share", floats, (queries, 1), "output")
     needed = plan.buffer("slots_needed", "int32", (cameras,), "output")
     calibration = ("cameras", "errors", cameras, "heights", points, *_grid(grid), image_size[1], image_size[0], overlap)
     plan.launch(
@@ -92,16 +93,18 @@ def slots_step(
     plan.launch(
         "camera_slots.slots_fill", (blocks,), (THREADS,),
         (*calibration, blocks, "chosen", "sums", slots, "slot_query", "slot_reference", "query_slot", "query_share",
-         "slots_needed"),
+         "slots_needed", half),
         read=read + chosen + sums, written=query + reference_bytes + per_query + needed,
     )  # fmt: skip
     plan.launch(
         "camera_slots.slots_rest", (blocks_of(slots), cameras), (THREADS,),
-        ("slots_needed", slots, points, "slot_query", "slot_reference"), read=needed, written=0,
+        ("slots_needed", slots, points, "slot_query", "slot_reference", half), read=needed, written=0,
     )  # fmt: skip
 
     def reference(inputs: Arrays) -> dict[str, np.ndarray]:
         tables = camera_slots(grid, heights_m, inputs["pixel_to_bev"], image_size, slots, overlap)
+        for name in ("slot_reference", "query_share"):
+            tables[name] = tables[name].astype(floats)
         return {**tables, "slots_needed": (tables["slot_query"] > 0).sum(axis=1).astype(np.int32)}
 
     def check(outputs: Arrays) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from bevlite.agent.kernels.plan import NO_BUFFER
-from bevlite.kernels.step import THREADS, Arrays, Builder, Step, blocks_of
+from bevlite.kernels.step import THREADS, Arrays, Builder, Floats, Step, blocks_of
 from bevlite.runtime.pillars import NUMBERS, Coordinates, PillarGrid, cell_centres, group_pillars
 from bevlite.runtime.sweeps import EGO_RADIUS_M, compensated
 
@@ -18,12 +18,14 @@ CELLS_A_BLOCK = 4 * THREADS
 SHARED_BYTES = 48 << 10
 
 
-def pillar_step(grid: PillarGrid, sweeps: int, points: int, expected_points: int | None = None) -> Step:
+def pillar_step(
+    grid: PillarGrid, sweeps: int, points: int, expected_points: int | None = None, floats: Floats = "float32"
+) -> Step:
     """Points to pillars as `bevlite.runtime` makes them: the index to the last bit, and the numbers as well.
 
     Inputs: `points` (K, 5) float32 raw, in the sensor frames of their sweeps, newest first; `first` (sweeps + 1,)
     int32, where each sweep begins, and where the last ends; `poses` (sweeps, 3, 4) float32; `lags` (sweeps,) float32 s.
-    Sweeps that are missing begin where they end. Outputs: `pillars` (1, F, M, P) float32, empty slots zero;
+    Sweeps that are missing begin where they end. Outputs: `pillars` (1, F, M, P), empty slots zero;
     `pillar_index` (1, ny, nx) int32; `pillar_report` (3,) int32: pillars used, pillars dropped because there was no
     room, points dropped because a number was not finite.
 
@@ -32,6 +34,7 @@ def pillar_step(grid: PillarGrid, sweeps: int, points: int, expected_points: int
         sweeps: room for so many.
         points: room for so many points of all sweeps.
         expected_points: for how many traffic is counted; all by default.
+        floats: of `pillars`.
 
     Raises:
         ValueError: more points a pillar than fit into shared memory.
@@ -49,7 +52,7 @@ def pillar_step(grid: PillarGrid, sweeps: int, points: int, expected_points: int
     for name, length in (("cell", points), ("list", points), ("slot_cell", grid.max_pillars), ("next", cells)):
         plan.buffer(name, "int32", (length,), "scratch")
     per_cell = plan.buffer("count", "int32", (cells,), "scratch")
-    made = plan.buffer("pillars", "float32", (1, numbers, grid.max_points, grid.max_pillars), "output")
+    made = plan.buffer("pillars", floats, (1, numbers, grid.max_points, grid.max_pillars), "output")
     plan.buffer("pillar_index", "int32", (1, grid.ny, grid.nx), "output")
     plan.buffer("pillar_report", "int32", (3,), "output")
     raw = ("points", "first", "poses", "lags", sweeps, EGO_RADIUS_M)
@@ -85,13 +88,14 @@ def pillar_step(grid: PillarGrid, sweeps: int, points: int, expected_points: int
     plan.launch(
         "pillars.pillar_fill", (blocks_of(grid.max_pillars, slots),), (THREADS,),
         (*raw, "count", "next", "list", "slot_cell", "pillar_report", grid.nx, COORDINATES.index(grid.coordinates),
-         "constants", numbers, grid.max_points, grid.max_pillars, slots, "pillars"),
+         "constants", numbers, grid.max_points, grid.max_pillars, slots, "pillars", int(floats == "float16")),
         read=4 * real + 20 * kept + 12 * grid.max_pillars, written=made,
         shared=_shared(numbers, grid.max_points, slots),
     )  # fmt: skip
 
     def reference(inputs: Arrays) -> dict[str, np.ndarray]:
-        return _reference(inputs, grid)
+        made = _reference(inputs, grid)
+        return {**made, "pillars": made["pillars"].astype(floats)}
 
     return Step(plan.plan(), reference)
 

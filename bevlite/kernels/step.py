@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Literal, Mapping
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from bevlite.agent.python_api.cuda import Cuda, RunnerError
 
 Arrays = Mapping[str, np.ndarray]
 _LOG = logging.getLogger(__name__)
+Floats = Literal["float32", "float16"]
+"""What floats an engine takes and gives: FP16 in strongly typed networks (TensorRT 10 and later)."""
 THREADS = 256
 """Threads of a block where nothing asks for another number."""
 

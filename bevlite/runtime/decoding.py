@@ -78,7 +78,8 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
 
 def _above(logits: np.ndarray, threshold: float) -> np.ndarray:
     """Places (K,) of logits whose probability is above a threshold, in order."""
-    near = np.log(threshold / (1 - threshold)) - 1e-3 if 0 < threshold < 1 else -np.inf
+    near = np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else -np.inf
+    near -= 1e-3 * (1 + abs(near)) if np.isfinite(near) else 0  # more than FP16 rounds
     places = np.flatnonzero(logits >= near)
     return places[probability(logits[places]) > threshold]
 

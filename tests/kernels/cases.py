@@ -129,6 +129,29 @@ def cases() -> Iterator[tuple[str, Case]]:
     logits = rng.normal(size=(1, 6, 20, 30)).astype(np.float32)
     yield "map", Case(map_step([0.35, 0.4, 0.45, 0.5, 0.55, 0.6], 20, 30), {"map_in": logits})
 
+    for name, case in half_cases():
+        yield f"{name}, FP16", case
+
+
+def half_cases() -> Iterator[tuple[str, Case]]:
+    """What engines of strongly typed networks take and give."""
+    given = sweeps(3, 1000)
+    yield "pillars", Case(pillar_step(PILLARS, 3, 4000, floats="float16"), given)
+    seen = np.linalg.inv(rig(2))[:, :3].astype(np.float32)
+    yield "depth", Case(depth_step(6, IMAGE, 3, 4000, floats="float16"), {**given, "bev_to_pixel": seen})
+    pose, heights = rig(1), (-1.5, 0.5)
+    slots = needed_slots(GRID, heights, pose, IMAGE, 2) + 5
+    step = slots_step(GRID, heights, IMAGE, 6, slots, 2, floats="float16")
+    yield "camera slots", Case(step, {**camera_inputs(pose, GRID, heights), "pixel_to_bev": pose}, 1e-3)
+    given = {name: array.astype(np.float16) for name, array in maps(2, 32, 48).items()}
+    yield "decoding", Case(decoding_step(DECODING, 32, 48, floats="float16"), given, 1e-4)
+    given = {name: array.astype(np.float16) for name, array in queries(3, 200).items()}
+    step = query_step(dataclasses.replace(DECODING, groups=()), 200, floats="float16")
+    yield "queries", Case(step, given, 1e-4)
+    logits = np.random.default_rng(8).normal(size=(1, 6, 20, 30)).astype(np.float16)
+    yield "best class", Case(best_class_step(6, (20, 30), floats="float16"), {"logits_in": logits})
+    yield "map", Case(map_step([0.5] * 6, 20, 30, floats="float16"), {"map_in": logits})
+
 
 CASES = dict(cases())
 

@@ -164,6 +164,27 @@ static void call(void (*kernel)(A...), void** arguments, std::index_sequence<I..
 
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulated::shared)
 
+#define HALF_BY_HAND
+static float from_half(unsigned short bits) {
+    int exponent = bits >> 10 & 31;
+    float value = exponent == 0    ? std::ldexp((float)(bits & 1023), -24)
+                  : exponent == 31 ? (bits & 1023 ? NAN : INFINITY)
+                                   : std::ldexp((float)(bits & 1023 | 1024), exponent - 25);
+    return bits & 0x8000 ? -value : value;
+}
+static unsigned short to_half(float value) {
+    unsigned short sign = std::signbit(value) ? 0x8000 : 0;
+    float size = std::fabs(value);
+    if (size != size) return 0x7e00;
+    if (size >= 65520.0f) return sign | 0x7c00;
+    if (size == 0) return sign;
+    int exponent = 0;
+    std::frexp(size, &exponent);  // size in [2 ** (exponent - 1), 2 ** exponent)
+    int step = max(exponent - 11, -24);
+    int steps = (int)std::nearbyint(std::ldexp(size, -step));  // ties to even
+    return sign | (unsigned short)(step == -24 ? steps : ((step + 24) << 10) + steps);
+}
+
 static void __syncthreads() { emulated::wait(emulated::AT_BLOCK); }
 static void __syncwarp() { emulated::all_lanes(0); }
 template <class T>

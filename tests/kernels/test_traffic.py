@@ -82,7 +82,7 @@ def test_columns_and_depth_images() -> None:
     assert steps["columns_fill"][0] == 8 * columns * area + 4 * columns
     images, cloud = 6 * 64 * 176 * 4, 4000 * 20 + 4 * 4 + 3 * 48 + 6 * 48
     assert moved(depth_step(6, (64, 176), 3, 4000)) == [
-        ("depth_out", 0, images), ("depth_points", cloud, 16_000), ("depth_finish", images, images)
+        ("nearest", 0, images), ("depth_points", cloud, 16_000), ("depth_finish", images, images)
     ]  # fmt: skip
 
 

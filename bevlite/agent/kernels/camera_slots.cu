@@ -52,7 +52,8 @@ extern "C" __global__ void slots_fill(const double* cameras, const float* errors
                                       const double* heights, int height_count, double x_min, double y_min,
                                       double cell_m, int nx, int ny, double nearest, int width, int height, int overlap,
                                       int blocks, const int* chosen, const int* sums, int slots, int* slot_query,
-                                      float* slot_reference, int* query_slot, float* query_share, int* needed) {
+                                      void* slot_reference, int* query_slot, void* query_share, int* needed,
+                                      int half) {
     int query = blockIdx.x * blockDim.x + threadIdx.x;
     int bits = query < nx * ny ? chosen[query] : 0, count = __popc(bits), entry = 0;
     for (int n = 0; n < camera_count; n++) {
@@ -65,24 +66,25 @@ extern "C" __global__ void slots_fill(const double* cameras, const float* errors
             double x = centre(x_min, query % nx, cell_m), y = centre(y_min, query / nx, cell_m), u, v;
             slot_query[n * slots + slot] = 1 + query;
             for (int a = 0; a < height_count; a++) {
-                float* place = slot_reference + (((long long)n * slots + slot) * height_count + a) * 2;
+                long long place = (((long long)n * slots + slot) * height_count + a) * 2;
                 bool seen = seen_at(cameras + 12 * n, errors + 3 * n, x, y, heights[a], nearest, width, height, &u, &v);
-                place[0] = seen ? (float)(2 * (u + 0.5) / width - 1) : -3.0f;
-                place[1] = seen ? (float)(2 * (v + 0.5) / height - 1) : -3.0f;
+                put(slot_reference, half, place, seen ? (float)(2 * (u + 0.5) / width - 1) : -3.0f);
+                put(slot_reference, half, place + 1, seen ? (float)(2 * (v + 0.5) / height - 1) : -3.0f);
             }
         }
         query_slot[query * overlap + entry++] = 1 + n * slots + slot;
     }
     if (query >= nx * ny) return;
     for (; entry < overlap; entry++) query_slot[query * overlap + entry] = 0;
-    query_share[query] = count ? (float)(1.0 / count) : 0.0f;
+    put(query_share, half, query, count ? (float)(1.0 / count) : 0.0f);
 }
 
 // Slots that no query takes: no query, and a place that no camera sees.
 extern "C" __global__ void slots_rest(const int* needed, int slots, int height_count, int* slot_query,
-                                      float* slot_reference) {
+                                      void* slot_reference, int half) {
     int slot = blockIdx.x * blockDim.x + threadIdx.x, n = blockIdx.y;
     if (slot >= slots || slot < needed[n]) return;
     slot_query[n * slots + slot] = 0;
-    for (int i = 0; i < 2 * height_count; i++) slot_reference[((long long)n * slots + slot) * 2 * height_count + i] = -3;
+    for (int i = 0; i < 2 * height_count; i++)
+        put(slot_reference, half, ((long long)n * slots + slot) * 2 * height_count + i, -3);
 }

@@ -3,9 +3,10 @@
 
 // The class (places,) whose logit (classes, places) is highest: the first of equals, and the first that is no number,
 // as numpy has it.
-extern "C" __global__ void best_class(const float* logits, int classes, int places, byte* best) {
+extern "C" __global__ void best_class(const void* maps, int half, int classes, int places, byte* best) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= places) return;
+    Numbers logits = {maps, half};
     float highest = logits[i];
     int found = 0;
     for (int c = 1; c < classes; c++) {
@@ -35,8 +36,9 @@ extern "C" __global__ void voxel_bytes(const int* classes, int nx, int ny, int n
 }
 
 // Whether each class (classes, places) is there: its logit is not below the cut of the class.
-extern "C" __global__ void map_classes(const float* logits, const float* cuts, int places, byte* there) {
+extern "C" __global__ void map_classes(const void* maps, int half, const float* cuts, int places, byte* there) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     long long place = (long long)blockIdx.y * places + i;
+    Numbers logits = {maps, half};
     if (i < places) there[place] = logits[place] >= cuts[blockIdx.y];
 }

@@ -24,8 +24,8 @@ extern "C" __global__ void depth_points(const float* points, const int* first, c
     }
 }
 
-// From what is left up to infinity to the depth, in place.
-extern "C" __global__ void depth_finish(unsigned* nearest, int pixels) {
+// From what is left up to infinity to the depth.
+extern "C" __global__ void depth_finish(const unsigned* nearest, int pixels, void* depth, int half) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < pixels && nearest[i]) nearest[i] = INFINITE - nearest[i];
+    if (i < pixels) put(depth, half, i, nearest[i] ? __uint_as_float(INFINITE - nearest[i]) : 0.0f);
 }

@@ -7,9 +7,10 @@
 
 // Candidates of every group: logits (channels, cells) from `cut` on. channel_group, channel_place (channels,): the group
 // of a channel and its place there; group_start (groups + 1,): where the candidates of a group begin.
-extern "C" __global__ void boxes_collect(const float* heatmap, const int* channel_group, const int* channel_place,
+extern "C" __global__ void boxes_collect(const void* maps, int half, const int* channel_group, const int* channel_place,
                                          const int* group_start, int cells, float cut, int* count, u64* candidates) {
     __shared__ int begin;
+    Numbers heatmap = {maps, half};
     int channel = blockIdx.y, group = channel_group[channel];
     int first = blockIdx.x * blockDim.x * CELLS_A_THREAD + threadIdx.x, own = 0, total;
     float logits[CELLS_A_THREAD];
@@ -69,10 +70,11 @@ struct Centres {
 // Out: kept (groups,), keys and boxes (groups, threads, 9), kinds (groups, threads), as far as they are kept.
 extern "C" __global__ void boxes_group(const u64* candidates, const int* count, const int* group_start,
                                        const int* channel_start, const int* channel_of, const double* radius2,
-                                       const float* values, int nx, int cells, double x_min, double y_min,
+                                       const void* maps, int half, int nx, int cells, double x_min, double y_min,
                                        double cell_m, int max_boxes, int* kept, u64* keys, float* boxes, int* kinds) {
     DYNAMIC_SHARED(u64, own);  // (threads,) candidates, then x and y as doubles, then kinds
     __shared__ int digits[256];
+    Numbers values = {maps, half};
     __shared__ int taken;
     __shared__ unsigned alive[32];
     int t = threadIdx.x, group = blockIdx.x, lane = t & 31, warp = t >> 5;

@@ -153,7 +153,7 @@ extern "C" __global__ void pillar_fill(const float* points, const int* first, co
                                        int sweeps, float own_radius, const int* count, const int* next,
                                        const int* list, const int* slot_cell, const int* report, int nx,
                                        int coordinates, const double* constants, int numbers, int max_points,
-                                       int max_pillars, int block_slots, float* pillars) {
+                                       int max_pillars, int block_slots, void* pillars, int half) {
     DYNAMIC_SHARED(float, tile);  // (numbers, max_points, block_slots + 1), then (warps, max_points) numbers of points
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
     int stride = block_slots + 1, used = report[0];
@@ -195,6 +195,7 @@ extern "C" __global__ void pillar_fill(const float* points, const int* first, co
     __syncthreads();
     for (int i = threadIdx.x; i < numbers * max_points * block_slots; i += blockDim.x) {
         int row = i / block_slots, slot = blockIdx.x * block_slots + i % block_slots;
-        if (slot < max_pillars) pillars[(long long)row * max_pillars + slot] = tile[row * stride + i % block_slots];
+        if (slot < max_pillars)
+            put(pillars, half, (long long)row * max_pillars + slot, tile[row * stride + i % block_slots]);
     }
 }

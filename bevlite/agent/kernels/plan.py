@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Sequence, Union
 
-ITEM_BYTES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8, "uint64": 8}
+ITEM_BYTES = {"uint8": 1, "float16": 2, "int32": 4, "float32": 4, "float64": 8, "uint64": 8}
 NARROW_BLOCKS = 16
 """Multiprocessors of an AGX Orin."""
 ALIGNMENT = 256

@@ -4,10 +4,11 @@
 #define ROWS 15
 enum { CLASS, X, Y, HEAT, SCORE, BOX };  // as bevlite/runtime/decoding.py: QueryRows
 
-extern "C" __global__ void queries_decode(const float* queries, int count, double x_min, double y_min, double cell_m,
+extern "C" __global__ void queries_decode(const void* maps, int half, int count, double x_min, double y_min, double cell_m,
                                           double threshold, int max_boxes, float* boxes, float* scores, int* classes,
                                           int* found) {
     DYNAMIC_SHARED(u64, keys);  // (count,)
+    Numbers queries = {maps, half};
     int own = 0, all;
     for (int i = threadIdx.x; i < count; i += blockDim.x) {
         bool there = (double)queries[SCORE * count + i] > threshold;
