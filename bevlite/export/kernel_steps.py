@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bevlite.agent.kernels.plan import Plan
-from bevlite.kernels.images import image_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.images import ImageForm, image_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.latency.device import DeviceConfig
 from bevlite.latency.pipeline import AFTER, PipelineStep, of_kernels
 from bevlite.models.streams import build_view_transform
@@ -29,13 +29,19 @@ class KernelSteps(NamedTuple):
     missing: dict[str, str]
 
 
-def kernel_steps(variant: Variant, source: tuple[int, int] = NUSCENES_IMAGE, form: str = "rgb") -> KernelSteps:
+def kernel_steps(
+    variant: Variant,
+    source: tuple[int, int] = NUSCENES_IMAGE,
+    form: ImageForm = "rgb",
+    floats: Floats = "float32",
+) -> KernelSteps:
     """The kernels around the engines of a variant.
 
     Args:
         variant: the network.
         source: (height, width) px of the cameras.
-        form: `rgb` or `nv12`, how the cameras give their images.
+        form: how the cameras give their images.
+        floats: what the engines take and give.
 
     Raises:
         ValueError: sizes that a kernel does not take.
@@ -44,26 +50,26 @@ def kernel_steps(variant: Variant, source: tuple[int, int] = NUSCENES_IMAGE, for
     if variant.camera is not None:
         images = variant.camera.images
         size = (images.height, images.width)
-        taken = image_step(source, size, images.cameras, "nv12" if form == "nv12" else "rgb")
+        taken = image_step(source, size, images.cameras, form)
         steps.frame["image_preprocessing"] = taken.plan
-        _add_tables(steps, variant.camera, variant)
+        _add_tables(steps, variant.camera, variant, floats)
     if variant.lidar is not None:
         host = variant.lidar.pillars.build(variant.bev).host
-        found = host.board_steps(POINTS_A_SWEEP * variant.lidar.sweeps, variant.lidar.sweeps)
+        found = host.board_steps(POINTS_A_SWEEP * variant.lidar.sweeps, variant.lidar.sweeps, floats)
         _add(steps, "pillarisation", next(iter(found), None), "its pillar encoder has no kernels")
     for task in variant.heads.tasks(variant.bev):
         name = AFTER[task.steps[0]]().name if task.steps else task.name
-        _add(steps, name, task.board_step(), "its form of head has no kernels")
+        _add(steps, name, task.board_step(floats), "its form of head has no kernels")
     return steps
 
 
-def _add_tables(steps: KernelSteps, camera: CameraStream, variant: Variant) -> None:
+def _add_tables(steps: KernelSteps, camera: CameraStream, variant: Variant, floats: Floats) -> None:
     """What the view transform takes: its tables of every frame where it corrects the car's motion."""
     config, neck = camera.view_transform, camera.neck
     host = build_view_transform(config, neck.channels, neck.out_stride, camera.images, variant.bev).host
     sweeps = variant.lidar.sweeps if variant.lidar is not None else 1
     sources = {spec.source for spec in host.inputs}
-    for step in host.board_steps(POINTS_A_SWEEP * sweeps, sweeps):
+    for step in host.board_steps(POINTS_A_SWEEP * sweeps, sweeps, floats):
         of_points = "points" in step.plan.buffers
         sources.discard("points" if of_points else "calibration")
         (steps.frame if of_points or config.ego_motion else steps.calibration)[step.plan.name] = step.plan

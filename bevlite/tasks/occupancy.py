@@ -12,7 +12,7 @@ from bevlite.data.frame import Reader
 from bevlite.data.occupancy import SHAPE
 from bevlite.data.truth import OccupancyTruth
 from bevlite.kernels.classes import voxel_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.metrics.occupancy import FREE, OccupancyConfusion, miou
 from bevlite.registry import OCCUPANCY_HEADS
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
@@ -79,7 +79,7 @@ class Occupancy(Task):
         """The best class of each voxel, taken in the graph."""
         return {OCCUPANCY: outputs[OCCUPANCY].argmax(dim=1).int()}
 
-    def board_step(self) -> Step:
+    def board_step(self, floats: Floats = "float32") -> Step:
         """Classes as bytes, in the order of the labels."""
         nz, ny, nx = SHAPE[::-1]
         return voxel_step(nz, ny, nx, OCCUPANCY)

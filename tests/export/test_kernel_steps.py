@@ -58,5 +58,8 @@ def test_a_prediction_is_launches_and_bytes_and_no_default() -> None:
     assert found.lower_ms < found.latency_ms < found.upper_ms and not found.published
     assert "not yet run on a board" in found.source
     assert all(step.published for step in steps_of(variant("reference-r50")))
+    half = kernel_steps(variant("reference-r50"), floats="float16").frame
+    assert half["pillarisation"].buffers["pillars"].size * 2 == plan.buffers["pillars"].size
+    assert half["decoding"].traffic < 0.7 * steps.frame["decoding"].traffic
     nv12 = kernel_steps(variant("reference-r50"), form="nv12").frame["image_preprocessing"]
     assert nv12.traffic < 0.65 * steps.frame["image_preprocessing"].traffic

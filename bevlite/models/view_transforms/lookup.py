@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
 from bevlite.kernels.geometry import lookup_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.geometry import cell_grid, check_heights
 from bevlite.registry import VIEW_TRANSFORMS
@@ -67,7 +67,7 @@ class LookupTables(Host):
         """The same."""
         return {TABLE: sample[TABLE]}
 
-    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """The table."""
         return (lookup_step(self._grid, self._heights_m, self._frustum, self._cameras),)
 

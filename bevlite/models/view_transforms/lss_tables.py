@@ -14,7 +14,7 @@ import numpy as np
 from bevlite.data.frame import Frame
 from bevlite.kernels.columns import columns_step
 from bevlite.kernels.pooling import pooling_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, TensorSpec
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.runtime.columns import GROUP, column_levels, column_tables
@@ -87,7 +87,7 @@ class PoolingTables(Host):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
-    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """The tables of the tree."""
         return (pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
 
@@ -135,7 +135,7 @@ class ColumnTables(PoolingTables):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
-    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """The tables of groups and levels."""
         return (columns_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
 

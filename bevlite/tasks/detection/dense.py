@@ -11,7 +11,7 @@ import numpy as np
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
 from bevlite.kernels.detection import decoding_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, decode_boxes
 from bevlite.tasks.contract import RawMap
 from bevlite.tasks.detection.form import HEATMAP, DetectionForm
@@ -87,9 +87,9 @@ class DenseForm(DetectionForm):
         """Peaks, then circle NMS."""
         return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], self.decoding)
 
-    def board_step(self) -> Step:
+    def board_step(self, floats: Floats = "float32") -> Step:
         """The same."""
-        return decoding_step(self.decoding, self.bev.ny, self.bev.nx, HEATMAP, BOXES)
+        return decoding_step(self.decoding, self.bev.ny, self.bev.nx, HEATMAP, BOXES, floats)
 
     @property
     def decoding(self) -> BoxDecoding:

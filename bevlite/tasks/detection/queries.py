@@ -10,7 +10,7 @@ import numpy as np
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
 from bevlite.kernels.detection import query_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, QueryRows, decode_queries
 from bevlite.tasks.contract import RawMap
 from bevlite.tasks.detection.form import HEATMAP, DetectionForm
@@ -78,9 +78,9 @@ class QueryForm(DetectionForm):
         """Columns with a score."""
         return decode_queries(outputs[QUERIES][i], self.decoding)
 
-    def board_step(self) -> Step:
+    def board_step(self, floats: Floats = "float32") -> Step:
         """The same."""
-        return query_step(self.decoding, self.proposals, QUERIES)
+        return query_step(self.decoding, self.proposals, QUERIES, floats)
 
     @property
     def decoding(self) -> BoxDecoding:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bevlite.data.frame import Frame, Ragged
 from bevlite.grid import BEVGrid
 from bevlite.kernels.pillars import pillar_step
-from bevlite.kernels.step import Step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, TensorSpec
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
@@ -105,9 +105,9 @@ class Pillars(Host):
         pillars, index = group_pillars(frame.points, self.grid)
         return {"pillars": pillars, "pillar_index": index}
 
-    def board_steps(self, points: int, sweeps: int) -> tuple[Step, ...]:
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """Pillars from raw points."""
-        return (pillar_step(self.grid, sweeps, points),)
+        return (pillar_step(self.grid, sweeps, points, floats=floats),)
 
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Filled up with empty pillars."""
