@@ -238,6 +238,9 @@ def measure(out: Path | None) -> int:
     from bevlite.agent.kernels.launching import Kernels
     from bevlite.agent.python_api.cuda import Cuda
 
+    if not torch.cuda.is_available():
+        print("no CUDA GPU here; --counts VARIANT needs none", file=sys.stderr)
+        return 1
     torch.cuda.init()
     torch.zeros(1, device="cuda")  # torch's context is the primary one, which ours joins
     kernels, bandwidth, failed = Kernels(Cuda(ctypes.CDLL("libcuda.so.1"))), bytes_a_us(), 0
