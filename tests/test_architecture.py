@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "custom_imports", "config", "tensorrt", "grid", "locks",
     "orphans", "shape_inference", "source_tree", "registry", "rtx",
-    "agent", "runtime", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop", "latency",
-    "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
+    "agent", "runtime", "kernels", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop",
+    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
     "simulation", "testing", "api", "cli",
 )  # fmt: skip
 """The rooms of bevlite from the ground up: each imports from those before it, and from no other."""
 LONGEST_FILE = 400
-RUNTIME = sorted(f.stem for f in (ROOT / "bevlite" / "runtime").glob("*.py"))
+BOARD = sorted(f for room in ("runtime", "kernels") for f in (ROOT / "bevlite" / room).glob("*.py"))
+"""What a board imports beside the agent."""
 
 
 def _module(file: Path) -> str:
@@ -157,16 +158,16 @@ def test_nothing_needs_what_only_simulates() -> None:
     assert guilty == {} and "simulation" in edges()["cli"]
 
 
-@pytest.mark.parametrize("name", RUNTIME)
-def test_the_board_needs_numpy_alone(name: str) -> None:
-    module = "bevlite.runtime" if name == "__init__" else f"bevlite.runtime.{name}"
+@pytest.mark.parametrize("file", BOARD, ids=_module)
+def test_the_board_needs_numpy_alone(file: Path) -> None:
     allowed = set(sys.stdlib_module_names) | {"numpy", "tensorrt"}
-    for imported in imports(True)[module]:
-        assert imported.split(".")[0] in allowed or imported.startswith("bevlite.runtime"), imported
+    ours = ("bevlite.runtime", "bevlite.kernels", "bevlite.agent")
+    for imported in imports(True)[_module(file)]:
+        assert imported.split(".")[0] in allowed or imported.startswith(ours), imported
 
 
 def test_what_runs_on_the_board_loads_no_torch() -> None:
-    modules = ", ".join(f"bevlite.runtime.{n}" for n in RUNTIME if n != "__init__")
+    modules = ", ".join(_module(file) for file in BOARD)
     code = f"import sys, {modules}; print([m for m in ('torch', 'pydantic', 'onnx', 'nuscenes') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bevlite.errors import DataError
-
-EGO_RADIUS_M = 1.0  # returns from the car's own roof, in the sensor frame
-CLOSEST_M = 0.5
-"""Closer than this to a camera's plane a point gives no depth."""
+from bevlite.runtime.depth import CLOSEST_M
+from bevlite.runtime.sweeps import EGO_RADIUS_M
 
 
 def read_points(path: Path) -> np.ndarray:

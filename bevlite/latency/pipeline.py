@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,44 @@ def query_decoding() -> PipelineStep:
     """
     source = "bevlite's decode_queries: 0.028 ms on one core of an AMD EPYC, times three; not measured on Orin"
     return PipelineStep("decoding", 0.084, 0.028, 0.28, source, published=False)
+
+
+class Aim(NamedTuple):
+    """What kernels of our own are taken to reach: a share of the measured bandwidth, and us of a kernel of few blocks.
+
+    Aims, as nothing of ours has run on a board: what bytes alone take, and five times that, are the ends.
+    """
+
+    share: float
+    narrow_us: float
+
+
+LIKELY, BEST, WORST = Aim(0.4, 20.0), Aim(1.0, 5.0), Aim(0.2, 100.0)
+
+
+def of_kernels(
+    name: str, *, launches: int, narrow: int, traffic_bytes: int, gb_per_s: float, launch_us: float
+) -> PipelineStep:
+    """A step priced by the kernels of our own that do it: launches, and bytes over a share of the bandwidth.
+
+    Args:
+        name: of the step.
+        launches: kernels and memory sets of a frame.
+        narrow: those of so few blocks that their own latency counts.
+        traffic_bytes: that they must read and write.
+        gb_per_s: of the board, for copies.
+        launch_us: a launch in a CUDA graph.
+    """
+
+    def took_ms(aim: Aim) -> float:
+        return (launches * launch_us + narrow * aim.narrow_us + traffic_bytes / (1e3 * gb_per_s * aim.share)) / 1e3
+
+    source = (
+        f"kernels of our own, not yet run on a board: {launches} launches of {launch_us:g} us, {narrow} of few blocks, "
+        f"{traffic_bytes / 1e6:.1f} MB at {LIKELY.share:.0%} of {gb_per_s:g} GB/s "
+        f"({BEST.share:.0%} to {WORST.share:.0%})"
+    )
+    return PipelineStep(name, took_ms(LIKELY), took_ms(BEST), took_ms(WORST), source, published=False)
 
 
 AFTER = {"decoding": decoding, "query_decoding": query_decoding}

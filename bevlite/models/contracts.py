@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bevlite.config import Config
 from bevlite.data.frame import Frame, Reader
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.auxiliary import AuxiliaryLoss
 
 Source = Literal["images", "features", "prepared", "calibration", "points", "ego motion", "state"]
@@ -64,6 +65,13 @@ class Host(Reader):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The inputs that are no state, by name (raises ValueError when a calibration cannot be held)."""
         return {s.name: sample[s.name][None].astype(s.dtype) for s in self.inputs if s.source != "state"}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The same as kernels on a board: from a calibration, and from raw points, of which there is room for so many.
+
+        What has no kernels is left out: `sample` and `deployed` make it. `floats` is what the engine takes.
+        """
+        return ()
 
 
 @dataclass(frozen=True)

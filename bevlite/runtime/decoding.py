@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bevlite.runtime.classes import probability
+
 BOX_CHANNELS = 10  # offset 2, z 1, log size 3, sin cos 2, velocity 2
 CIRCLE_NMS_RADIUS_M = (2.0, 3.5, 3.5, 3.2, 3.2, 1.0, 0.92, 0.92, 0.42, 0.42)
 """Suppression radius a class: the radii of CenterPoint's circle NMS, [4, 12, 10, 1, 0.85, 0.175], are squared
@@ -45,7 +47,7 @@ class Boxes:
 
 
 def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) -> Boxes:
-    """Peaks of the heat map to boxes, then circle NMS.
+    """Peaks of the heat map to boxes, then circle NMS. Of equal logits the first counts as better.
 
     Args:
         heatmap: (10, ny, nx) logits.
@@ -58,23 +60,28 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
     ny, nx = heatmap.shape[1:]
     found = []
     for group, channels in enumerate(decoding.groups):
-        logits = heatmap[list(channels)].reshape(len(channels), -1)
-        count = min(decoding.max_boxes, logits.size)
-        top = np.argpartition(-logits.ravel(), count - 1)[:count]
-        scores = 1 / (1 + np.exp(-logits.ravel()[top].astype(np.float64)))
-        top, scores = top[scores > decoding.score_threshold], scores[scores > decoding.score_threshold]
+        logits = heatmap[list(channels)].ravel()
+        top = _above(logits, decoding.score_threshold)
+        top = top[np.argsort(-logits[top], kind="stable")][: decoding.max_boxes]
         cell = top % (ny * nx)
         raw = boxes[group * BOX_CHANNELS : (group + 1) * BOX_CHANNELS].reshape(BOX_CHANNELS, -1)[:, cell]
         decoded = _decode(raw.astype(np.float64), cell % nx, cell // nx, decoding)
+        finite = np.isfinite(decoded).all(axis=1)
+        decoded, top = decoded[finite], top[finite]
         classes = np.array(channels)[top // (ny * nx)]
-        order = np.argsort(-scores, kind="stable")
-        order = order[np.isfinite(decoded[order]).all(axis=1)]
-        decoded, scores, classes = decoded[order], scores[order], classes[order]
         keep = circle_nms(decoded[:, :2], classes, np.array(CIRCLE_NMS_RADIUS_M)[classes])
-        found.append((decoded[keep], scores[keep], classes[keep]))
-    every, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    best = np.argsort(-scores, kind="stable")[: decoding.max_boxes]
-    return Boxes(every[best], scores[best], classes[best])
+        found.append((decoded[keep], logits[top[keep]], classes[keep]))
+    every, logits, classes = (np.concatenate(parts) for parts in zip(*found))
+    best = np.argsort(-logits, kind="stable")[: decoding.max_boxes]
+    return Boxes(every[best], probability(logits[best]), classes[best])
+
+
+def _above(logits: np.ndarray, threshold: float) -> np.ndarray:
+    """Places (K,) of logits whose probability is above a threshold, in order."""
+    near = np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else -np.inf
+    near -= 1e-3 * (1 + abs(near)) if np.isfinite(near) else 0  # more than FP16 rounds
+    places = np.flatnonzero(logits >= near)
+    return places[probability(logits[places]) > threshold]
 
 
 def decode_queries(queries: np.ndarray, decoding: BoxDecoding) -> Boxes:

@@ -62,7 +62,7 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     occupied = cell[starts]
     keep = np.ones(len(starts), dtype=bool)
     if len(starts) > grid.max_pillars:
-        x, y = _centres(occupied, grid)
+        x, y = cell_centres(occupied, grid)
         keep[np.argsort(x * x + y * y, kind="stable")[grid.max_pillars :]] = False
     slots = int(keep.sum())
     index = np.zeros(grid.ny * grid.nx, dtype=np.int32)
@@ -75,7 +75,7 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     numbers = _numbers(points.take(found[order[used]], axis=0).T.astype(np.float64), cell[used], slot, grid)
     pillars = np.zeros((NUMBERS[grid.coordinates], grid.max_points * slots), dtype=np.float32)
     place = rank * slots + slot
-    for row, values in zip(pillars, numbers, strict=True):
+    for row, values in zip(pillars, numbers):
         row[place] = values
     return pillars.reshape(len(pillars), grid.max_points, slots), index.reshape(grid.ny, grid.nx)
 
@@ -92,7 +92,8 @@ def _sorting(cell: np.ndarray) -> np.ndarray:
     return order
 
 
-def _centres(cell: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray]:
+def cell_centres(cell: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.ndarray]:
+    """x and y (K,) float64 m of the centres of cells (K,), numbered row by row."""
     x = grid.x_min + (cell % grid.nx + 0.5) * grid.cell_m
     y = grid.y_min + (cell // grid.nx + 0.5) * grid.cell_m
     return x, y
@@ -103,12 +104,12 @@ def _numbers(points: np.ndarray, cell: np.ndarray, slot: np.ndarray, grid: Pilla
     x, y, z, intensity, lag = points
     more: list[np.ndarray] = []
     if grid.coordinates in ("offsets", "offsets_3d"):
-        centre_x, centre_y = _centres(cell, grid)
-        place = [values - origin for values, origin in zip((x, y, z), grid.origin_m, strict=True)]
+        centre_x, centre_y = cell_centres(cell, grid)
+        place = [values - origin for values, origin in zip((x, y, z), grid.origin_m)]
         upright = [z - (grid.z_min + grid.z_max) / 2] if grid.coordinates == "offsets_3d" else []
         more = [x - centre_x, y - centre_y, *upright, *_from_the_mean(place, slot)]
     elif grid.coordinates == "pillar":
-        centre_x, centre_y = _centres(cell, grid)
+        centre_x, centre_y = cell_centres(cell, grid)
         height = 2 * (z - grid.z_min) / (grid.z_max - grid.z_min) - 1
         place = [(x - centre_x) / grid.cell_m, (y - centre_y) / grid.cell_m, height]
     else:

@@ -26,6 +26,7 @@ from bevlite.data.config import DataConfig
 from bevlite.data.frame import Reader
 from bevlite.errors import BevliteError
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Floats, Step
 from bevlite.registry import Registry, Shelf
 
 if TYPE_CHECKING:  # names of tasks and scores are wanted where no network is: by the command line, by a search
@@ -157,6 +158,10 @@ class Task(ABC):
     def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The head's maps as engines give them (`maps`), from those as trained."""
         return {raw.name: outputs[raw.name] for raw in self.maps}
+
+    def board_step(self, floats: Floats = "float32") -> Step | None:
+        """From deployed maps, which are `floats`, to the result as kernels on a board; None where there are none."""
+        return None
 
     @abstractmethod
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:

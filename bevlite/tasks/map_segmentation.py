@@ -14,6 +14,8 @@ from bevlite.data.classes import MAP_CLASSES
 from bevlite.data.frame import Reader
 from bevlite.data.truth import MAP_TRUTH, MapTruth
 from bevlite.data.vector_map import MAP_GRID
+from bevlite.kernels.classes import map_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.metrics.map_segmentation import map_counts, map_miou
 from bevlite.registry import MAP_HEADS
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
@@ -63,6 +65,10 @@ class MapSegmentation(Task):
 
         loss = focal_loss(outputs[MAP], batch[MAP_TRUTH]).mean(dim=(0, 2, 3)).sum()
         return {"map_segmentation": weights["map_segmentation"] * loss}
+
+    def board_step(self, floats: Floats = "float32") -> Step:
+        """What is more likely than not."""
+        return map_step([DRAWN_FROM] * len(MAP_CLASSES), MAP_GRID.ny, MAP_GRID.nx, MAP, floats)
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """Cells hit, found falsely and missed (6, thresholds, 3) of one sample."""

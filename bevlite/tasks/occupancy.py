@@ -11,6 +11,8 @@ from bevlite.data.classes import OCCUPANCY_CLASSES
 from bevlite.data.frame import Reader
 from bevlite.data.occupancy import SHAPE
 from bevlite.data.truth import OccupancyTruth
+from bevlite.kernels.classes import voxel_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.metrics.occupancy import FREE, OccupancyConfusion, miou
 from bevlite.registry import OCCUPANCY_HEADS
 from bevlite.tasks.contract import TASKS, Arrays, Picture, Raster, RawMap, Scored, Task
@@ -76,6 +78,11 @@ class Occupancy(Task):
     def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The best class of each voxel, taken in the graph."""
         return {OCCUPANCY: outputs[OCCUPANCY].argmax(dim=1).int()}
+
+    def board_step(self, floats: Floats = "float32") -> Step:
+        """Classes as bytes, in the order of the labels."""
+        nz, ny, nx = SHAPE[::-1]
+        return voxel_step(nz, ny, nx, OCCUPANCY)
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """The confusion matrix (18, 18) of one sample."""

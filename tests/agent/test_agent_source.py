@@ -24,17 +24,24 @@ NEWER_METHODS = {"removeprefix", "removesuffix", "bit_count", "is_relative_to", 
 NEWER_MODULES = {"tomllib", "zoneinfo", "graphlib"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
+BESIDE = sorted(file for room in ("runtime", "kernels") for file in (FOLDER.parent / room).glob("*.py"))
+"""What a runtime on the board imports beside the agent, with numpy."""
+
+
+@pytest.mark.parametrize("file", [*FILES, *BESIDE], ids=lambda file: file.relative_to(FOLDER.parent).as_posix())
 def test_it_is_python_3_8(file: Path) -> None:
     tree = ast.parse(file.read_text(), feature_version=(3, 8))
     annotations = {id(n) for node in ast.walk(tree) for n in _annotations(node)}
     assert any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in tree.body) or not tree.body[1:]
+    brought = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "collections.abc"]
+    abstract = {alias.name for node in brought for alias in node.names}
     for node in ast.walk(tree):
         if id(node) in annotations:
             continue
         if isinstance(node, ast.Attribute):
             assert node.attr not in NEWER_METHODS, f"{file.name}:{node.lineno}"
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            assert node.value.id not in abstract, f"{file.name}:{node.lineno}: typing has {node.value.id} for it"
             is_generic = node.value.id in dir(builtins) and isinstance(getattr(builtins, node.value.id), type)
             assert not is_generic, f"{file.name}:{node.lineno}: list[...] outside an annotation"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "zip":

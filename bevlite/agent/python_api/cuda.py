@@ -14,6 +14,9 @@ _SPIN = 1
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads of the libraries do is no matter."""
 
+_MAJOR, _MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+
 _NO_MEMORY = 2
 """CUDA_ERROR_OUT_OF_MEMORY, which leaves the context usable."""
 
@@ -36,6 +39,7 @@ class Cuda:
         self._call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
         if spin:
             self._call("cuDevicePrimaryCtxSetFlags_v2", device, ctypes.c_uint(_SPIN))
+        self._device = device
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
         self._call("cuCtxSetCurrent", context)
 
@@ -119,6 +123,33 @@ class Cuda:
     def launch(self, graph: int, stream: int) -> None:
         """Put a captured graph into a stream."""
         self._call("cuGraphLaunch", ctypes.c_void_p(graph), ctypes.c_void_p(stream))
+
+    def architecture(self) -> int:
+        """Compute capability times ten: 87 for an Orin."""
+        found = []
+        for attribute in (_MAJOR, _MINOR):
+            value = ctypes.c_int()
+            self._call("cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(attribute), self._device)
+            found.append(value.value)
+        return 10 * found[0] + found[1]
+
+    def module(self, code: bytes) -> int:
+        """Handle of machine code that was loaded."""
+        made = ctypes.c_void_p()
+        self._call("cuModuleLoadData", ctypes.byref(made), code)
+        return int(made.value or 0)
+
+    def function(self, module: int, name: str) -> int:
+        """Handle of a kernel of a module."""
+        made = ctypes.c_void_p()
+        self._call("cuModuleGetFunction", ctypes.byref(made), ctypes.c_void_p(module), name.encode())
+        return int(made.value or 0)
+
+    def run(self, function: int, grid: Any, block: Any, shared: int, arguments: Any, stream: int) -> None:
+        """Put a kernel into a stream: blocks and threads (x, y, z), bytes of shared memory, pointers to arguments."""
+        sizes = [ctypes.c_uint(count) for count in (*grid, *block, shared)]
+        places = ctypes.c_void_p(stream), arguments, ctypes.c_void_p(0)
+        self._call("cuLaunchKernel", ctypes.c_void_p(function), *sizes, *places)
 
     def free_mb(self) -> float:
         """Free memory of the GPU, in MB. On a Jetson what the operating system has free, swap excluded."""

@@ -29,6 +29,9 @@ class Memory(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def get_source(self, name):
         return SOURCES[name]
 
+    def get_data(self, path):
+        return SOURCES["bevlite.agent.kernels." + path].encode()
+
     def exec_module(self, module):
         exec(compile(SOURCES[module.__name__], "<" + module.__name__ + ">", "exec"), module.__dict__)
 
@@ -46,5 +49,7 @@ def agent_program() -> bytes:
     for file in sorted(folder.rglob("*.py")):
         parts = ("bevlite", "agent", *file.relative_to(folder).with_suffix("").parts)
         sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file.read_text("utf-8")
+    for file in sorted((folder / "kernels").glob("*.cu*")):
+        sources[f"bevlite.agent.kernels.{file.name}"] = file.read_text("utf-8")
     text = _LOADER.format(sources=json.dumps(sources)).encode()
     return f"{len(text)}\n".encode() + text

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from bevlite.data.frame import Frame, Need
 from bevlite.grid import BEVGrid
+from bevlite.kernels.geometry import MOST_CAMERAS, slots_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.attention import FeedForward
 from bevlite.models.contracts import EgoMotion, Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.deformable import DeformableAttention
@@ -141,6 +143,13 @@ class QueryTables(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The same."""
         return {**{name: sample[name] for name in TABLES}, **self._motion.deployed(sample)}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The tables of queries and cameras."""
+        if self._cameras > MOST_CAMERAS:
+            return ()
+        overlap = self._config.cameras_per_query
+        return (slots_step(self._grid, self._heights_m, self._image_size, self._cameras, self.slots, overlap, floats),)
 
 
 class BEVFormer(ViewTransform):

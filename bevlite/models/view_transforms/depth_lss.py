@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from bevlite.data.frame import Frame, Need
 from bevlite.data.lidar import depth_map
 from bevlite.grid import BEVGrid
+from bevlite.kernels.depth import depth_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform
 from bevlite.models.layers import conv_bn_relu
 from bevlite.models.view_transforms.lss import LiftSplat, LSSConfig
@@ -67,6 +69,11 @@ class DepthImages(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The depth images as they are, and the tables (raises ValueError when their capacity does not suffice)."""
         return {LIDAR_DEPTH: sample[LIDAR_DEPTH], **self.tables.deployed(sample)}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The tables, and the depth images."""
+        images = depth_step(self._depth.shape[0], self._size, sweeps, points, name=LIDAR_DEPTH, floats=floats)
+        return (*self.tables.board_steps(points, sweeps, floats), images)
 
 
 class DepthLSS(LiftSplat):

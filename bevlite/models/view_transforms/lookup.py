@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
+from bevlite.kernels.geometry import lookup_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, TensorSpec, ViewTransform, ViewTransformConfig
 from bevlite.models.view_transforms.geometry import cell_grid, check_heights
 from bevlite.registry import VIEW_TRANSFORMS
@@ -51,8 +53,8 @@ class LookupTables(Host):
 
     needs = frozenset({"images"})
 
-    def __init__(self, frustum: Frustum, grid: CellGrid, heights_m: tuple[float, ...]) -> None:
-        self._frustum, self._grid, self._heights_m = frustum, grid, heights_m
+    def __init__(self, frustum: Frustum, grid: CellGrid, heights_m: tuple[float, ...], cameras: int) -> None:
+        self._frustum, self._grid, self._heights_m, self._cameras = frustum, grid, heights_m, cameras
         shape = (len(heights_m), grid.ny * grid.nx)
         self.inputs = (TensorSpec(TABLE, shape, "int32", ("height", "cell"), "calibration"),)
 
@@ -64,6 +66,10 @@ class LookupTables(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The same."""
         return {TABLE: sample[TABLE]}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The table."""
+        return (lookup_step(self._grid, self._heights_m, self._frustum, self._cameras),)
 
 
 class Lookup(ViewTransform):
@@ -82,7 +88,8 @@ class Lookup(ViewTransform):
         self.cameras, self.bev = cameras, bev
         self.area = (image_size[0] // stride, image_size[1] // stride)
         heights_m = slice_heights(config.z_range_m, config.slices)
-        self.host = LookupTables(Frustum((1.0,), *self.area, stride), cell_grid(bev, config.z_range_m), heights_m)
+        frustum = Frustum((1.0,), *self.area, stride)
+        self.host = LookupTables(frustum, cell_grid(bev, config.z_range_m), heights_m, cameras)
         self.fold = nn.Conv2d(config.slices * in_channels, config.channels, 1)
 
     @property

@@ -12,6 +12,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from bevlite.data.frame import Frame
+from bevlite.kernels.columns import columns_step
+from bevlite.kernels.pooling import pooling_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, TensorSpec
 from bevlite.models.view_transforms.nominal_rig import CAMERAS, nominal_pixel_to_bev
 from bevlite.runtime.columns import GROUP, column_levels, column_tables
@@ -84,6 +87,10 @@ class PoolingTables(Host):
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
 
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The tables of the tree."""
+        return (pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
+
 
 class ColumnTables(PoolingTables):
     """Calibration to the tables of pooling by image columns. Capacity: groups of slots, then rows of each level."""
@@ -127,6 +134,10 @@ class ColumnTables(PoolingTables):
         """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return column_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """The tables of groups and levels."""
+        return (columns_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
 
 
 def border_to_border(frustum: Frustum, image_size: tuple[int, int]) -> np.ndarray:

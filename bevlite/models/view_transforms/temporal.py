@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bevlite.data.frame import Frame
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import EgoMotion, Host, TensorSpec, ViewTransform
 from bevlite.models.layers import conv_bn_relu
 
@@ -42,6 +43,10 @@ class MotionHost(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Both (raises ValueError, as the inner host)."""
         return {**self.inner.deployed(sample), **self.motion.deployed(sample)}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """Those of the inner host: the motion is a small matrix."""
+        return self.inner.board_steps(points, sweeps, floats)
 
 
 class Aligned(ViewTransform):

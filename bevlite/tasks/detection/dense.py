@@ -10,6 +10,8 @@ import numpy as np
 
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
+from bevlite.kernels.detection import decoding_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, decode_boxes
 from bevlite.tasks.contract import RawMap
 from bevlite.tasks.detection.form import HEATMAP, DetectionForm
@@ -83,6 +85,14 @@ class DenseForm(DetectionForm):
 
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Peaks, then circle NMS."""
+        return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], self.decoding)
+
+    def board_step(self, floats: Floats = "float32") -> Step:
+        """The same."""
+        return decoding_step(self.decoding, self.bev.ny, self.bev.nx, HEATMAP, BOXES, floats)
+
+    @property
+    def decoding(self) -> BoxDecoding:
+        """Where the maps lie, and how many boxes are kept."""
         bev = self.bev
-        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, self.groups.channels)
-        return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], decoding)
+        return BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, self.groups.channels)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Floats, Step
 from bevlite.runtime.decoding import Boxes
 from bevlite.tasks.contract import RawMap
 
@@ -48,6 +49,10 @@ class DetectionForm(ABC):
     def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The maps as engines give them, from those as trained."""
         return {raw.name: outputs[raw.name] for raw in self.maps}
+
+    def board_step(self, floats: Floats = "float32") -> Step | None:
+        """`decode` as kernels on a board, from maps that are `floats`; None where there are none."""
+        return None
 
     @abstractmethod
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:

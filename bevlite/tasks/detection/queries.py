@@ -9,6 +9,8 @@ import numpy as np
 
 from bevlite.data.classes import DETECTION_CLASSES
 from bevlite.grid import BEVGrid
+from bevlite.kernels.detection import query_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.runtime.decoding import BOX_CHANNELS, BoxDecoding, Boxes, QueryRows, decode_queries
 from bevlite.tasks.contract import RawMap
 from bevlite.tasks.detection.form import HEATMAP, DetectionForm
@@ -74,6 +76,14 @@ class QueryForm(DetectionForm):
 
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Columns with a score."""
+        return decode_queries(outputs[QUERIES][i], self.decoding)
+
+    def board_step(self, floats: Floats = "float32") -> Step:
+        """The same."""
+        return query_step(self.decoding, self.proposals, QUERIES, floats)
+
+    @property
+    def decoding(self) -> BoxDecoding:
+        """Where the cells lie, and how many boxes are kept."""
         bev = self.bev
-        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, score_threshold=LEAST_SCORE)
-        return decode_queries(outputs[QUERIES][i], decoding)
+        return BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, score_threshold=LEAST_SCORE)

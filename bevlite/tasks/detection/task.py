@@ -13,6 +13,7 @@ from bevlite.data.frame import Reader
 from bevlite.data.truth import BoxTruth
 from bevlite.errors import DataError
 from bevlite.grid import BEVGrid
+from bevlite.kernels.step import Floats, Step
 from bevlite.registry import DETECTION_HEADS
 from bevlite.runtime.decoding import Boxes
 from bevlite.tasks.contract import TASKS, Arrays, DrawnBoxes, Picture, RawMap, Scored, Task
@@ -69,6 +70,10 @@ class Detection(Task):
     def deployed(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As the form says."""
         return self.form.deployed(outputs)
+
+    def board_step(self, floats: Floats = "float32") -> Step | None:
+        """As the form says."""
+        return self.form.board_step(floats)
 
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """Decoded boxes (K, 9), scores (K,) and classes (K,), best first."""

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from bevlite.data.frame import Frame, Ragged
 from bevlite.grid import BEVGrid
+from bevlite.kernels.pillars import pillar_step
+from bevlite.kernels.step import Floats, Step
 from bevlite.models.contracts import Host, PillarEncoder, PillarEncoderConfig, TensorSpec
 from bevlite.models.deployed import is_deployed
 from bevlite.registry import PILLAR_ENCODERS
@@ -102,6 +104,10 @@ class Pillars(Host):
         assert frame.points is not None
         pillars, index = group_pillars(frame.points, self.grid)
         return {"pillars": pillars, "pillar_index": index}
+
+    def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
+        """Pillars from raw points."""
+        return (pillar_step(self.grid, sweeps, points, floats=floats),)
 
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Filled up with empty pillars."""
