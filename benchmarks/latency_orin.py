@@ -23,6 +23,7 @@ from scipy.stats import kendalltau
 from bevlite.config import to_yaml, write_atomic
 from bevlite.latency.calibration.fitting import Measurement, calibrate, cross_validate, predict_ms
 from bevlite.latency.coefficients import SHIPPED, Coefficients, load_calibration
+from bevlite.latency.device import find_device
 
 BOARD = "agx-orin-64gb"
 PRECISIONS = ("fp16", "int8", "fp32")
@@ -139,7 +140,8 @@ def _others(rows: Sequence[Row], fitted: Sequence[Row], graphs: Graphs, c: Coeff
     for row in rows:
         if row.id not in used:
             timed = row.how + (", CUDA graph" if row.cuda_graph else "") + ("" if row.stock else ", fusing plugin")
-            groups.setdefault((row.device, row.power_mode, row.precision, row.tier, timed), []).append(row)
+            mode = row.power_mode or find_device(row.device).power_modes.measured_in
+            groups.setdefault((row.device, mode, row.precision, row.tier, timed), []).append(row)
     for key, mine in sorted(groups.items()):
         values = predict_ms([measurement(row, graphs.of(row)) for row in mine], c)
         error = _errors(mine, values)

@@ -17,8 +17,8 @@ ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "custom_imports", "config", "tensorrt", "grid", "locks",
     "orphans", "shape_inference", "source_tree", "registry", "rtx",
     "agent", "runtime", "kernels", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop",
-    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
-    "simulation", "testing", "api", "cli",
+    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression",
+    "deploy", "simulation", "testing", "api", "cli",
 )  # fmt: skip
 """The rooms of bevlite from the ground up: each imports from those before it, and from no other."""
 LONGEST_FILE = 400
