@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from bevlite.config import Config
+from bevlite.runtime.resizing import covering
 
 
 class ImageAugmentation(Config):
@@ -86,11 +87,10 @@ def image_warp(
         augmentation: what to vary (with `rng`), or None.
         rng: the source of randomness.
     """
+    if augmentation is None or rng is None:
+        return ImageWarp(size, *covering(source, size), False, 0.0, source)
     height, width = size
     scale = max(width / source[1], height / source[0])
-    if augmentation is None or rng is None:
-        resized = (round(source[1] * scale), round(source[0] * scale))
-        return ImageWarp(size, resized, ((resized[0] - width) // 2, resized[1] - height), False, 0.0, source)
     scale *= 1 + rng.uniform(*augmentation.resize)
     resized = (round(source[1] * scale), round(source[0] * scale))
     left = (resized[0] - width) // 2

@@ -7,16 +7,14 @@ the highest byte is anything.
 
 from __future__ import annotations
 
-from math import ceil, cos, radians, sin
+from math import cos, radians, sin
 
 import numpy as np
 from numba import njit
 from PIL import Image
 
 from bevlite.data.augment import ImageWarp
-
-BITS = 22
-"""Fraction bits of the weights, as in Pillow."""
+from bevlite.runtime.resizing import BITS, taps
 
 
 def warp_image(image: Image.Image, warp: ImageWarp) -> np.ndarray:
@@ -38,35 +36,6 @@ def warp_image(image: Image.Image, warp: ImageWarp) -> np.ndarray:
 def packed(image: Image.Image) -> np.ndarray:
     """An RGB image as (H, W) int32, red in the lowest byte."""
     return np.frombuffer(image.tobytes("raw", "RGBX"), "<i4").reshape(image.height, image.width)
-
-
-def taps(source: int, resized: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What pixels along one axis are resized from, by a triangle as wide as a resized pixel and two at least.
-
-    Args:
-        source: px before.
-        resized: px after.
-        places: (P,) pixels after the resize that are wanted.
-
-    Returns:
-        Source pixels (K, P) int32, and their weights (K, P) int32 in units of 2 ** -22: all 0 for a place outside the
-        image.
-    """
-    scale = source / resized
-    support = max(scale, 1.0)
-    centre = (places + 0.5) * scale
-    first = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    stop = np.minimum((centre + support + 0.5).astype(np.int64), source)
-    pixels = first + np.arange(ceil(support) * 2 + 1)[:, None]
-    weights = np.maximum(1 - np.abs((pixels - centre + 0.5) * (1 / support)), 0)
-    weights[pixels >= stop] = 0
-    total = np.zeros(len(places))
-    for row in weights:  # in this order, or the last bit differs
-        total += row
-    weights = np.where((places >= 0) & (places < resized), weights / np.where(total > 0, total, 1), 0)
-    used = weights.any(axis=1)
-    fixed = (weights[used] * (1 << BITS) + 0.5).astype(np.int32)
-    return np.clip(pixels[used], 0, source - 1).astype(np.int32), fixed
 
 
 def resized(

@@ -72,7 +72,7 @@ def decode_boxes(heatmap: np.ndarray, boxes: np.ndarray, decoding: BoxDecoding) 
         decoded, scores, classes = decoded[order], scores[order], classes[order]
         keep = circle_nms(decoded[:, :2], classes, np.array(CIRCLE_NMS_RADIUS_M)[classes])
         found.append((decoded[keep], scores[keep], classes[keep]))
-    every, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    every, scores, classes = (np.concatenate(parts) for parts in zip(*found))
     best = np.argsort(-scores, kind="stable")[: decoding.max_boxes]
     return Boxes(every[best], scores[best], classes[best])
 

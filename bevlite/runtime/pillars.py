@@ -75,7 +75,7 @@ def group_pillars(points: np.ndarray, grid: PillarGrid) -> tuple[np.ndarray, np.
     numbers = _numbers(points.take(found[order[used]], axis=0).T.astype(np.float64), cell[used], slot, grid)
     pillars = np.zeros((NUMBERS[grid.coordinates], grid.max_points * slots), dtype=np.float32)
     place = rank * slots + slot
-    for row, values in zip(pillars, numbers, strict=True):
+    for row, values in zip(pillars, numbers):
         row[place] = values
     return pillars.reshape(len(pillars), grid.max_points, slots), index.reshape(grid.ny, grid.nx)
 
@@ -104,7 +104,7 @@ def _numbers(points: np.ndarray, cell: np.ndarray, slot: np.ndarray, grid: Pilla
     more: list[np.ndarray] = []
     if grid.coordinates in ("offsets", "offsets_3d"):
         centre_x, centre_y = _centres(cell, grid)
-        place = [values - origin for values, origin in zip((x, y, z), grid.origin_m, strict=True)]
+        place = [values - origin for values, origin in zip((x, y, z), grid.origin_m)]
         upright = [z - (grid.z_min + grid.z_max) / 2] if grid.coordinates == "offsets_3d" else []
         more = [x - centre_x, y - centre_y, *upright, *_from_the_mean(place, slot)]
     elif grid.coordinates == "pillar":

@@ -34,7 +34,7 @@ def paired(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nda
     rows = ours[:, QueryRows.HEAT :]
     scale = np.sqrt((rows**2).mean(axis=(0, 2)))[:, None]
     scale[scale == 0] = 1
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in zip(ours, theirs):
         if not np.isfinite(b).all():
             values.append(np.ones(b.size))
             others.append(np.full(b.size, np.inf))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -67,6 +67,10 @@ class DepthImages(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The depth images as they are, and the tables (raises ValueError when their capacity does not suffice)."""
         return {LIDAR_DEPTH: sample[LIDAR_DEPTH], **self.tables.deployed(sample)}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The depth images, and the tables."""
+        return [{"step": "depth_images", "name": LIDAR_DEPTH, "image_size": list(self._size)}, *self.tables.on_board()]
 
 
 class DepthLSS(LiftSplat):

@@ -6,8 +6,9 @@ A form is what the exported module computes; all are exact, and training knows n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -83,6 +84,12 @@ class PoolingTables(Host):
         """The tables for one calibration (raises ValueError when the capacity does not suffice)."""
         cells = frustum_cells(self.frustum, self.grid, sample["pixel_to_bev"])
         return pooling_tables(cells, self.grid.nx * self.grid.ny, self.chunk, self.capacities)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same tables, of the same capacity."""
+        spread = None if self._spread is None else self._spread.tolist()
+        settings = {"frustum": asdict(self.frustum), "grid": asdict(self.grid), "chunk": self.chunk, "spread": spread}
+        return [{"step": f"pooling_{self.form}", **settings, "capacities": list(self.capacities)}]
 
 
 class ColumnTables(PoolingTables):

@@ -7,6 +7,7 @@ What is kept is the map before it was joined: two frames, no recurrence.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,10 @@ class MotionHost(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Both (raises ValueError, as the inner host)."""
         return {**self.inner.deployed(sample), **self.motion.deployed(sample)}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """Both."""
+        return [*self.inner.on_board(), *self.motion.on_board()]
 
 
 class Aligned(ViewTransform):

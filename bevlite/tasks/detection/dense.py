@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,8 +81,15 @@ class DenseForm(DetectionForm):
             "box": weights["box"] * box,
         }
 
+    @property
+    def _decoding(self) -> BoxDecoding:
+        bev = self.bev
+        return BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, self.groups.channels)
+
+    def on_board(self) -> dict[str, Any]:
+        """Peaks, then circle NMS."""
+        return {"way": "dense", "decoding": asdict(self._decoding)}
+
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Peaks, then circle NMS."""
-        bev = self.bev
-        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, self.groups.channels)
-        return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], decoding)
+        return decode_boxes(outputs[HEATMAP][i], outputs[BOXES][i], self._decoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,8 +73,15 @@ class QueryForm(DetectionForm):
         score = (logits.sigmoid() * own).sum(dim=1, keepdim=True) * place[:, QueryRows.HEAT :]
         return {QUERIES: torch.cat([place, score, values], dim=1)}
 
+    @property
+    def _decoding(self) -> BoxDecoding:
+        bev = self.bev
+        return BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, score_threshold=LEAST_SCORE)
+
+    def on_board(self) -> dict[str, Any]:
+        """Columns with a score."""
+        return {"way": "queries", "decoding": asdict(self._decoding)}
+
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Columns with a score."""
-        bev = self.bev
-        decoding = BoxDecoding(bev.x_range_m[0], bev.y_range_m[0], bev.cell_m, score_threshold=LEAST_SCORE)
-        return decode_queries(outputs[QUERIES][i], decoding)
+        return decode_queries(outputs[QUERIES][i], self._decoding)
