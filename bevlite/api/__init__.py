@@ -40,6 +40,7 @@ FUNCTIONS = {
     "measure": "boards",
     "check_engine": "boards",
     "deploy": "boards",
+    "package": "packaging",
     "emulate": "boards",
     "synthesize": "worlds",
     "check_data": "worlds",

@@ -29,6 +29,7 @@ COMMANDS = (
     "latency",
     "device",
     "deploy",
+    "package",
 )
 
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "measure": "device run",
     "check_engine": "device check-engine",
     "deploy": "deploy",
+    "package": "package",
     "emulate": "device emulate",
     "synthesize": "data synth",
     "check_data": "data check",

@@ -1,0 +1,65 @@
+"""From a finished run to the board: package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bevlite.api.networks import run_path
+from bevlite.api.opened import Say, opened
+
+if TYPE_CHECKING:
+    from bevlite.devices.contract import Device
+    from bevlite.run_folder import Run
+
+PathLike = str | os.PathLike[str]
+
+
+def package(
+    run: Run | PathLike,
+    *,
+    device: Device | str,
+    out: PathLike,
+    budget_ms: float | None = None,
+    min_fps: float | None = None,
+    max_power_w: float | None = None,
+    max_memory_mb: float | None = None,
+    samples: int = 2,
+    sign: PathLike | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Pack a run for a board: models, library, scripts, samples, documents, and a manifest of all of it.
+
+    The same run gives the same bytes.
+
+    Args:
+        run: an exported run, or its folder.
+        device: a board that the run was deployed to (its figures are promised, its engines travel), or a predicted
+            board (a prediction is promised, and said to be one).
+        out: the folder; one that holds a package is replaced.
+        budget_ms: largest P99 of a frame, in ms, that `check` holds the board to; with the limits of the deploy.
+        min_fps: smallest frame rate, one frame in flight.
+        max_power_w: largest power of the module, in W.
+        max_memory_mb: largest memory, in MB.
+        samples: samples of the run's data that travel, with golden outputs.
+        sign: an ssh key to sign the manifest with.
+        say: where news go.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BevliteError: a run that is not exported or not deployed to the board, without data, a folder in use.
+    """
+    from bevlite.config import validate
+    from bevlite.devices.report.deploy import Budgets
+
+    wanted = {"latency_ms": budget_ms, "fps": min_fps, "power_w": max_power_w, "memory_mb": max_memory_mb}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    validate({"latency_ms": 1.0, **given}, Budgets, "limits of bevlite package")
+    with opened(device, say) as found:
+        from bevlite.packaging.package import package_run  # seconds, which a wrong name need not wait for
+
+        key = None if sign is None else Path(sign).expanduser()
+        return package_run(run_path(run), found, Path(out), limits=given, samples=samples, key=key)
