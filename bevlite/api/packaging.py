@@ -1,4 +1,4 @@
-"""From a finished run to the board: package."""
+"""From a finished run to the board: package; and what to do where it does not fit: Plan B."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bevlite.api.networks import run_path
 from bevlite.api.opened import Say, opened
+from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
+    from bevlite.compression.plan_b.plan import PlanB
     from bevlite.devices.contract import Device
     from bevlite.run_folder import Run
+    from bevlite.variant import Variant
 
 PathLike = str | os.PathLike[str]
 
@@ -63,3 +66,42 @@ def package(
 
         key = None if sign is None else Path(sign).expanduser()
         return package_run(run_path(run), found, Path(out), limits=given, samples=samples, key=key)
+
+
+def plan_b(
+    source: Variant | Run | PathLike,
+    *,
+    budget_ms: float,
+    device: str = "agx-orin-64gb",
+    tensorrt: str = DEFAULT_VERSION,
+    power_mode: str = "",
+    out: PathLike | None = None,
+) -> PlanB:
+    """Every way out where a limit is missed: prune further, lower resolution, a coarser BEV grid, a task less, INT8 for
+    a module, a module on a DLA core, two boards. Predicted, priced from the run's ledger and sensitivity tables, sorted
+    by loss for each millisecond.
+
+    Args:
+        source: a variant or its file, or a run or its folder.
+        budget_ms: what is to be met.
+        device: a name in configs/devices, or a YAML file.
+        tensorrt: the version on it.
+        power_mode: nvpmodel mode; empty for MAXN.
+        out: folder for each way as a variant file, and `plan_b.json`; None writes nothing.
+
+    Returns:
+        The ways in their order; a loss is None where it is not known. Nothing was trained or measured.
+
+    Raises:
+        BevliteError: a network that cannot be read or predicted, an unknown device or version.
+    """
+    from bevlite.api.predicting import predicted_board
+    from bevlite.compression.plan_b.plan import network_of, plan_b_of
+    from bevlite.variant import Variant
+
+    board = predicted_board(device, "", tensorrt, power_mode)
+    if isinstance(source, Variant):
+        variant, run = source, None
+    else:
+        variant, run = network_of(run_path(source))
+    return plan_b_of(variant, board, budget_ms, None if out is None else Path(out), run)

@@ -30,6 +30,7 @@ COMMANDS = (
     "device",
     "deploy",
     "package",
+    "plan_b",
 )
 
 

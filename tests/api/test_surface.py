@@ -50,6 +50,7 @@ COMMANDS = {
     "check_engine": "device check-engine",
     "deploy": "deploy",
     "package": "package",
+    "plan_b": "plan-b",
     "emulate": "device emulate",
     "synthesize": "data synth",
     "check_data": "data check",
