@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "config", "tensorrt", "grid", "locks", "registry", "rtx",
     "agent", "runtime", "board", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop",
-    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression", "deploy",
-    "packaging", "simulation", "testing", "api", "cli",
+    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression",
+    "deploy", "packaging", "simulation", "testing", "api", "cli",
 )  # fmt: skip
 """The rooms of bevlite from the ground up: each imports from those before it, and from no other."""
 LONGEST_FILE = 400

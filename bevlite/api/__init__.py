@@ -41,6 +41,7 @@ FUNCTIONS = {
     "check_engine": "boards",
     "deploy": "boards",
     "package": "packaging",
+    "release": "packaging",
     "plan_b": "packaging",
     "emulate": "boards",
     "synthesize": "worlds",

@@ -1,8 +1,9 @@
-"""From a finished run to the board: package; and what to do where it does not fit: Plan B."""
+"""From a trained run to the board: release and package; and what to do where it does not fit: Plan B."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bevlite.tensorrt import DEFAULT_VERSION
 if TYPE_CHECKING:
     from bevlite.compression.plan_b.plan import PlanB
     from bevlite.devices.contract import Device
+    from bevlite.packaging.release import Released
     from bevlite.run_folder import Run
     from bevlite.variant import Variant
 
@@ -66,6 +68,60 @@ def package(
 
         key = None if sign is None else Path(sign).expanduser()
         return package_run(run_path(run), found, Path(out), limits=given, samples=samples, key=key)
+
+
+def release(
+    run: Run | PathLike,
+    *,
+    device: Device | str,
+    out: PathLike,
+    budget_ms: float,
+    max_drop: float = 0.03,
+    min_fps: float | None = None,
+    max_power_w: float | None = None,
+    max_memory_mb: float | None = None,
+    goal: Mapping[str, Any] | None = None,
+    devices: int = 1,
+    sign: PathLike | None = None,
+    say: Say | None = None,
+) -> Released:
+    """From a trained run to a package in one go: compress where needed, export, build, verify, measure, pack. The same
+    call goes on where it was stopped.
+
+    Args:
+        run: a trained run, or its folder.
+        device: a board; or a predicted board, of which nothing is measured.
+        out: the folder of the package; one that is there is replaced.
+        budget_ms: largest P99 of a frame, in ms; compression meets it as it is predicted.
+        max_drop: the most accuracy that may be lost in all, relative, as a share; engines are scored on a board.
+        min_fps: smallest frame rate, one frame in flight.
+        max_power_w: largest power of the module, in W.
+        max_memory_mb: largest memory, in MB.
+        goal: settings of `compress` where it is needed: `guide`, `samples`, `method`, `mixed`, `finetune`, `qat`.
+        devices: GPUs (or CPU processes) of what is trained on.
+        sign: an ssh key to sign the package with.
+        say: told of each step.
+
+    Returns:
+        `verdict` (pass, fail, emulated, predicted), the package, the steps; where a limit is missed, why, and Plan B.
+
+    Raises:
+        BevliteError: not a run, no weights, a limit that is none, a fault of the board.
+    """
+    from bevlite.config import validate
+    from bevlite.devices.report.deploy import Budgets
+
+    named = {"latency_ms": budget_ms, "fps": min_fps, "power_w": max_power_w, "memory_mb": max_memory_mb}
+    validate({**named, "drop": max_drop}, Budgets, "limits of bevlite release")
+    with opened(device, say) as found:
+        from bevlite.packaging.release import Limits, release_run  # seconds, which a wrong name need not wait for
+
+        limits = Limits(budget_ms, max_drop, min_fps, max_power_w, max_memory_mb)
+        key = None if sign is None else Path(sign).expanduser()
+        told = say or (lambda text: None)
+        return release_run(
+            run_path(run), found, limits, Path(out), goal=goal, devices=devices, key=key, say=told
+        )  # fmt: skip
 
 
 def plan_b(

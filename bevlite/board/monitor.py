@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -95,7 +96,8 @@ class Recorder:
             self._stream.write(json.dumps(row) + "\n")
             self._stream.flush()
         except OSError:
-            os.truncate(self._stream.name, at)  # half a line would be none
+            with contextlib.suppress(OSError):
+                os.truncate(self._stream.name, at)  # half a line would be none
             raise
 
     def _board(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ COMMANDS = (
     "deploy",
     "package",
     "plan_b",
+    "release",
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -249,9 +249,7 @@ class _Release:
     def _read(self) -> dict[str, Any]:
         """What is done of this release; of another one nothing is."""
         wanted = {
-            "limits": {
-                name: getattr(self.limits, name) for name in ("latency_ms", "drop", "fps", "power_w", "memory_mb")
-            },
+            "limits": asdict(self.limits),
             "device": self.device.name,
             "weights": weights_digest(self.run_, FLOAT),
             "goal": {key: list(v) if isinstance(v, tuple) else v for key, v in self.goal.items()},

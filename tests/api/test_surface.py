@@ -51,6 +51,7 @@ COMMANDS = {
     "deploy": "deploy",
     "package": "package",
     "plan_b": "plan-b",
+    "release": "release",
     "emulate": "device emulate",
     "synthesize": "data synth",
     "check_data": "data check",
