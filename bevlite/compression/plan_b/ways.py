@@ -37,8 +37,7 @@ class Way:
 def ways_of(variant: Variant, *, dla: bool = False) -> Iterator[Way]:
     """Every way that this network has; `dla` where the board has such cores."""
     yield from (_pruned(variant, ratio) for ratio in RATIOS)
-    for share in IMAGE_SHARES:
-        yield from _smaller_images(variant, share)
+    yield from _smaller_images(variant)
     yield from (_coarser(variant, factor) for factor in CELL_FACTORS)
     yield from _without_a_task(variant)
     for module in variant.modules:
@@ -58,17 +57,21 @@ def _pruned(variant: Variant, ratio: float) -> Way:
     return Way("prune", words, lambda: narrowed(variant, {"*": ratio}), ratio=ratio)
 
 
-def _smaller_images(variant: Variant, share: float) -> Iterator[Way]:
+def _smaller_images(variant: Variant) -> Iterator[Way]:
     if variant.camera is None:
         return
-    images = variant.camera.images
-    height, width = (max(IMAGE_STEP, round(share * n / IMAGE_STEP) * IMAGE_STEP) for n in (images.height, images.width))
-    if (height, width) == (images.height, images.width):
-        return
-    content = as_dict(variant)
-    smaller = {**content["camera"], "images": {**content["camera"]["images"], "height": height, "width": width}}
-    words = f"images of {height} x {width} instead of {images.height} x {images.width}"
-    yield Way("resolution", words, lambda: _valid(content | {"camera": smaller}))
+    images, content = variant.camera.images, as_dict(variant)
+    tried = {(images.height, images.width)}
+    for share in IMAGE_SHARES:
+        height, width = (
+            max(IMAGE_STEP, round(share * n / IMAGE_STEP) * IMAGE_STEP) for n in (images.height, images.width)
+        )
+        if (height, width) in tried:
+            continue
+        tried.add((height, width))
+        smaller = {**content["camera"], "images": {**content["camera"]["images"], "height": height, "width": width}}
+        words = f"images of {height} x {width} instead of {images.height} x {images.width}"
+        yield Way("resolution", words, partial(_valid, content | {"camera": smaller}))
 
 
 def _coarser(variant: Variant, factor: float) -> Way:
