@@ -32,13 +32,8 @@ class Unpacked:
 
     def ssh(self, command: str) -> tuple[int, str, str]:
         """A command in the folder of the package: its exit code and what it wrote."""
-        words = [
-            "ssh",
-            "-F",
-            str(self.server.ssh_config),
-            self.server.host_alias,
-            f"cd {self.package.name} && {command}",
-        ]
+        login = ["ssh", "-F", str(self.server.ssh_config), self.server.host_alias]
+        words = [*login, f"cd {self.package.name} && {command}"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300)
         return done.returncode, done.stdout, done.stderr
 

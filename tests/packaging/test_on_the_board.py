@@ -88,7 +88,7 @@ def test_two_runtimes_on_one_gpu(unpacked: Unpacked) -> None:
 
 def test_a_full_disk(unpacked: Unpacked, changed: Change) -> None:
     unpacked.board.faults.set("disk_full", of="uploads")
-    code, out, err = unpacked.ssh("./check --no-timing")
+    code, out, err = unpacked.ssh("./check")
     assert code == 1 and "no space left on the board's disk" in err and err.count("\n") == 1, out + err
 
 
@@ -102,10 +102,9 @@ def test_frames_that_cannot_be_used(unpacked: Unpacked) -> None:
     (home / "cut.npz").write_bytes((home / "many.npz").read_bytes()[:1000])
     code, out, err = unpacked.ssh("scripts/run ../nan.npz ../many.npz")
     assert code == 2 and out == ""
-    assert [line.split(": ", 2)[2][:20] for line in err.splitlines()] == [
-        "points: found 1 of 1",
-        "points: found 34",
-    ] or ("with NaN or infinity" in err and "accepted: at most" in err and err.count("\n") == 2)
+    first, second = err.splitlines()
+    assert "nan.npz: points: found 1 of" in first and "with NaN or infinity" in first
+    assert "many.npz: points: found" in second and "accepted: at most" in second
     code, out, err = unpacked.ssh("scripts/run --mend ../nan.npz")
     assert code == 0 and json.loads(out)["notes"][0].startswith("1 of ") and err == ""
     code, _, err = unpacked.ssh("scripts/run ../cut.npz")

@@ -1,0 +1,72 @@
+"""One command from a run to a package: it goes on where it was stopped, and says what was not measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bevlite.api.packaging import release
+from bevlite.compression.compress import Compressed
+from bevlite.packaging import release as module
+from bevlite.packaging.release import EXIT_CODES
+
+BOARD = "agx-orin-64gb"
+
+
+@pytest.fixture
+def run(tmp_path: Path, exported: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "run"))
+
+
+def test_a_killed_release_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run / "onnx")
+    out = tmp_path / "package"
+    with monkeypatch.context() as patch:
+
+        def killed(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(module, "package_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            release(run, device=BOARD, out=out, budget_ms=20.0)
+    assert set(json.loads((run / "release.json").read_text())["done"]) == {"compress"} and not out.exists()
+    made = release(run, device=BOARD, out=out, budget_ms=20.0)
+    assert made.verdict == "predicted" and EXIT_CODES[made.verdict] == 3 and made.plan is None
+    assert [step.split(":")[0] for step in made.steps] == ["compress", "export", "deploy", "package"]
+    assert "kept" in made.steps[0] and made.steps[1] == "export: kept" and "NOTHING WAS MEASURED" in made.steps[2]
+    assert (out / "manifest.json").is_file()
+    other = release(run, device=BOARD, out=out, budget_ms=19.0)
+    assert "not needed" in other.steps[0], "another limit is another release"
+
+
+def test_what_is_too_slow_is_compressed_first(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goals = []
+
+    def compressed(path: Path, goal: Any, board: Any, **_: Any) -> Compressed:
+        goals.append((goal.budget_ms, goal.allowed.total, goal.guide, board.name))
+        return Compressed((), "")
+
+    monkeypatch.setattr(module, "compress_run", compressed)
+    made = release(run, device=BOARD, out=tmp_path / "p", budget_ms=2.5, max_drop=0.05, goal={"guide": "macs"})
+    assert goals == [(2.5, 0.05, "macs", BOARD)]
+    # Nothing became faster here: the limit is missed, and said to be.
+    assert "2.5 ms to be met" in made.stopped and made.plan is not None and made.package is not None
+    assert len(list((run / "plan_b").glob("*.yaml"))) == len(made.plan.steps) > 0
+
+
+def test_a_stage_that_loses_too_much_makes_no_package(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "compress_run", lambda *_, **__: Compressed((), "pruning may lose 1.5%"))
+    made = release(run, device=BOARD, out=tmp_path / "p", budget_ms=2.5)
+    assert made.verdict == "fail" and made.package is None and made.stopped == "pruning may lose 1.5%"
+    assert made.plan is not None and not (tmp_path / "p").exists()
+    assert (
+        "compress" not in json.loads((run / "release.json").read_text())["done"]
+        if (run / "release.json").is_file()
+        else True
+    )
