@@ -23,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlanB, Path]:
     return plan_b(tiny(), budget_ms=5.0, out=out), out
 
 
+@pytest.mark.slow
 def test_every_way_is_there_or_said_to_be_impossible(made: tuple[PlanB, Path]) -> None:
     found, _ = made
     kinds = {step.kind for step in found.steps}
@@ -33,6 +34,7 @@ def test_every_way_is_there_or_said_to_be_impossible(made: tuple[PlanB, Path]) -
     assert all(step.watts is None for step in found.steps) and "no power model" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_sorted_by_loss_for_each_millisecond(made: tuple[PlanB, Path]) -> None:
     steps = made[0].steps
     known = [s.loss_per_ms for s in steps if s.loss_per_ms is not None]
@@ -43,6 +45,7 @@ def test_sorted_by_loss_for_each_millisecond(made: tuple[PlanB, Path]) -> None:
     assert unknown == sorted(unknown, reverse=True)
 
 
+@pytest.mark.slow
 def test_files_are_variants_that_can_be_trained(made: tuple[PlanB, Path]) -> None:
     found, out = made
     for step in found.steps:

@@ -78,7 +78,7 @@ def test_what_is_refused(exported: Path, tmp_path: Path) -> None:
     (used / "mine.txt").write_text("mine")
     with pytest.raises(BevliteError, match="found a folder in use"):
         package(exported, device=BOARD, out=used)
-    with pytest.raises(BevliteError, match="found 'onnxruntime'; accepted: a board that the run was deployed to"):
+    with pytest.raises(BevliteError, match="accepted: a board that the run was deployed to"):
         package(exported, device="onnxruntime", out=tmp_path / "a")
     bare = Path(shutil.copytree(exported, tmp_path / "bare"))
     (bare / "data.yaml").unlink()
@@ -101,7 +101,7 @@ def test_a_signature_holds_until_a_byte_changes(packed: Path, exported: Path, tm
     package(exported, device=BOARD, out=out, budget_ms=20.0, sign=tmp_path / "mine")
     assert {n: c for n, c in _bytes(out).items() if n != "manifest.json.sig"} == _bytes(packed)
     assert verify(str(out), str(signers)) == "me@example.com"
-    with pytest.raises(Fault, match="does not hold|signed by nobody"):
+    with pytest.raises(Fault, match=r"does not hold|signed by nobody"):
         verify(str(out), str(strangers))
     with (out / "manifest.json").open("a") as stream:
         stream.write(" ")
@@ -109,6 +109,6 @@ def test_a_signature_holds_until_a_byte_changes(packed: Path, exported: Path, tm
         verify(str(out), str(signers))
     with pytest.raises(Fault, match="is not signed"):
         verify(str(packed), str(signers))
-    with pytest.raises(BevliteError, match="--sign: .*no such file"):
+    with pytest.raises(BevliteError, match=r"--sign: .*no such file"):
         package(exported, device=BOARD, out=tmp_path / "d", sign=tmp_path / "no-key")
     assert not (tmp_path / "d").exists()
