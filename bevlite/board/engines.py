@@ -40,7 +40,11 @@ class Engines:
         """The engines (raises Fault `engine_missing` where one was never built here)."""
         engines = self.found()
         if engines is None:
-            raise Fault("engine_missing", f"{self._package.name}: its engines are not built on this board", fix="check")
+            raise Fault(
+                "engine_missing",
+                f"{self._package.name}: its engines are not built on this board",
+                fix="./check builds them",
+            )
         return engines
 
     def build(self, say: Say) -> list[Engine]:

@@ -71,7 +71,8 @@ class Recorder:
         self._broken: set[str] = set()
         self._stream = open(path, "w")  # noqa: SIM115 - open for as long as frames run
         self._throttled = conditions.throttle_events()
-        self._full_mhz = 0.0
+        clock = conditions.gpu_clock()
+        self._full_mhz = clock.highest if clock is not None and clock.locked else 0.0
         self._sampler = power.Sampler(POWER_EVERY_S)
         self._sampler.start()
 

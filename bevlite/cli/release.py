@@ -59,7 +59,8 @@ def release_command(
     typer.echo(f"{made.verdict}: {made.package or 'no package'}")
     if made.verdict == "predicted":
         typer.echo("NOTHING WAS MEASURED: the device is a predicted one")
-    raise typer.Exit(1 if made.plan is not None else EXIT_CODES[made.verdict])
+    missed = made.stopped and made.verdict == "predicted"
+    raise typer.Exit(1 if missed else EXIT_CODES[made.verdict])
 
 
 def register(parent: typer.Typer) -> None:

@@ -61,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Released:
-    """What came of it. stopped: why there is no package, or that limits are missed; plan: what to do then."""
+    """What came of it. stopped: why there is no package, or which limits are missed; plan: what to do then."""
 
     verdict: Verdict
     package: Path | None
@@ -129,7 +129,7 @@ class _Release:
         found = self._export()
         verdict, why = self._deploy(found)
         self._pack(found)
-        if verdict == "fail" or (why and verdict == "predicted"):
+        if why:
             return self._missed(verdict, self.out, why)
         return Released(verdict, self.out, tuple(self.steps), why)
 

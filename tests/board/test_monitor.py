@@ -35,6 +35,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(power, "Sampler", Sampler)
     monkeypatch.setattr(conditions, "throttle_events", lambda: state.events)
     monkeypatch.setattr(conditions, "temperatures", lambda: {"tj": state.heat})
+    monkeypatch.setattr(conditions, "gpu_clock", lambda: None)
     monkeypatch.setattr(conditions, "memory_free_mb", lambda: 1000.0)
     return state
 

@@ -122,3 +122,20 @@ def test_benchmark_and_monitor(unpacked: Unpacked, changed: Change) -> None:
     rows = [json.loads(line) for line in (unpacked.package.parent / "watch.jsonl").read_text().splitlines()]
     assert len(rows) >= 3 and all(row["power_w"] > 0 and row["gpu_mhz"] > 0 for row in rows)
     assert "Latency, ms" in (unpacked.package.parent / "watch.html").read_text()
+
+
+def test_the_monitor_sees_a_board_throttle(unpacked: Unpacked, changed: Change) -> None:
+    """Every kernel takes 500 times longer, so that a few frames heat the board."""
+    truth = unpacked.board.folder / "truth.json"
+    kept = json.loads(truth.read_text())
+    truth.write_text(json.dumps({**kept, "factors": dict.fromkeys(kept["factors"], 500.0)}))
+    unpacked.board.faults.set("throttling")
+    try:
+        code, out, err = unpacked.ssh("scripts/monitor --minutes 0.1 --interval-s 0.5 --out ../hot")
+    finally:
+        truth.write_text(json.dumps(kept))
+    assert code == 3, err
+    rows = [json.loads(line) for line in (unpacked.package.parent / "hot.jsonl").read_text().splitlines()]
+    assert "the board throttled: the GPU clock fell from 1300" in out and "over-current events" in out
+    assert rows[-1]["gpu_mhz"] < 900 and rows[-1]["latency_ms"]["p50"] > 1.4 * 200
+    assert "What broke, and when" in (unpacked.package.parent / "hot.html").read_text()
