@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from bevlite.api.opened import Say, opened
 from bevlite.tensorrt import DEFAULT_VERSION
 
 if TYPE_CHECKING:
+    from bevlite.compression.compress import By
     from bevlite.compression.plan_b.plan import PlanB
     from bevlite.devices.contract import Device
     from bevlite.packaging.release import Released
@@ -80,7 +81,9 @@ def release(
     min_fps: float | None = None,
     max_power_w: float | None = None,
     max_memory_mb: float | None = None,
-    goal: Mapping[str, Any] | None = None,
+    guide: By = "measured",
+    finetune_overrides: Iterable[str] = (),
+    qat_overrides: Iterable[str] = (),
     devices: int = 1,
     sign: PathLike | None = None,
     say: Say | None = None,
@@ -97,7 +100,9 @@ def release(
         min_fps: smallest frame rate, one frame in flight.
         max_power_w: largest power of the module, in W.
         max_memory_mb: largest memory, in MB.
-        goal: settings of `compress` where it is needed: `guide`, `samples`, `method`, `mixed`, `finetune`, `qat`.
+        guide: what pruning goes by where it is needed: `measured`, `latency`, `macs`, `uniform`.
+        finetune_overrides: settings of the recipe of training on, `a.b=c`.
+        qat_overrides: settings of the recipe of training with INT8's values.
         devices: GPUs (or CPU processes) of what is trained on.
         sign: an ssh key to sign the package with.
         say: told of each step.
@@ -116,6 +121,7 @@ def release(
     with opened(device, say) as found:
         from bevlite.packaging.release import Limits, release_run  # seconds, which a wrong name need not wait for
 
+        goal = {"guide": guide, "finetune": tuple(finetune_overrides), "qat": tuple(qat_overrides)}
         limits = Limits(budget_ms, max_drop, min_fps, max_power_w, max_memory_mb)
         key = None if sign is None else Path(sign).expanduser()
         told = say or (lambda text: None)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from bevlite.cli.compress import share
 from bevlite.cli.say import say
+
+if TYPE_CHECKING:
+    from bevlite.compression.compress import By
 
 
 def release_command(
@@ -37,7 +41,6 @@ def release_command(
     from bevlite.api.packaging import release
     from bevlite.packaging.release import EXIT_CODES
 
-    goal = {"guide": guide, "finetune": tuple(finetune_overrides), "qat": tuple(qat_overrides)}
     made = release(
         run,
         device=device,
@@ -47,7 +50,9 @@ def release_command(
         min_fps=min_fps,
         max_power_w=max_power_w,
         max_memory_mb=max_memory_mb,
-        goal=goal,
+        guide=cast("By", guide),
+        finetune_overrides=finetune_overrides,
+        qat_overrides=qat_overrides,
         devices=devices,
         sign=sign,
         say=say,

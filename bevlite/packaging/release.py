@@ -196,13 +196,15 @@ class _Release:
             return known["verdict"], known["why"]
         self.say(f"building, verifying and measuring on {self.device.name}")
         budgets = Budgets(**self.limits.known(), drop=self._left())
-        report = deploy(self.path, self.device, budgets)
+        deployed = deploy(self.path, self.device, budgets)
         missed = [
-            f"{row.name} {row.found if row.found is not None else 'not known'}" for row in report.limits if not row.met
+            f"{row.name} {row.found if row.found is not None else 'not known'}"
+            for row in deployed.limits
+            if not row.met
         ]
-        why = "; ".join([*(["the engine is not accurate"] if not report.engine.accurate else []), *missed])
-        self._done("deploy", {"modules": modules, "verdict": report.verdict, "why": why})
-        return report.verdict, why
+        why = "; ".join([*(["the engine is not accurate"] if not deployed.engine.accurate else []), *missed])
+        self._done("deploy", {"modules": modules, "verdict": deployed.verdict, "why": why})
+        return deployed.verdict, why
 
     def _left(self) -> float:
         """What the engines may still lose of each task's accuracy, absolute, after what the stages have lost."""

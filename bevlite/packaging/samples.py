@@ -106,5 +106,5 @@ def _takes_points(network: Outline) -> bool:
 def _packed(arrays: dict[str, np.ndarray]) -> bytes:
     """A compressed .npz, the same bytes for the same arrays: numpy dates its members 1980."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
+    np.savez_compressed(stream, **dict(sorted(arrays.items())))
     return stream.getvalue()

@@ -38,7 +38,7 @@ def pixel_matrix(source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
 
 def network_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A camera image (H, W, 3) uint8 RGB as the network takes it: (3, height, width) uint8; outside is black."""
-    (wide, high), (left, top) = covering(image.shape[:2], size)
+    (wide, high), (left, top) = covering((image.shape[0], image.shape[1]), size)
     columns, column_weights = taps(image.shape[1], wide, left + np.arange(size[1]))
     rows, row_weights = taps(image.shape[0], high, top + np.arange(size[0]))
     low, stop = int(rows.min()), int(rows.max()) + 1
@@ -49,10 +49,10 @@ def network_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _summed(image: np.ndarray, places: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
     """(H, W, 3) uint8 along one axis: weighted pixels (K, P) added up and rounded to 8 bits."""
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    total: int | np.ndarray = np.int32(1 << (BITS - 1))
+    total = np.full((1, 1, 1), 1 << (BITS - 1), np.int32)
     for place, weight in zip(places, weights):
         total = total + np.take(image, place, axis=axis).astype(np.int32) * weight.reshape(shape)
-    return (np.asarray(total) >> BITS).astype(np.uint8)
+    return (total >> BITS).astype(np.uint8)
 
 
 def taps(source: int, resized: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -75,6 +76,23 @@ def test_engines_that_compute_something_else(unpacked: Unpacked, changed: Change
     unpacked.board.faults.set("nan_outputs")
     code, out, _ = unpacked.ssh("./check --no-timing")
     assert code == 3 and "NO  golden: heatmap: nothing finite, 100% not finite" in out and "not everything holds" in out
+
+
+def test_engines_travel_with_the_package(unpacked: Unpacked, changed: Change) -> None:
+    """Another board of the same kind builds nothing; one that differs builds its own, and says why."""
+    cache = unpacked.board.root / "home/nvidia/.bevlite/engines"
+    keys = {folder.name for folder in cache.iterdir()}
+    shutil.rmtree(cache)
+    code, out, err = unpacked.ssh("./check --no-timing")
+    assert code == 3 and "building" not in out and {folder.name for folder in cache.iterdir()} <= keys, out + err
+    shutil.rmtree(cache)
+    manifest = json.loads((unpacked.package / "manifest.json").read_text())
+    manifest["engines"]["lidar"]["built_on"]["l4t"] = "36.5.0"
+    changed("manifest.json", json.dumps(manifest).encode())
+    code, out, err = unpacked.ssh("./check --no-timing")
+    assert code == 3, err
+    assert "lidar: the engine of the package was built on l4t 36.5.0; it is built anew" in out
+    assert "lidar: building its engine" in out and "fusion_heads: building" not in out
 
 
 def test_two_runtimes_on_one_gpu(unpacked: Unpacked) -> None:

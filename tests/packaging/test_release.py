@@ -67,7 +67,7 @@ def test_what_is_too_slow_is_compressed_first(
         return Compressed((), "")
 
     monkeypatch.setattr(module, "compress_run", compressed)
-    made = release(run, device=BOARD, out=tmp_path / "p", budget_ms=2.5, max_drop=0.05, goal={"guide": "macs"})
+    made = release(run, device=BOARD, out=tmp_path / "p", budget_ms=2.5, max_drop=0.05, guide="macs")
     assert goals == [(2.5, 0.05, "macs", BOARD)]
     # Nothing became faster here: the limit is missed, and said to be.
     assert "2.5 ms to be met" in made.stopped and made.plan is not None and made.package == tmp_path / "p"
