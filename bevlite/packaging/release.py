@@ -197,11 +197,8 @@ class _Release:
         self.say(f"building, verifying and measuring on {self.device.name}")
         budgets = Budgets(**self.limits.known(), drop=self._left())
         deployed = deploy(self.path, self.device, budgets)
-        missed = [
-            f"{row.name} {row.found if row.found is not None else 'not known'}"
-            for row in deployed.limits
-            if not row.met
-        ]
+        rows = [row for row in deployed.limits if not row.met]
+        missed = [f"{row.name} {'not known' if row.found is None else f'{row.found:.4g} {row.unit}'}" for row in rows]
         why = "; ".join([*(["the engine is not accurate"] if not deployed.engine.accurate else []), *missed])
         self._done("deploy", {"modules": modules, "verdict": deployed.verdict, "why": why})
         return deployed.verdict, why

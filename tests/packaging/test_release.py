@@ -12,8 +12,12 @@ import pytest
 
 from bevlite.api.packaging import release
 from bevlite.compression.compress import Compressed
+from bevlite.devices.board_device import BoardDevice
+from bevlite.devices.report.deploy import Budgets
 from bevlite.packaging import release as module
-from bevlite.packaging.release import EXIT_CODES
+from bevlite.packaging.release import EXIT_CODES, Limits, release_run
+from tests.devices.boards import over_ssh
+from tests.packaging.conftest import Unpacked
 
 BOARD = "agx-orin-64gb"
 
@@ -81,3 +85,28 @@ def test_a_stage_that_loses_too_much_makes_no_package(
     made = release(run, device=BOARD, out=tmp_path / "p", budget_ms=2.5)
     assert made.verdict == "fail" and made.package is None and made.stopped == "pruning may lose 1.5%"
     assert len(planned) == 1 and not (tmp_path / "p").exists() and not (run / "release.json").exists()
+
+
+def test_on_a_board_everything_is_measured_once(
+    unpacked: Unpacked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: list[tuple[float, Path]]
+) -> None:
+    """On an emulated board, which proves nothing; what a deploy does has tests of its own."""
+    run = Path(shutil.copytree(unpacked.run, tmp_path / "run"))
+    (run / "ledger.json").write_text(json.dumps({"float": {"NDS": 0.5}}))
+    budgets = []
+
+    def deployed(path: Path, device: BoardDevice, given: Budgets) -> SimpleNamespace:
+        budgets.append(given)
+        slow = SimpleNamespace(name="latency P99", found=3.25, unit="ms", met=False)
+        return SimpleNamespace(limits=[slow], engine=SimpleNamespace(accurate=True), verdict="emulated")
+
+    monkeypatch.setattr(module, "deploy", deployed)
+    limits = Limits(20.0, drop=0.04, power_w=50.0)
+    for _ in range(2):
+        with over_ssh(unpacked.server) as device:
+            made = release_run(run, device, limits, tmp_path / "package")
+        assert made.verdict == "emulated" and made.stopped == "latency P99 3.25 ms" and made.package is not None
+    assert len(budgets) == 1, "the second call keeps what the first one measured"
+    # Of 4 % of an NDS of 0.5 nothing was lost yet.
+    assert budgets[0].drop == pytest.approx(0.02) and budgets[0].power_w == 50.0 and budgets[0].latency_ms == 20.0
+    assert made.steps[-2] == "deploy: kept (emulated)" and len(planned) == 2
