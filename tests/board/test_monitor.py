@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -72,6 +74,9 @@ def test_the_moment_something_broke(board: SimpleNamespace, tmp_path: Path) -> N
     write_page(str(page), "winner, <emulated>", recorder.rows, recorder.events, limits)
     text = page.read_text()
     assert "winner, &lt;emulated&gt;" in text and text.count("<polyline") == 8 + 3 and "limit 40 ms" in text
+    drawn = [ElementTree.fromstring(part + "</svg>") for part in re.findall(r"(<svg.*?)</svg>", text)]
+    ends = [float(n) for svg in drawn for line in svg.iter("polyline") for n in re.split("[ ,]", line.attrib["points"])]
+    assert len(drawn) == 6 and min(ends) >= 0 and max(ends) <= 900.0, "curves stay inside their charts"
     assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from a network"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -88,6 +89,23 @@ def test_what_is_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(BevliteError, match="holds no exported modules"):
         package(bare, device=BOARD, out=tmp_path / "c")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "used"], "nothing is left behind"
+
+
+def test_a_full_disk_leaves_the_old_package(
+    packed: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(packed, tmp_path / "package"))
+    written = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "manifest.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return written(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        package(exported, device=BOARD, out=out)
+    assert _bytes(out) == _bytes(packed) and [path.name for path in tmp_path.iterdir()] == ["package"]
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
