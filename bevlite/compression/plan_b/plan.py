@@ -17,7 +17,6 @@ from bevlite.config import Config, to_yaml, write_atomic
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
-from bevlite.export.of_variant import request_of_variant
 from bevlite.latency.dla.prediction import WORTH_IT, DlaPrediction, predict_dla
 from bevlite.latency.onnx.graph import read_graph
 from bevlite.models.modules import CAMERA_BEV
@@ -147,7 +146,7 @@ def _predicted(way: Way, made: Variant, predictions: Predictions, whole: Latency
     if way.kind == "boards":
         return _on_two_boards(made, whole)
     if way.kind == "dla":
-        return _on_a_dla(way.on, made, predictions.board, whole)
+        return _on_a_dla(way.on, made, predictions, whole)
     report = predictions.report(made)
     return _Predicted(ms=report.total_ms, lower_ms=report.lower_ms, upper_ms=report.upper_ms)
 
@@ -172,9 +171,9 @@ def _step(way: Way, found: _Predicted, made: Variant, losses: Losses, whole: Lat
     )
 
 
-def _on_a_dla(module: str, variant: Variant, board: PredictedDevice, whole: LatencyReport) -> _Predicted:
+def _on_a_dla(module: str, variant: Variant, predictions: Predictions, whole: LatencyReport) -> _Predicted:
     """One module on a DLA core, the rest on the GPU, one frame at a time (raises BevliteError where it is no DLA's)."""
-    request = request_of_variant(variant, board.tensorrt)
+    request, board = predictions.request(variant), predictions.board
     precision = variant.compression.precision_of(module)
     if precision == "fp32":
         raise BevliteError("found FP32; accepted: FP16 or INT8 on a DLA")
