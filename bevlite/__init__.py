@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from bevlite.api.networks import show as show
     from bevlite.api.networks import show_reach as show_reach
     from bevlite.api.networks import train as train
+    from bevlite.api.packaging import package as package
+    from bevlite.api.packaging import plan_b as plan_b
+    from bevlite.api.packaging import release as release
     from bevlite.api.predicting import calibrate_latency as calibrate_latency
     from bevlite.api.predicting import compile_onnx as compile_onnx
     from bevlite.api.predicting import latency as latency

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "errors", "callable_room", "bounds", "plain_yaml", "custom_imports", "config", "tensorrt", "grid", "locks",
     "orphans", "shape_inference", "source_tree", "registry", "rtx",
-    "agent", "runtime", "kernels", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder", "interop",
-    "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation", "compression",
-    "deploy", "simulation", "testing", "api", "cli",
+    "agent", "runtime", "kernels", "board", "data", "metrics", "losses", "tasks", "variant", "models", "run_folder",
+    "interop", "latency", "devices", "inference", "reporting", "analysis", "export", "training", "evaluation",
+    "compression", "deploy", "packaging", "simulation", "testing", "api", "cli",
 )  # fmt: skip
 """The rooms of bevlite from the ground up: each imports from those before it, and from no other."""
 LONGEST_FILE = 400

@@ -17,7 +17,7 @@ from typing import IO, Any, Callable
 
 from bevlite.agent import process
 from bevlite.agent.fault import Fault
-from bevlite.agent.jobs import guard, infer, modules, time_frames
+from bevlite.agent.jobs import engines, guard, infer, modules, time_frames
 from bevlite.agent.lease import Lease
 from bevlite.agent.messages import CHUNK, MAGIC, Message, MessageError, read_message, write_message
 from bevlite.agent.protocol.protocol import Protocol
@@ -51,6 +51,7 @@ class Agent:
             "measure": self._measure,
             "infer": self._infer,
             "time_frames": self._time_frames,
+            "engines": self._engines,
             "drop": self._drop,
             "get": self._get,
             "forget": self._forget,
@@ -178,6 +179,9 @@ class Agent:
 
     def _time_frames(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         return self._kept(request, time_frames.time_frames), b""
+
+    def _engines(self, request: Message, _: bytes) -> tuple[Message, bytes]:
+        return engines.engines(request, self._files(), self._known_board(request)), b""
 
     def _drop(self, request: Message, _: bytes) -> tuple[Message, bytes]:
         for sha in request["files"]:

@@ -221,6 +221,7 @@ def emulate(
     factors_seed: int | None = None,
     time_scale: float = 1.0,
     python_api: bool = True,
+    numpy: bool = False,
 ) -> Iterator[RunningBoard]:
     """Serve an emulated Jetson over ssh on loopback, for the length of a `with` block.
 
@@ -234,6 +235,7 @@ def emulate(
         factors_seed: slow each kind of operator by a hidden factor of 0.5 to 2, to rehearse calibration.
         time_scale: real seconds that an emulated second takes.
         python_api: whether TensorRT's Python package is installed on the board.
+        numpy: whether numpy is, which packages need.
 
     Raises:
         BevliteError: this machine has no OpenSSH server, or an unknown release, module or fault.
@@ -244,7 +246,7 @@ def emulate(
 
     here = Path(tempfile.mkdtemp(prefix="bevlite-orin-")) if folder is None else Path(folder)
     board = open_or_create(
-        here, tensorrt, module, factors_seed=factors_seed, time_scale=time_scale, python_api=python_api
+        here, tensorrt, module, factors_seed=factors_seed, time_scale=time_scale, python_api=python_api, numpy=numpy
     )
     for name in fault:
         board.faults.set(name)

@@ -55,12 +55,14 @@ def measure_next(
     if not 1 <= count <= 1000:
         raise BevliteError(f"--count: found {count}; accepted: 1 to 1000")
     from bevlite.devices.calibration import read_evidence
+    from bevlite.devices.contract import precision_of
     from bevlite.export.sources import open_network
     from bevlite.latency.calibration.choice import most_telling, shares, spread
     from bevlite.latency.device import find_device
     from bevlite.latency.gpu.backend import tensorrt_backend
     from bevlite.latency.gpu.ceilings import ceilings
     from bevlite.latency.onnx.graph import read_graph
+    from bevlite.latency.predictor import check_precision
     from bevlite.tensorrt import parse_version
 
     board = find_device(device)
@@ -72,7 +74,8 @@ def measure_next(
         request = open_network(Path(network), tensorrt, precision, [], {})
         for name, model in request.modules.items():
             graph = read_graph(model)
-            kernels.append(backend.features(graph, backend.fuse(graph), request.precision))
+            wanted = check_precision(precision_of(request.precision, name))
+            kernels.append(backend.features(graph, backend.fuse(graph), wanted))
             names.append((str(network), name))
     before = list(range(len(kernels) - len(names)))
     share = shares(kernels, ceilings(board))

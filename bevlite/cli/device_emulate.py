@@ -24,6 +24,7 @@ def emulate(
     python_api: bool = typer.Option(
         True, "--python-api/--no-python-api", help="Whether TensorRT's Python package is installed on the board."
     ),
+    numpy: bool = typer.Option(False, "--numpy", help="Install numpy on the board, which packages need."),
 ) -> None:
     """Serve an emulated Jetson over ssh on loopback until Ctrl-C."""
     import signal
@@ -35,7 +36,7 @@ def emulate(
     here = Path(tempfile.mkdtemp(prefix="bevlite-orin-")) if folder is None else folder
     known = (here / "board.json").is_file()
     board = open_or_create(
-        here, tensorrt, module, factors_seed=factors_seed, time_scale=time_scale, python_api=python_api
+        here, tensorrt, module, factors_seed=factors_seed, time_scale=time_scale, python_api=python_api, numpy=numpy
     )
     for name in fault:
         board.faults.set(name)

@@ -29,6 +29,9 @@ COMMANDS = (
     "latency",
     "device",
     "deploy",
+    "package",
+    "plan_b",
+    "release",
 )
 
 

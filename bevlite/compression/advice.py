@@ -1,21 +1,16 @@
-"""What else would make a network fit, each with the milliseconds that it is predicted to take then."""
+"""What else would make a network fit, each with the milliseconds that it is predicted to take then.
+
+In a line each, for whoever was told that a limit is missed; `bevlite plan-b` says more (bevlite.compression.plan_b).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from bevlite.compression.costs import Predictions
-from bevlite.config import as_dict
+from bevlite.compression.plan_b.ways import Way, ways_of
 from bevlite.devices.predicted import PredictedDevice
 from bevlite.devices.report.latency import LatencyReport
 from bevlite.errors import BevliteError
 from bevlite.variant import Variant
-
-SMALLER = 0.75
-"""Share of the height and width of images that a lower resolution keeps."""
-STEP = 64
-"""Pixels that it is a multiple of, so that coarse maps of most necks still divide it."""
 
 
 def ways_out(variant: Variant, board: PredictedDevice) -> list[str]:
@@ -30,8 +25,10 @@ def ways_out(variant: Variant, board: PredictedDevice) -> list[str]:
         whole = predictions.report(variant)
     except BevliteError:
         return []
-    found = [f"{words}: {ms:.1f} ms instead of {whole.total_ms:.1f}, predicted, not trained"
-             for words, other in _others(variant) if (ms := _ms(predictions, other)) is not None]  # fmt: skip
+    ways = list(ways_of(variant))
+    chosen = [*[way for way in ways if way.kind == "resolution"][:1], *[way for way in ways if way.kind == "task"]]
+    found = [f"{way.words}: {ms:.1f} ms instead of {whole.total_ms:.1f}, predicted, not trained"
+             for way in chosen if (ms := _ms(predictions, way)) is not None]  # fmt: skip
     split = _split(whole)
     if split is not None:
         found.append(
@@ -40,37 +37,12 @@ def ways_out(variant: Variant, board: PredictedDevice) -> list[str]:
     return found
 
 
-def _ms(predictions: Predictions, content: dict[str, Any]) -> float | None:
+def _ms(predictions: Predictions, way: Way) -> float | None:
     """None for a network that cannot be."""
     try:
-        return predictions.report(Variant.model_validate(content)).total_ms
+        return predictions.report(way.make()).total_ms
     except (ValueError, BevliteError):
         return None
-
-
-def _others(variant: Variant) -> Iterator[tuple[str, dict[str, Any]]]:
-    content = as_dict(variant)
-    if variant.camera is not None:
-        images = variant.camera.images
-        height, width = (max(STEP, round(SMALLER * size / STEP) * STEP) for size in (images.height, images.width))
-        smaller = {**content["camera"], "images": {**content["camera"]["images"], "height": height, "width": width}}
-        yield f"images of {height} x {width} instead of {images.height} x {images.width}", content | {"camera": smaller}
-    if len(variant.tasks) > 1:
-        for task in variant.tasks:
-            heads = {name: head for name, head in content["heads"].items() if name != task}
-            yield f"without the task {task}", content | {
-                "heads": heads, "compression": _without(content["compression"], f"fusion_heads.heads.{task}.")
-            }  # fmt: skip
-
-
-def _without(compression: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A plan that says nothing of layers that are gone."""
-    return {
-        key: {path: word for path, word in value.items() if not f"{path}.".startswith(prefix)}
-        if isinstance(value, dict)
-        else value
-        for key, value in compression.items()
-    }
 
 
 def _split(report: LatencyReport) -> float | None:

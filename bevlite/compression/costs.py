@@ -12,6 +12,7 @@ from bevlite.export.graph.emit import LayerPaths
 from bevlite.export.graph.graphs import GraphStore
 from bevlite.export.of_variant import request_of_variant
 from bevlite.export.prediction import latency_of
+from bevlite.export.request import Request
 from bevlite.models.samples import outline
 from bevlite.variant import Variant
 
@@ -39,7 +40,11 @@ class Predictions:
 
     def report(self, variant: Variant) -> LatencyReport:
         """All that is predicted of a variant (raises BevliteError when it cannot be)."""
-        return latency_of(request_of_variant(variant, self.board.tensorrt, self.precision, self._store), self.board)
+        return latency_of(self.request(variant), self.board)
+
+    def request(self, variant: Variant) -> Request:
+        """Its graphs; modules that were made before are kept (raises BevliteError when it cannot be exported)."""
+        return request_of_variant(variant, self.board.tensorrt, self.precision, self._store)
 
 
 def _by_layer(variant: Variant, report: LatencyReport, cost: Callable[[Kernel], float]) -> dict[str, float]:

@@ -87,10 +87,10 @@ def image_warp(
         augmentation: what to vary (with `rng`), or None.
         rng: the source of randomness.
     """
-    height, width = size
-    scale = max(width / source[1], height / source[0])
     if augmentation is None or rng is None:
         return ImageWarp(size, *covering(source, size), False, 0.0, source)
+    height, width = size
+    scale = max(width / source[1], height / source[0])
     scale *= 1 + rng.uniform(*augmentation.resize)
     resized = (round(source[1] * scale), round(source[0] * scale))
     left = (resized[0] - width) // 2

@@ -199,6 +199,21 @@ class BoardDevice:
         found = of_answer(answer, list(modules), given, tuple(pipeline), self.protocol)
         return found.model_copy(update={"notes": (*dict.fromkeys(self._events), *found.notes)})
 
+    def built_engines(self, modules: Sequence[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], bytes]]:
+        """The engines of modules (`name`, `onnx`, `build`) that the board has built: what is known of each, its bytes.
+
+        Raises:
+            DeviceFault: the board cannot be reached.
+        """
+
+        def fetch(session: Session) -> dict[str, tuple[dict[str, Any], bytes]]:
+            rows = session.engines(list(modules))
+            found = {name: (row, session.fetch_bytes(row, f"engine of {name}")) for name, row in rows.items()}
+            session.drop(row["sha256"] for row in rows.values())
+            return found
+
+        return self._attempt(fetch)
+
     def _fetch_frames(
         self, session: Session, rows: Sequence[Sequence[Mapping[str, Any]]], sent: set[str]
     ) -> tuple[dict[str, np.ndarray], ...]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bevlite.config import Config
 from bevlite.data.frame import Frame, Reader
+from bevlite.errors import BevliteError
 from bevlite.grid import BEVGrid
 from bevlite.kernels.step import Floats, Step
 from bevlite.models.auxiliary import AuxiliaryLoss
@@ -73,6 +74,20 @@ class Host(Reader):
         """
         return ()
 
+    def on_board(self) -> list[dict[str, Any]]:
+        """How a board makes these inputs, as plain data: steps of `bevlite.board.inputs` with their settings.
+
+        Raises:
+            BevliteError: the part does not say how.
+        """
+        wanted = [spec.name for spec in self.inputs if spec.source != "state"]
+        if wanted:
+            raise BevliteError(
+                f"{type(self).__name__}: does not say how '{wanted[0]}' is made on a board; accepted: a part whose "
+                "host gives `on_board`"
+            )
+        return []
+
 
 @dataclass(frozen=True)
 class EgoMotion(Host):
@@ -85,6 +100,10 @@ class EgoMotion(Host):
         """The motion, also in training."""
         assert frame.ego_motion is not None
         return {"ego_motion": frame.ego_motion.astype(np.float32)}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """As it is given."""
+        return [{"step": "ego_motion"}]
 
 
 NOTHING = Host()

@@ -53,6 +53,13 @@ def covering(source: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int,
     return resized, ((resized[0] - width) // 2, resized[1] - height)
 
 
+def pixel_matrix(source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """(3, 3) float64: camera image px to network image px; an integer coordinate is the centre of a pixel."""
+    resized, (left, top) = covering(source, size)
+    sx, sy = resized[0] / source[1], resized[1] / source[0]
+    return np.array([[sx, 0, 0.5 * sx - 0.5 - left], [0, sy, 0.5 * sy - 0.5 - top], [0, 0, 1.0]])
+
+
 def taps(source: int, resized: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What pixels along one axis are resized from, by a triangle as wide as a resized pixel and two at least.
 

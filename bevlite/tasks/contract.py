@@ -167,6 +167,14 @@ class Task(ABC):
     def result(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, Any], i: int) -> Arrays:
         """Sample `i` of a batch decoded, or held against its truth, from deployed maps as numpy."""
 
+    def on_board(self) -> dict[str, Any]:
+        """How a board decodes its maps, as plain data: a way of `bevlite.board.outputs` with its settings.
+
+        Raises:
+            BevliteError: the task does not say how.
+        """
+        raise BevliteError(f"{self.name}: does not say how a board decodes it; accepted: a task that gives `on_board`")
+
     @abstractmethod
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """Figures of a split from the results of its samples by token; `scores` are among them (raises DataError)."""

@@ -74,6 +74,10 @@ class MapSegmentation(Task):
         """Cells hit, found falsely and missed (6, thresholds, 3) of one sample."""
         return {"counts": map_counts(_probability(outputs[MAP][i]), batch[MAP_TRUTH][i].numpy())}
 
+    def on_board(self) -> dict[str, Any]:
+        """The probability of each class."""
+        return {"way": "probabilities", "maps": [MAP], "classes": list(MAP_CLASSES)}
+
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """mIoU, IoU and threshold by class; leaves `map_counts.npz`, sample by sample."""
         tokens = scored.tokens()

@@ -91,6 +91,10 @@ class Occupancy(Task):
         one.add(predicted, batch["occupancy"][i].numpy(), batch["occupancy_mask"][i].numpy())
         return {"confusion": one.matrix}
 
+    def on_board(self) -> dict[str, Any]:
+        """The classes as they are."""
+        return {"way": "classes", "maps": [OCCUPANCY], "classes": list(OCCUPANCY_CLASSES)}
+
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """mIoU and IoU by class; leaves `occupancy_confusion.npz`, sample by sample."""
         tokens = scored.tokens()

@@ -18,14 +18,15 @@ from bevlite.export.run import export_run
 from bevlite.models.detector import Detector
 from bevlite.run_folder import Run
 from bevlite.simulation.jetson.board import EmulatedBoard
+from bevlite.variant import Variant
 from tests.devices.boards import QUICK, over_ssh
 from tests.devices.conftest import Served
 from tests.tiny import lidar_only, live
 
 
-def tiny_run(folder: Path, world: DataConfig) -> Run:
-    """A run of the cheapest network, with weights as after training, and nothing exported."""
-    run, variant = Run(folder), lidar_only()
+def tiny_run(folder: Path, world: DataConfig, variant: Variant | None = None) -> Run:
+    """A run, of the cheapest network by default, with weights as after training, and nothing exported."""
+    run, variant = Run(folder), variant or lidar_only()
     write_atomic(run.path / "variant.yaml", to_yaml(variant))
     write_atomic(run.path / "data.yaml", to_yaml(world))
     torch.manual_seed(0)

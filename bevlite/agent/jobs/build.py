@@ -61,12 +61,19 @@ class Builder:
         Raises:
             Fault: the graph cannot be built, or `wrong_precision` when the engine is not what was asked.
         """
-        flags, notes = commands.build_flags(self._version, build)
-        key = self._key(onnx, build, flags)
-        found = self._cached(key)
+        found = self.cached(onnx, build)
         if found is None:
-            found = self._build(key, onnx, build, notes)
+            _, notes = commands.build_flags(self._version, build)
+            found = self._build(self.key(onnx, build), onnx, build, notes)
         return found
+
+    def cached(self, onnx: str, build: commands.Build) -> Engine | None:
+        """The engine of a graph, if it was built here before (raises Fault for a request that no version has)."""
+        return self._cached(self.key(onnx, build))
+
+    def key(self, onnx: str, build: commands.Build) -> str:
+        """The identity of the engine of a graph on this board (raises Fault, as `cached`)."""
+        return self._key(onnx, build, commands.build_flags(self._version, build)[0])
 
     def rebuild(self, onnx: str, build: commands.Build, why: str) -> Engine:
         """The engine built again, because the cached one cannot be used."""

@@ -78,6 +78,8 @@ class Chain:
         self.cuda = network.cuda
         self.stream = self.cuda.stream()
         self.feeds = dict(feeds)
+        self.resident: frozenset[str] = frozenset()
+        """Inputs that lie on the GPU already: they are copied only where a frame brings them."""
         self.tensors: dict[str, Tensor] = {}
         self.inputs: list[str] = []
         self._configs: list[Any] = []
@@ -132,8 +134,8 @@ class Chain:
         self.cuda.wait(self.stream)
 
     def given(self, frame: Collection[str]) -> list[str]:
-        """The inputs that a frame brings: all but the state, which it may."""
-        return [name for name in self.inputs if name not in self.feeds or name in frame]
+        """The inputs that a frame brings: all but the state and what is resident, which it may."""
+        return [n for n in self.inputs if n in frame or (n not in self.feeds and n not in self.resident)]
 
     def read(self, name: str, path: str) -> bytes:
         """The file of an input (raises RunnerError where it does not fit)."""

@@ -56,6 +56,11 @@ class Lane:
         self._past = past
         self._began = 0
 
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Host memory of the outputs by name, filled after `finish`."""
+        return self._outputs
+
     def issue(self, frame: Frame) -> None:
         """Put a whole frame into the stream: copies, engines, copies. State is copied in the part of its engine."""
         cuda, stream, tensors = self._cuda, self.chain.stream, self.chain.tensors

@@ -70,7 +70,7 @@ def read(jetson: bool, users: bool = True) -> dict[str, Any]:
     """All conditions of the moment. What cannot be read is null; `users` of the GPU take a while to find."""
     clock, mode = gpu_clock(), power_mode() if jetson else (None, None)
     heat = temperatures()
-    memory = _memory()
+    memory = memory_free_mb()
     disk = os.statvfs(paths.home() if os.path.isdir(paths.home()) else "/")
     found: dict[str, Any] = {
         "power_mode": mode[0],
@@ -165,7 +165,8 @@ def _load() -> float:
     return sorted(samples)[LOAD_SAMPLES // 2]
 
 
-def _memory() -> float | None:
+def memory_free_mb() -> float | None:
+    """What programs can still take, in MB (MiB, as the kernel counts)."""
     text = paths.read(paths.at("/proc/meminfo")) or ""
     found = re.search(r"MemAvailable:\s+(\d+) kB", text)
     return int(found.group(1)) / 1024 if found else None

@@ -63,6 +63,11 @@ class Sampler:
         if self._tegrastats is None:
             self._sample()
 
+    def drain(self) -> list[Sample]:
+        """The samples so far, which are then forgotten: of a run of hours."""
+        found, self._samples = self._samples, []
+        return found
+
     def stop(self) -> list[Sample]:
         """End, and give all samples."""
         self._ended.set()

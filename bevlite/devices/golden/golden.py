@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -17,13 +17,13 @@ from bevlite.devices.golden.first_bad import first_bad_node
 from bevlite.devices.inference import Chain, InferringDevice
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.state import Feeds
-from bevlite.runtime.query_sets import allowance, paired
+from bevlite.runtime.differences import difference
+from bevlite.runtime.query_sets import allowance
 
 RELATIVE_LIMITS = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.25}
 """Largest root mean square difference over that of the reference, by precision (FP32 runs in TF32 on the GPU)."""
 CLASS_LIMITS = {"fp32": 1e-2, "fp16": 2e-2, "int8": 0.1}
 """Largest share of whole numbers (classes of voxels) that may differ."""
-FP16_LARGEST = float(np.finfo(np.float16).max)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -182,34 +182,15 @@ def compare(
     as_set: bool = False,
 ) -> OutputCheck:
     """One tensor over all frames; of a set of queries the pairs, in units of the rows."""
-    share = 1.0
-    if as_set:
-        pairs = [paired(a, b) for a, b in zip(expected, found, strict=True)]
-        expected, found = [a for a, _, _ in pairs], [b for _, b, _ in pairs]
-        share = float(np.mean([share for _, _, share in pairs]))
-    whole = not np.issubdtype(expected[0].dtype, np.floating)
-    x = np.concatenate([np.asarray(a, np.float64).ravel() for a in expected])
-    y = np.concatenate([np.asarray(a, np.float64).ravel() for a in found])
-    limit = (CLASS_LIMITS if whole else RELATIVE_LIMITS)[precision] + allowance(share)
-    finite = np.isfinite(x) & np.isfinite(y)
-    lost = float((np.isfinite(x) & ~np.isfinite(y)).mean())
-    saturated = float((finite & (np.abs(y) >= FP16_LARGEST) & (np.abs(x) < FP16_LARGEST)).mean())
-    figures: dict[str, Any] = dict.fromkeys(("largest", "mean", "relative", "cosine"))
-    a, b = x[finite], y[finite]
-    if a.size:
-        gap = np.abs(a - b)
-        figures |= {"largest": float(gap.max()), "mean": float(gap.mean()), "cosine": _cosine(a, b)}
-        figures["relative"] = float((a != b).mean()) if whole else _relative(a, b)
-    return OutputCheck(name=name, module=module, **figures, not_finite=lost, saturated=saturated, limit=limit)
-
-
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
-    scale = float(np.sqrt(np.mean(a * a)))
-    error = float(np.sqrt(np.mean((a - b) ** 2)))
-    # Of a tensor of zeros nothing is relative: then the difference itself counts.
-    return error / scale if scale > 0 else error
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float | None:
-    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norms if norms > 0 else None
+    off = difference(expected, found, as_set=as_set)
+    return OutputCheck(
+        name=name,
+        module=module,
+        largest=off.largest,
+        mean=off.mean,
+        relative=off.relative,
+        cosine=off.cosine,
+        not_finite=off.not_finite,
+        saturated=off.saturated,
+        limit=(CLASS_LIMITS if off.whole else RELATIVE_LIMITS)[precision] + allowance(off.share),
+    )

@@ -85,17 +85,28 @@ class Session:
         """Delete uploaded files and fetched outputs on the board."""
         self._ask("drop", files=list(files))
 
+    def engines(self, modules: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The engines of modules that the board has built, by module; `fetch_bytes` gets each."""
+        self._connection.phase = "result"
+        found: dict[str, dict[str, Any]] = self._ask("engines", tensorrt_root=self._root, modules=modules)["engines"]
+        return found
+
     def fetch(self, row: Mapping[str, Any]) -> np.ndarray:
         """An output tensor that a job left on the board."""
+        content = self.fetch_bytes(row, f"output '{row['name']}'")
+        return np.frombuffer(content, row.get("dtype", "float32")).reshape(row["shape"])
+
+    def fetch_bytes(self, row: Mapping[str, Any], what: str) -> bytes:
+        """A file of the board by its `sha256` and `size`."""
         self._connection.phase = "result"
-        content = b""
+        content = bytearray()
         while len(content) < row["size"]:
             request = {"op": "get", "sha256": row["sha256"], "offset": len(content)}
             _, piece = self._connection.request(request, limit_s=QUICK_S)
             if not piece:
-                raise TruncatedAnswer(self._connection.device, f"output '{row['name']}' is not whole")
+                raise TruncatedAnswer(self._connection.device, f"{what} is not whole")
             content += piece
-        return np.frombuffer(content, row.get("dtype", "float32")).reshape(row["shape"])
+        return bytes(content)
 
     def _send(self, sha256: str, content: Path | bytes, offset: int) -> None:
         """Send a file from an offset on, until the board has compared the whole with its hash."""

@@ -9,8 +9,9 @@ on the data. What the queries found is the state of the next frame.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -150,6 +151,17 @@ class QueryTables(Host):
             return ()
         overlap = self._config.cameras_per_query
         return (slots_step(self._grid, self._heights_m, self._image_size, self._cameras, self.slots, overlap, floats),)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same tables, and the motion."""
+        settings = {
+            "grid": asdict(self._grid),
+            "heights_m": list(self._heights_m),
+            "image_size": list(self._image_size),
+            "slots": self.slots,
+            "overlap": self._config.cameras_per_query,
+        }
+        return [{"step": "camera_slots", **settings}, *self._motion.on_board()]
 
 
 class BEVFormer(ViewTransform):

@@ -9,7 +9,8 @@ shares a depth distribution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -67,6 +68,11 @@ class ColumnMatrices(Host):
         places = sample[PLACES]
         depths = len(self._frustum.depths_m)
         return {RING: hat_weights(places[..., 1], depths), RAY: hat_weights(places[..., 0], self._frustum.width)}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same matrices."""
+        settings = {"frustum": asdict(self._frustum), "grid": asdict(self._grid), "ring": RING, "ray": RAY}
+        return [{"step": "column_matrices", **settings}]
 
 
 class Column(Lift):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -74,6 +74,10 @@ class DepthImages(Host):
         """The tables, and the depth images."""
         images = depth_step(self._depth.shape[0], self._size, sweeps, points, name=LIDAR_DEPTH, floats=floats)
         return (*self.tables.board_steps(points, sweeps, floats), images)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The depth images, and the tables."""
+        return [{"step": "depth_images", "name": LIDAR_DEPTH, "image_size": list(self._size)}, *self.tables.on_board()]
 
 
 class DepthLSS(LiftSplat):

@@ -7,7 +7,8 @@ input. Where two cameras see a voxel the later one counts, as there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,6 +71,11 @@ class LookupTables(Host):
     def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """The table."""
         return (lookup_step(self._grid, self._heights_m, self._frustum, self._cameras),)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same table."""
+        settings = {"frustum": asdict(self._frustum), "grid": asdict(self._grid), "heights_m": list(self._heights_m)}
+        return [{"step": "voxel_lookup", "name": TABLE, **settings}]
 
 
 class Lookup(ViewTransform):

@@ -6,8 +6,9 @@ A form is what the exported module computes; all are exact, and training knows n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -90,6 +91,12 @@ class PoolingTables(Host):
     def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """The tables of the tree."""
         return (pooling_step(self.frustum, self.grid, self._cameras, self.chunk, self.capacities),)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same tables, of the same capacity."""
+        spread = None if self._spread is None else self._spread.tolist()
+        settings = {"frustum": asdict(self.frustum), "grid": asdict(self.grid), "chunk": self.chunk, "spread": spread}
+        return [{"step": f"pooling_{self.form}", **settings, "capacities": list(self.capacities)}]
 
 
 class ColumnTables(PoolingTables):

@@ -8,7 +8,8 @@ tree. Training takes the same tables, so that what is trained is what is deploye
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,6 +63,11 @@ class PullTables(Host):
     def deployed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The same."""
         return {name: sample[name] for name in (DEPTH_INDEX, FEATURE_INDEX)}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """The same tables."""
+        settings = {"frustum": asdict(self._frustum), "grid": asdict(self._grid), "heights_m": list(self._heights_m)}
+        return [{"step": "pull", **settings, "contributions": self._contributions}]
 
 
 class Pull(Lift):

@@ -7,6 +7,7 @@ What is kept is the map before it was joined: two frames, no recurrence.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,10 @@ class MotionHost(Host):
     def board_steps(self, points: int, sweeps: int, floats: Floats = "float32") -> tuple[Step, ...]:
         """Those of the inner host: the motion is a small matrix."""
         return self.inner.board_steps(points, sweeps, floats)
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """Both."""
+        return [*self.inner.on_board(), *self.motion.on_board()]
 
 
 class Aligned(ViewTransform):

@@ -23,6 +23,7 @@ def open_or_create(
     factors_seed: int | None = None,
     time_scale: float = 1.0,
     python_api: bool = True,
+    numpy: bool = False,
 ) -> EmulatedBoard:
     """The board of a folder, or a new one there; options of its making hold for one that exists.
 
@@ -31,7 +32,8 @@ def open_or_create(
     if (folder / "board.json").is_file():
         return EmulatedBoard(folder)
     factors = None if factors_seed is None else draw_factors(factors_seed)
-    return EmulatedBoard.create(folder, tensorrt, module, factors=factors, time_scale=time_scale, python_api=python_api)
+    packages = {"python_api": python_api, "numpy": numpy}
+    return EmulatedBoard.create(folder, tensorrt, module, factors=factors, time_scale=time_scale, **packages)
 
 
 def draw_factors(seed: int) -> dict[str, float]:
@@ -70,6 +72,7 @@ class EmulatedBoard:
         factors: Mapping[str, float] | None = None,
         time_scale: float = 1.0,
         python_api: bool = True,
+        numpy: bool = False,
     ) -> EmulatedBoard:
         """Make a board: MAXN, clocks not locked, just booted.
 
@@ -81,6 +84,7 @@ class EmulatedBoard:
             factors: how much slower each kind of operator is than the roofline; 1.0 where a kind is missing.
             time_scale: real seconds that an emulated second takes; reported times stay the emulated ones.
             python_api: whether TensorRT's Python package (`python3-libnvinfer`) is installed.
+            numpy: whether `python3-numpy` is, which packages need and the agent does without.
 
         Raises:
             ConfigError: an unknown release, module or kind, or a folder that is in use.
@@ -95,7 +99,7 @@ class EmulatedBoard:
             raise ConfigError(f"emulator: folder: found {folder} in use; accepted: a new or an empty one")
         (folder / "active").mkdir()
         keys.create(folder, server.HOST_ALIAS)
-        rootfs.create(folder, release, orin, seed, python_api)
+        rootfs.create(folder, release, orin, seed, python_api, numpy)
         store.write(folder / "truth.json", {"seed": seed, "factors": {k: 1.0 for k in KINDS} | dict(factors or {})})
         store.write(folder / "state.json", {"mode": 0})
         config = {"tensorrt": release.version, "module": module, "seed": seed, "time_scale": time_scale}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -26,8 +27,8 @@ globals().update(start(Path({folder!r})))
 '''
 
 
-def install(folder: Path, release: Release, *, tensorrt: bool) -> None:
-    """Write `root/usr/bin/python3` with nothing but the standard library, and `tensorrt` where it is wanted."""
+def install(folder: Path, release: Release, *, tensorrt: bool, numpy: bool = False) -> None:
+    """Write `root/usr/bin/python3` with the standard library, and `tensorrt` and numpy where they are wanted."""
     usr = folder / "root/usr"
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -38,6 +39,8 @@ def install(folder: Path, release: Release, *, tensorrt: bool) -> None:
     settings = {"home": base.parent, "include-system-site-packages": "false", "version": sys.version.split()[0]}
     (usr / "pyvenv.cfg").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()), "utf-8")
     disk.install(folder, packages)
+    if numpy:
+        _link_numpy(packages)
     if not tensorrt:
         return
     package = Path(bevlite.__file__).resolve().parent
@@ -49,3 +52,13 @@ def install(folder: Path, release: Release, *, tensorrt: bool) -> None:
     (packages / f"tensorrt-{number}.dist-info/METADATA").write_text(
         f"Metadata-Version: 2.1\nName: tensorrt\nVersion: {number}\nSummary: emulated\n", encoding="utf-8"
     )
+
+
+def _link_numpy(packages: Path) -> None:
+    """The numpy of the Python that made the board, alone (on a Jetson the package `python3-numpy`)."""
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None and spec.origin is not None
+    here = Path(spec.origin).resolve().parent
+    for found in (here, here.with_name("numpy.libs")):
+        if found.is_dir():
+            (packages / found.name).symlink_to(found)

@@ -58,10 +58,10 @@ def _nvpmodel_conf(module: Module) -> str:
     return "\n".join(lines) + "\n"
 
 
-def create(folder: Path, release: Release, module: Module, seed: int, python_api: bool) -> None:
+def create(folder: Path, release: Release, module: Module, seed: int, python_api: bool, numpy: bool = False) -> None:
     """Write the root of a new board under `folder/root`, and the session script beside it.
 
-    `python_api` is whether TensorRT's Python package is installed.
+    `python_api` and `numpy` are whether these Python packages are installed.
     """
     root = folder / "root"
     for name in ("home/nvidia", "tmp", "var/log", "proc/sys/kernel/random", "etc", "proc/device-tree"):
@@ -69,7 +69,7 @@ def create(folder: Path, release: Release, module: Module, seed: int, python_api
     for tool, place in TOOLS.items():
         _script(root / place, launcher(tool, folder))
     _script(folder / "session", launcher("session", folder))
-    python.install(folder, release, tensorrt=python_api)
+    python.install(folder, release, tensorrt=python_api, numpy=numpy)
     etc = root / "etc"
     marker = {"emulated": True, "tensorrt": release.version, "module": module.name, "seed": seed}
     if release.derived:

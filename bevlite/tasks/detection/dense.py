@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +82,10 @@ class DenseForm(DetectionForm):
             "heatmap": weights["heatmap"] * gaussian_focal_loss(outputs[HEATMAP], targets.heatmap),
             "box": weights["box"] * box,
         }
+
+    def on_board(self) -> dict[str, Any]:
+        """Peaks, then circle NMS."""
+        return {"way": "dense", "decoding": asdict(self.decoding)}
 
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Peaks, then circle NMS."""

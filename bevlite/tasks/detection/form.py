@@ -55,6 +55,10 @@ class DetectionForm(ABC):
         return None
 
     @abstractmethod
+    def on_board(self) -> dict[str, Any]:
+        """How a board decodes them (bevlite.board.outputs)."""
+
+    @abstractmethod
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Boxes of sample `i` of a batch, from deployed maps."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,10 @@ class QueryForm(DetectionForm):
         own = (place[:, :1] == numbers).to(last.dtype)
         score = (logits.sigmoid() * own).sum(dim=1, keepdim=True) * place[:, QueryRows.HEAT :]
         return {QUERIES: torch.cat([place, score, values], dim=1)}
+
+    def on_board(self) -> dict[str, Any]:
+        """Columns with a score."""
+        return {"way": "queries", "decoding": asdict(self.decoding)}
 
     def decode(self, outputs: Mapping[str, np.ndarray], i: int) -> Boxes:
         """Columns with a score."""

@@ -80,6 +80,11 @@ class Detection(Task):
         found = self.form.decode(outputs, i)
         return {"boxes": found.boxes, "scores": found.scores, "classes": found.classes}
 
+    def on_board(self) -> dict[str, Any]:
+        """As the form says, with the classes by name."""
+        maps = [raw.name for raw in self.maps]
+        return {**self.form.on_board(), "maps": maps, "classes": list(DETECTION_CLASSES)}
+
     def score(self, results: Mapping[str, Arrays], scored: Scored) -> dict[str, Any]:
         """NDS, mAP, the five errors and figures by class; leaves `nusc_results.json`."""
         from bevlite.metrics.detection import evaluate_submission, write_submission  # loads the devkit

@@ -11,10 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bevlite.devices.contract import Inputs, Precision
-from bevlite.devices.golden.golden import FP16_LARGEST, check_engines, compare
+from bevlite.devices.golden.golden import check_engines, compare
 from bevlite.devices.inference import Inference
 from bevlite.devices.local.onnx_chain import OnnxChain
 from bevlite.devices.state import Feeds
+from bevlite.runtime.differences import FP16_LARGEST
 
 SHAPE = [1, 4, 8]
 Fault = Callable[[np.ndarray], np.ndarray]

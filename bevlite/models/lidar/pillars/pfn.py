@@ -8,6 +8,7 @@ pillar slots instead of a scatter: no plugin, no index that must be unique.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -115,6 +116,10 @@ class Pillars(Host):
         pillars = np.zeros(self.inputs[0].shape, dtype=np.float32)
         pillars[0, :, :, : min(used.shape[2], room)] = used[:, :, :room]
         return {"pillars": pillars, "pillar_index": sample["pillar_index"][None]}
+
+    def on_board(self) -> list[dict[str, Any]]:
+        """Points grouped on the same grid."""
+        return [{"step": "pillars", "grid": asdict(self.grid)}]
 
 
 class PFN(PillarEncoder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import itertools
 
@@ -19,6 +20,7 @@ class Memory:
     def __init__(self) -> None:
         self._next = _FIRST_ADDRESS
         self._sizes: dict[int, int] = {}
+        self._starts: list[int] = []
         self._contents: dict[int, tuple[int, Array]] = {}
         self._seen: dict[tuple[int, int], tuple[int, Array]] = {}
         self._made: dict[tuple[object, ...], dict[str, tuple[int, Array]]] = {}
@@ -30,6 +32,7 @@ class Memory:
         address = self._next
         self._next += -(-size // _ALIGNED) * _ALIGNED
         self._sizes[address] = size
+        self._starts.append(address)
         self.allocated += size
         return address
 
@@ -82,5 +85,9 @@ class Memory:
             self._contents[addresses[name]] = content
 
     def _require(self, address: int, size: int) -> None:
-        if size > self._sizes.get(address, -1):
-            raise ValueError(f"a copy of {size} bytes to or from {address:#x}, which has {self._sizes.get(address)}")
+        """The bytes must lie in one allocation, at its beginning or within."""
+        place = bisect.bisect_right(self._starts, address) - 1
+        start = self._starts[place] if place >= 0 else address
+        left = self._sizes.get(start, 0) - (address - start)
+        if size > left:
+            raise ValueError(f"a copy of {size} bytes to or from {address:#x}, which has {max(0, left)}")
