@@ -283,10 +283,8 @@ def _interrupt(words: list[str], ready: Callable[[], bool], log: Path, before: s
         finally:
             child.kill()
     text = log.read_text()
-    last = text.strip().splitlines()[-1]
-    assert "Traceback" not in text and last.startswith(
-        "stopped; nothing that was finished is lost. Go on with: bevlite "
-    )
+    last, wanted = text.strip().splitlines()[-1], "stopped; nothing that was finished is lost. Go on with: bevlite "
+    assert "Traceback" not in text and last.startswith(wanted)
     return text
 
 
