@@ -105,12 +105,15 @@ class _Inductor(Fusion):
                 chain.append(sources[0])
                 sources = self._sources(sources[0])
             alone = len(sources) == 1 and sources[0].anchor.op == "MatMul" and len(sources[0].nodes) == 1
-            if alone and self.is_attention(sources[0]):
+            if alone and self._is_scaled(sources[0]):
                 for member in reversed(chain):
                     self._absorb(member, sources[0])
 
     def is_attention(self, scores: Group, values: Group) -> bool:
         """Only torch's own function, whose export scales queries and keys; one written out stays as it is."""
+        return self._is_scaled(scores)
+
+    def _is_scaled(self, scores: Group) -> bool:
         made = {name: node.op for group in self.groups for node in group.nodes for name in node.outputs}
         return all(made.get(self.resolve(name)) == "Mul" for name in scores.anchor.inputs)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bevlite.config import write_atomic
 from bevlite.errors import BevliteError
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def json_option(help: str = "Also write it there; - for stdout, alone.") -> Any:
 def write_json(path: Path | None, report: BaseModel) -> None:
     """Write a report as JSON, whole or not at all, where a file was asked for."""
     if path is not None:
+        from bevlite.config import write_atomic  # loads pydantic and YAML
+
         write_atomic(path, report.model_dump_json(indent=2) + "\n")
 
 

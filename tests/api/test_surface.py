@@ -43,6 +43,7 @@ COMMANDS = {
     "latency": "latency predict",
     "latency_on_dla": "latency predict",
     "calibrate_latency": "latency calibrate",
+    "measure_next": "latency next",
     "list_devices": "device list",
     "add_device": "device add",
     "check_device": "device check",
