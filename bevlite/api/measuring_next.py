@@ -31,7 +31,7 @@ class Suggestion:
 def measure_next(
     networks: Sequence[PathLike],
     *,
-    device: str,
+    device: str = "agx-orin-64gb",
     count: int = 10,
     reports: Sequence[PathLike] = (),
     graphs: Sequence[PathLike] = (),

@@ -68,7 +68,9 @@ LEFT_OUT = {
     "latency": {"dla", "compare"},  # latency_on_dla; two calls
     "latency_on_dla": {"dla", "compare", "json_path", "html_path", "check"},
     "check_data": {"json_path"},  # the report has as_json()
-    **dict.fromkeys(("load_variant", "module_costs", "evaluate", "list_devices"), {"json_path"}),  # what they return
+    **{
+        name: {"json_path"} for name in ("load_variant", "module_costs", "evaluate", "list_devices")
+    },  # what they return
 }
 """Options that are something else in Python."""
 
