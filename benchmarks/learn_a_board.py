@@ -56,7 +56,7 @@ def main() -> None:
             Measurement(k, ms, top, name.split("/")[0], name) for k, ms, name in zip(kernels, seen, models, strict=True)
         ]
         for how, chosen in (("chosen", order), ("random", list(source.permutation(len(rows))))):
-            for count in COUNTS:
+            for count in [count for count in COUNTS if count < len(rows)]:
                 errors.setdefault((how, count), []).append(_error(rows, truth, chosen[:count]))
     _print(len(models), options.boards, errors)
 
@@ -66,7 +66,7 @@ def _print(modules: int, boards: int, errors: dict[tuple[str, int], list[float]]
     print(f"**Emulated**: {modules} modules of the shipped variants on {boards} emulated boards.")
     print("Mean error over what was not measured; median board, and the worst.\n")
     print("| measured | chosen by the predictor | at random |\n| --- | --- | --- |")
-    for count in COUNTS:
+    for count in [count for how, count in errors if how == "chosen"]:
         cells = [f"{np.median(errors[how, count]):.1%} ({max(errors[how, count]):.1%})" for how in ("chosen", "random")]
         print(f"| {count} | {cells[0]} | {cells[1]} |")
 
