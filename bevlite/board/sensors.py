@@ -11,6 +11,7 @@ from bevlite.board.inputs import Seen
 from bevlite.runtime.resizing import pixel_matrix, resized_images
 
 POINT_NUMBERS = 5
+POSE_SHAPE = (4, 4)
 FARTHEST_POSE_M = 1e6
 
 
@@ -143,7 +144,7 @@ class Sensors:
 
 def _pose(values: Any, name: str) -> np.ndarray:
     found = np.asarray(values, np.float64)
-    if found.shape != (4, 4) or not np.isfinite(found).all() or np.abs(found).max() > FARTHEST_POSE_M:
+    if found.shape != POSE_SHAPE or not np.isfinite(found).all() or np.abs(found).max() > FARTHEST_POSE_M:
         raise _bad(f"{name}: found {found.shape}, or values that are no pose; accepted: (4, 4), rotation and m")
     return found
 

@@ -187,7 +187,8 @@ def test_command_line_on_a_run_folder(tmp_path: Path) -> None:
         ["{file}", "--json", "{file}/r.json"],
         ["{file}", "--compare", "{file}", "{file}"],
         ["--compare", "{file}", "absent.onnx"],
-        ["--compare", "{file}", "{file}", "--html", "{folder}/p.html"],
+        ["--compare", "{file}", "{file}", "--html", "{folder}"],
+        ["--compare", "{file}", "{file}", "--dla"],
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str]) -> None:

@@ -109,8 +109,8 @@ class Reader:
         self.constants = fused.constants
         self.fused = fused
         # Constants count where they are read: an exporter merges equal ones.
-        read = [name for group in fused.groups for name in group.inputs if name in fused.constants]
-        self.constant_bytes = sum(self.bytes_of(graph.tensor(name), precision) for name in read)
+        read = [tensor for group in fused.groups for name, tensor in group.inputs.items() if name in fused.constants]
+        self.constant_bytes = sum(self.bytes_of(tensor, precision) for tensor in read)
         self.explicit_int8 = fused.quantized  # the file's own Q/DQ nodes decide what runs in INT8
 
     def kernels(self) -> list[KernelFeatures]:

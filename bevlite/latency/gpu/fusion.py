@@ -309,10 +309,17 @@ class Fusion(Placed):
                     real = self.resolve(name)
                     if name and self.group_of.get(real) != group.index:
                         # what a folded constant was made from is gone: its own shape counts
-                        group.inputs[real] = self.graph.tensor(real)
+                        group.inputs[self._own_name(group, node, real)] = self.graph.tensor(real)
                 for name in node.outputs:
                     if name and readers.get(name, set()) - {group.index}:
                         group.outputs[name] = self.graph.tensor(name)
+
+    def _own_name(self, group: Group, node: Node, real: str) -> str:
+        """Each of the convolutions in a kernel has its weights and bias; an exporter makes one of equal ones."""
+        if real not in self.constants or real not in group.inputs or node not in group.siblings:
+            return real
+        self.constants.add(f"{real} of {node.name}")
+        return f"{real} of {node.name}"
 
     def _is_elided(self, group: Group) -> bool:
         """Whether a Concat costs nothing, because each of its inputs is written where it is needed."""

@@ -310,4 +310,4 @@ def test_the_command(tmp_path: Path) -> None:
     assert "has no DLA" in run(file, "--dla", "--device", "orin-nano-8gb", code=2)
     assert "TensorRT 10.16 has no DLA" in run(file, "--dla", "--tensorrt", "10.16", code=2)
     assert "found precision fp32" in run(file, "--dla", "--precision", "fp32", code=2)
-    assert "no --compare, --json" in run(file, "--dla", "--json", tmp_path / "r.json", code=2)
+    assert "--dla: takes one network" in run("--compare", file, file, "--dla", code=2)

@@ -26,7 +26,8 @@ ONES = dict.fromkeys(KINDS, 1.0)
 
 
 def test_the_emulator_imports_nothing_that_is_tested_against_it() -> None:
-    allowed = {"bevlite.errors", "bevlite.simulation.jetson"}
+    # shape_inference: ONNX's own, where its native code cannot end the process.
+    allowed = {"bevlite.errors", "bevlite.shape_inference", "bevlite.simulation.jetson"}
     for file in Path(bevlite.simulation.jetson.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
