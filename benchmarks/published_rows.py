@@ -22,8 +22,8 @@ FURTHER = Path(__file__).parent / "data" / "published_orin_2.csv"
 """Rows that were found later, with power mode, CUDA graph and what was timed in columns of their own."""
 HOST_MS = {"agx-orin-64gb": 0.47, "orin-nx-16gb": 0.52, "orin-nano-8gb": 0.60}
 """What a Python loop (Ultralytics' benchmark) adds to an engine: YOLO11n on the Orin Nano took 0.31, 0.61 and 0.87 ms
-more in it than between CUDA events, in three precisions, by two projects on a board each (rows of published_orin_2.csv);
-other boards by the clocks of their CPUs."""
+more in it than between CUDA events, in three precisions, by two projects on a board each (published_orin_2.csv); other
+boards by the clocks of their CPUs."""
 FUSING_PLUGINS = ("mlcommons", "torchvision:resnet50")
 """MLPerf's ResNet-50 runs a plugin that fuses a whole stage (RES2_FULL_FUSION in its README): no stock engine."""
 TRANSFER_GB_PER_S = 15.0
